@@ -1,0 +1,1 @@
+"""Generated days, and pinflow's pipeline measured beside other engines on them."""

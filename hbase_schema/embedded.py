@@ -1,0 +1,302 @@
+"""The embedded table store: one SQLite file, a SQL table per table, a SQL row per row.
+
+WAL: readers never wait for a writer; writers wait for each other. `key` is the row key;
+`cells` is the number of cells, the lengths of their columns and values (32 bits, little-endian), then the bytes.
+"""
+
+import re
+import sqlite3
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pinflow.errors import ConfigurationError, DamagedFileError, PinflowError
+from pinflow.hbase_schema.store import KEY_ONLY, Cells, ending_with, scan_range
+from pinflow.hbase_schema.tables import TABLES
+
+Mutation = tuple[bytes, bytes | Sequence[bytes] | None]
+"""A row key, and the packed cells to put, or the columns to delete (None: all)."""
+
+# Keys end with a date of 10 bytes. The index over it finds the rows of a period without reading the whole table.
+_END = 10
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS {table} (key BLOB PRIMARY KEY, cells BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS {table}_by_end ON {table} (substr(key, -10));
+"""
+_PUT = "INSERT INTO {table} VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET cells = merge_cells(cells, excluded.cells)"
+_SUFFIX_FILTER = re.compile(re.escape(ending_with(b"SUFFIX")).replace(b"SUFFIX", rb"([A-Za-z0-9_-]+)"))
+
+
+def pack_cells(cells: Mapping[bytes, bytes]) -> bytes:
+    """The cells of a row in one value."""
+    parts = [part for cell in cells.items() for part in cell]
+    return struct.pack(f"<{len(parts) + 1}I", len(cells), *map(len, parts)) + b"".join(parts)
+
+
+def unpack_cells(data: bytes) -> Cells:
+    """What `pack_cells` was given; raises `struct.error` on data cut short."""
+    (count,) = struct.unpack_from("<I", data)
+    lengths = struct.unpack_from(f"<{2 * count}I", data, 4)
+    cells: Cells = {}
+    position = 4 + 8 * count
+    if position + sum(lengths) != len(data):
+        raise struct.error("the lengths do not add up")
+    for place in range(0, 2 * count, 2):
+        middle = position + lengths[place]
+        end = middle + lengths[place + 1]
+        cells[data[position:middle]] = data[middle:end]
+        position = end
+    return cells
+
+
+def _merge(old: bytes, new: bytes) -> bytes:
+    return old if old == new else pack_cells(unpack_cells(old) | unpack_cells(new))
+
+
+class EmbeddedStore:
+    """A table store in the file `path`; the contract is that of `store.Store`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._connection: sqlite3.Connection | None = None
+
+    def create_tables(self) -> None:
+        """Make the file and its tables where they are not there yet."""
+        with self.explained():
+            if self._connection is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._connection = self._connect("rwc")
+            if not self._has_tables(self._connection):
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                for name in TABLES:
+                    self._connection.executescript(_SCHEMA.format(table=name))
+
+    def table(self, name: str) -> "EmbeddedTable":
+        """The table of that name."""
+        if name not in TABLES:
+            raise ConfigurationError(f"there is no table {name!r}; known: {', '.join(TABLES)}")
+        return EmbeddedTable(self, name)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def reading(self) -> sqlite3.Connection | None:
+        """The connection; None as long as nothing was ever written."""
+        if self._connection is None and self.path.exists():
+            connection = self._connect("rw")
+            if not self._has_tables(connection):
+                connection.close()
+                return None
+            self._connection = connection
+        return self._connection
+
+    def writing(self) -> sqlite3.Connection:
+        """The connection; raises `PinflowError` before `create_tables`."""
+        connection = self.reading()
+        if connection is None:
+            raise PinflowError(f"the serving store {self.path} has no tables; make them with: pinflow run analytics")
+        return connection
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turns what SQLite and the file system say into pinflow's errors."""
+        try:
+            yield
+        except (sqlite3.Error, OSError, struct.error) as error:
+            text = f"cannot use the serving store {self.path}: {error}"
+            if isinstance(error, struct.error) or type(error) is sqlite3.DatabaseError:
+                raise DamagedFileError(f"{text}; move it away and run the workflow again") from error
+            raise PinflowError(f"{text}. See: pinflow doctor") from error
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        connection = sqlite3.connect(uri, uri=True, timeout=60, isolation_level=None)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.create_function("merge_cells", 2, _merge, deterministic=True)
+        return connection
+
+    @staticmethod
+    def _has_tables(connection: sqlite3.Connection) -> bool:
+        rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return set(TABLES) <= {name for (name,) in rows}
+
+
+class EmbeddedTable:
+    """One table of an `EmbeddedStore`; the contract is that of `store.Table`."""
+
+    def __init__(self, store: EmbeddedStore, name: str) -> None:
+        self.store = store
+        self.name = name
+
+    def row(self, row: bytes, columns: Sequence[bytes] | None = None) -> Cells:
+        """The cells of one row."""
+        found = self._select("key = ?", [row], 1)
+        return _chosen(found[0][1], columns) if found else {}
+
+    def rows(self, rows: Sequence[bytes], columns: Sequence[bytes] | None = None) -> list[tuple[bytes, Cells]]:
+        """Those of `rows` that exist."""
+        return [(row, cells) for row in rows if (cells := self.row(row, columns))]
+
+    def scan(
+        self,
+        row_start: bytes | None = None,
+        row_stop: bytes | None = None,
+        row_prefix: bytes | None = None,
+        columns: Sequence[bytes] | None = None,
+        filter: bytes | None = None,
+        batch_size: int = 1000,
+        limit: int | None = None,
+    ) -> Iterator[tuple[bytes, Cells]]:
+        """Rows in order of their keys, a page at a time."""
+        start, stop = scan_range(row_start, row_stop, row_prefix)
+        condition, values = _condition(filter)
+        if stop is not None:
+            condition, values = f"{condition} AND key < ?", [*values, stop]
+        left = limit
+        while left is None or left > 0:
+            page = self._select(f"{condition} AND key >= ?", [*values, start], batch_size)
+            for key, found in page:
+                if cells := _chosen(found, columns):
+                    yield key, dict.fromkeys(cells, b"") if filter else cells
+                    left = None if left is None else left - 1
+                    if left == 0:
+                        return
+            if len(page) < batch_size:
+                return
+            start = page[-1][0] + b"\0"
+
+    def put(self, row: bytes, data: Mapping[bytes, bytes]) -> None:
+        """Store cells of a row; they and all that was stored before are on disk when it returns."""
+        with self.store.explained():
+            connection = self.store.writing()
+            connection.execute("PRAGMA synchronous = FULL")
+            try:
+                with self.batch() as batch:
+                    batch.put(row, data)
+            finally:
+                connection.execute("PRAGMA synchronous = NORMAL")
+
+    def delete(self, row: bytes, columns: Sequence[bytes] | None = None) -> None:
+        """Remove a row, or some of its columns."""
+        with self.batch() as batch:
+            batch.delete(row, columns)
+
+    def batch(self, batch_size: int | None = None) -> "EmbeddedBatch":
+        """Collects mutations; each time they are sent is one transaction."""
+        return EmbeddedBatch(self, batch_size)
+
+    def apply(self, mutations: Sequence[Mutation]) -> None:
+        """Store puts (packed cells) and deletes (columns, None: all) in one transaction."""
+        with self.store.explained():
+            connection = self.store.writing()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for is_put, group in groupby(mutations, key=lambda mutation: isinstance(mutation[1], bytes)):
+                    if is_put:
+                        connection.executemany(_PUT.format(table=self.name), group)
+                    else:
+                        self._remove(connection, group)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _remove(self, connection: sqlite3.Connection, mutations: Iterable[Mutation]) -> None:
+        for row, columns in mutations:
+            left: Cells = {}
+            if columns is not None and not isinstance(columns, bytes):
+                cells = self.row(row)
+                left = {column: value for column, value in cells.items() if not _matches(column, columns)}
+            if left:
+                connection.execute(f"UPDATE {self.name} SET cells = ? WHERE key = ?", [pack_cells(left), row])
+            else:
+                connection.execute(f"DELETE FROM {self.name} WHERE key = ?", [row])
+
+    def _select(self, condition: str, values: Sequence[bytes], limit: int) -> list[tuple[bytes, Cells]]:
+        with self.store.explained():
+            connection = self.store.reading()
+            if connection is None:
+                return []
+            statement = f"SELECT key, cells FROM {self.name} WHERE {condition} ORDER BY key LIMIT {limit}"
+            return [(key, unpack_cells(packed)) for key, packed in connection.execute(statement, values)]
+
+
+class EmbeddedBatch:
+    """Mutations of an `EmbeddedTable`; the contract is that of `store.Batch`."""
+
+    def __init__(self, table: EmbeddedTable, batch_size: int | None) -> None:
+        self._table = table
+        self._size = batch_size
+        self._mutations: list[Mutation] = []
+        self._cells = 0
+
+    def put(self, row: bytes, data: Mapping[bytes, bytes]) -> None:
+        """Store cells of a row."""
+        if data:
+            self._add(row, pack_cells(data), len(data))
+
+    def delete(self, row: bytes, columns: Sequence[bytes] | None = None) -> None:
+        """Remove a row, or some of its columns."""
+        self._add(row, None if columns is None else list(columns), 1)
+
+    def send(self) -> None:
+        """Store what was given since the last time."""
+        if self._mutations:
+            self._table.apply(self._mutations)
+        self._mutations = []
+        self._cells = 0
+
+    def _add(self, row: bytes, change: bytes | Sequence[bytes] | None, cells: int) -> None:
+        self._mutations.append((row, change))
+        self._cells += cells
+        if self._size is not None and self._cells >= self._size:
+            self.send()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.send()
+
+
+def _condition(filter: bytes | None) -> tuple[str, list[bytes]]:
+    if filter is None or filter == KEY_ONLY:
+        return "TRUE", []
+    match = _SUFFIX_FILTER.fullmatch(filter)
+    if not match:
+        raise ConfigurationError(f"the embedded store cannot filter by {filter!r}; valid: KEY_ONLY, ending_with(…)")
+    suffix = match[1]
+    condition = f"substr(key, -{len(suffix)}) = ?"
+    if len(suffix) < _END:
+        return condition, [suffix]
+    return f"substr(key, -10) = ? AND {condition}", [suffix[-_END:], suffix]
+
+
+def _chosen(cells: Cells, columns: Sequence[bytes] | None) -> Cells:
+    if columns is None:
+        return cells
+    return {column: value for column, value in cells.items() if _matches(column, columns)}
+
+
+def _matches(column: bytes, columns: Sequence[bytes]) -> bool:
+    family = column.partition(b":")[0]
+    return column in columns or family in columns or family + b":" in columns

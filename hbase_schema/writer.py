@@ -1,0 +1,172 @@
+"""Writing a period: its rows, the removal of those that vanished, and the marker row last.
+
+A writer that dies in between leaves the marker as it was: readers of a new period see nothing of it, readers of a
+rebuilt one go on under the old version, with old and new rows mixed, until the period is written again.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import NamedTuple
+
+from pinflow.errors import PinflowError, StaleFenceError
+from pinflow.hbase_schema import markers
+from pinflow.hbase_schema.keys import is_audience, period_suffix
+from pinflow.hbase_schema.periods import check_start, period_end
+from pinflow.hbase_schema.store import Store, Table, ending_with
+from pinflow.hbase_schema.tables import AUDIENCES, DATA_START, METRICS, SECTIONS, Marker, Row, Section
+
+BATCH_CELLS = 20_000
+# Rows of top lists have over a thousand columns each: a page of them must stay small.
+_PAGE_ROWS = 200
+
+
+class WriteResult(NamedTuple):
+    """What `write_period` did; the deleted ones are those that earlier versions had and this one lacks."""
+
+    rows: int
+    cells: int
+    deleted_rows: int
+    deleted_cells: int
+
+
+class ExpiredPeriod(NamedTuple):
+    """A period that `expire` removed, or would remove."""
+
+    section: str
+    aggregation: str
+    start: date
+    rows: int
+
+
+def write_period(
+    store: Store,
+    section: Section,
+    aggregation: str,
+    start: date,
+    rows: Iterable[Row],
+    *,
+    version: str,
+    fence: int | None = None,
+    batch_cells: int = BATCH_CELLS,
+) -> WriteResult:
+    """Make `rows` the published rows of one period of `section`, under `version`.
+
+    `rows` come sorted by key and are read once; memory holds one batch. Rows, and cells of a row, that the store
+    has for this period and `rows` lack are deleted. Raises `StaleFenceError` when a writer with a higher fence has
+    published the period; `PinflowError` on rows out of order or of another period or section, leaving the
+    marker as it was.
+    """
+    check_start(aggregation, start)
+    store.create_tables()
+    before = markers.read_marker(store, section, aggregation, start)
+    _check_fence(before, fence)
+    stored: Iterator[tuple[bytes, set[bytes]]] = iter(())
+    if before is None:
+        markers.begin(store, section, aggregation, start)
+    else:
+        stored = _stored_rows(store.table(section.table), section, aggregation, start)
+    checked = _checked(rows, section, period_suffix(aggregation, start))
+    result = _write_rows(store.table(section.table), section, checked, stored, batch_cells)
+    before = markers.read_marker(store, section, aggregation, start)
+    _check_fence(before, fence)
+    kept_fence = before.fence if before else 0
+    marker = Marker(section.name, aggregation, start, version, result.rows, kept_fence if fence is None else fence)
+    markers.publish(store, section, marker)
+    return result
+
+
+def expire(store: Store, before: date, *, dry_run: bool = False) -> list[ExpiredPeriod]:
+    """Remove the periods whose last day is before `before` (AN-26), published or not; `dry_run` only counts them."""
+    gone = []
+    for section in SECTIONS:
+        for marker in list(markers.all_markers(store, section)):
+            if period_end(marker.aggregation, marker.start) < before:
+                rows = _expire_period(store, section, marker, dry_run)
+                gone.append(ExpiredPeriod(section.name, marker.aggregation, marker.start, rows))
+    return gone
+
+
+def _expire_period(store: Store, section: Section, marker: Marker, dry_run: bool) -> int:
+    table = store.table(section.table)
+    stored = _stored_rows(table, section, marker.aggregation, marker.start)
+    if dry_run:
+        return sum(1 for _ in stored)
+    markers.withdraw(store, section, marker.aggregation, marker.start)
+    count = 0
+    with table.batch(BATCH_CELLS) as batch:
+        for key, _ in stored:
+            batch.delete(key)
+            count += 1
+    markers.forget(store, section, marker.aggregation, marker.start)
+    return count
+
+
+def _write_rows(
+    table: Table,
+    section: Section,
+    rows: Iterator[Row],
+    stored: Iterator[tuple[bytes, set[bytes]]],
+    batch_cells: int,
+) -> WriteResult:
+    """Merge the new rows with the stored ones, both sorted by key; `stored` is never read ahead of what is written.
+
+    The scan behind `stored` fetches its next page only when all its earlier rows are at or before the row being
+    written, so it never meets rows of this writer.
+    """
+    count = cells = deleted_rows = deleted_cells = 0
+    family = section.family
+    with table.batch(batch_cells) as batch:
+        old = next(stored, None)
+        for key, values in rows:
+            while old is not None and old[0] < key:
+                batch.delete(old[0])
+                deleted_rows += 1
+                old = next(stored, None)
+            data = {family + qualifier: value for qualifier, value in values.items()}
+            if old is not None and old[0] == key:
+                if vanished := old[1].difference(data):
+                    batch.delete(key, sorted(vanished))
+                    deleted_cells += len(vanished)
+                old = next(stored, None)
+            batch.put(key, data)
+            count += 1
+            cells += len(data)
+        while old is not None:
+            batch.delete(old[0])
+            deleted_rows += 1
+            old = next(stored, None)
+    return WriteResult(count, cells, deleted_rows, deleted_cells)
+
+
+def _stored_rows(table: Table, section: Section, aggregation: str, start: date) -> Iterator[tuple[bytes, set[bytes]]]:
+    """Key and columns of the rows that the store has for a period of `section`."""
+    suffix = period_suffix(aggregation, start)
+    for key, cells in table.scan(row_start=DATA_START, filter=ending_with(suffix), batch_size=_PAGE_ROWS):
+        if _belongs(key, section):
+            yield key, set(cells)
+
+
+def _belongs(key: bytes, section: Section) -> bool:
+    if section in (METRICS, AUDIENCES):
+        return is_audience(key) == (section == AUDIENCES)
+    return True
+
+
+def _checked(rows: Iterable[Row], section: Section, suffix: bytes) -> Iterator[Row]:
+    last = b""
+    for key, values in rows:
+        if not key.endswith(suffix) or not _belongs(key, section):
+            raise PinflowError(f"the row {key!r} is no row of {section.name} that ends with {suffix.decode()!r}")
+        if key <= last:
+            raise PinflowError(f"rows must come sorted, each key once: {key!r} came after {last!r}")
+        last = key
+        if values:
+            yield key, values
+
+
+def _check_fence(marker: Marker | None, fence: int | None) -> None:
+    if marker is not None and fence is not None and marker.fence > fence:
+        raise StaleFenceError(
+            f"{marker.section} {marker.aggregation} {marker.start} was published by a later attempt "
+            f"(fence {marker.fence}, this one has {fence})"
+        )

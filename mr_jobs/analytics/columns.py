@@ -1,0 +1,63 @@
+"""The names that the analytics jobs share: event types, counted columns, period membership."""
+
+from collections.abc import Sequence
+from datetime import date
+from functools import reduce
+from operator import or_
+
+import polars as pl
+
+from pinflow.hbase_schema.periods import AGGREGATIONS, days, period_start
+
+EVENT_TYPES = ("impression", "clickthrough", "repin", "like", "create")
+NETWORKS = ("on", "off")
+COUNTS = tuple(f"{event}{suffix}" for event in EVENT_TYPES for suffix in ("", "_on", "_off"))
+ITEM_KEYS = ("domain", "owner_id", "board_id", "pin_id", "app")
+RANK_PREFIX = "rank_"
+ALL = "all"
+UNKNOWN = "_unknown"
+
+DaySet = tuple[tuple[str, ...], list[str]]
+
+
+def sum_counts() -> list[pl.Expr]:
+    """Every count column summed, null as 0."""
+    return [pl.col(name).sum().cast(pl.Int64) for name in COUNTS]
+
+
+def with_all_counts(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with each count column there, Int64, 0 where absent."""
+    missing = [pl.lit(0, pl.Int64).alias(name) for name in COUNTS if name not in frame.columns]
+    return frame.with_columns(*missing).with_columns(pl.col(*COUNTS).fill_null(0).cast(pl.Int64))
+
+
+def rank_columns(frame: pl.DataFrame) -> list[str]:
+    """The columns that hold the values of rankings."""
+    return [name for name in frame.columns if name.startswith(RANK_PREFIX)]
+
+
+def day_sets(day: date, present: Sequence[str]) -> list[DaySet]:
+    """The aggregations of a day, those over the same present days together: `((aggregations), [days])`.
+
+    What is computed once serves all aggregations of a set; on the first day of a warehouse that is all of them.
+    """
+    sets: dict[tuple[str, ...], list[str]] = {}
+    for aggregation in AGGREGATIONS:
+        wanted = {d.isoformat() for d in days(aggregation, period_start(aggregation, day))}
+        chosen = tuple(sorted(wanted.intersection(present)))
+        if chosen:
+            sets.setdefault(chosen, []).append(aggregation)
+    return [(tuple(aggregations), list(chosen)) for chosen, aggregations in sets.items()]
+
+
+def set_bits(sets: Sequence[DaySet], width: int = 1) -> pl.Expr:
+    """Per row, an integer with bit `i * width` set when the row's `date` belongs to day set i."""
+    bits = {}
+    for name in sorted({day for _, chosen in sets for day in chosen}):
+        bits[name] = reduce(or_, (1 << (i * width) for i, (_, chosen) in enumerate(sets) if name in chosen), 0)
+    return pl.col("date").replace_strict(bits, default=0, return_dtype=pl.Int64)
+
+
+def label(frame: pl.DataFrame, aggregations: Sequence[str]) -> pl.DataFrame:
+    """The rows once for each aggregation, named in column `aggregation`."""
+    return pl.concat([frame.with_columns(aggregation=pl.lit(name)) for name in aggregations])

@@ -1,0 +1,61 @@
+"""Stage 2: how often each pin was seen, clicked, repinned …, by app (AN-04)."""
+
+import polars as pl
+
+from pinflow.mr_jobs.analytics.columns import (
+    COUNTS,
+    ITEM_KEYS,
+    NETWORKS,
+    RANK_PREFIX,
+    sum_counts,
+    with_all_counts,
+)
+from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.udfs import rankings
+
+
+class PinCounts(BatchJob):
+    """Count events by domain, owner, board, pin and app; add the value of each ranking that the pin's columns allow.
+
+    Every later count and top list starts from this dataset. It is bucketed by pin, so that a pin's rows of all
+    days meet without a shuffle, and distinct pins add up over buckets. Counts `events` and `pins`.
+    """
+
+    cluster_by = ("pin_id",)
+    columns = ("event_type", *ITEM_KEYS, "network")
+
+    def map(self, batch: pl.DataFrame) -> pl.DataFrame | None:
+        """Counts of one block of events, all of one type."""
+        if batch.is_empty():
+            return None
+        event = batch["event_type"][0]
+        self.stats.incr_count("events", batch.height)
+        by_network = [(pl.col("network") == n).sum().cast(pl.Int64).alias(f"{event}_{n}") for n in NETWORKS]
+        return batch.group_by(ITEM_KEYS).agg(pl.len().cast(pl.Int64).alias(event), *by_network)
+
+    def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Counts of all blocks together."""
+        return with_all_counts(frame).group_by(ITEM_KEYS).agg(sum_counts())
+
+    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Counts of the bucket's pins, with their rankings."""
+        counted = self.combine(frame)
+        per_pin = counted.group_by("pin_id").agg(pl.sum_horizontal(pl.col(COUNTS[::3])).sum().alias("events"))
+        self.stats.incr_count("pins", per_pin.height)
+        self.stats.add_to_histogram("events_per_pin", per_pin["events"])
+        self.stats.add_item("pins_by_events", per_pin["pin_id"], per_pin["events"])
+        return self._with_rankings(counted).sort("pin_id", "app")
+
+    def _with_rankings(self, counted: pl.DataFrame) -> pl.DataFrame:
+        pins = self.table_bucket("pins", self.bucket)
+        usable = [r for r in rankings() if set(r.columns) <= {*pins.columns, *COUNTS}]
+        columns = sorted({name for r in usable for name in r.columns if name not in COUNTS})
+        if not pins.width or not usable:
+            return counted
+        joined = counted.join(pins.select("pin_id", *columns), on="pin_id", how="left", maintain_order="left")
+        ranks = [r.value().cast(pl.Float64).alias(f"{RANK_PREFIX}{r.name}") for r in usable]
+        return joined.with_columns(ranks).drop(columns)
+
+
+if __name__ == "__main__":
+    PinCounts.run()

@@ -1,0 +1,102 @@
+"""Stage 2: the metrics of each domain and profile, of every platform and aggregation (AN-11, AN-23, AN-24).
+
+Everything is a sum over buckets: a pin, board or user lies in one bucket on all days, so distinct ones counted in
+each bucket add up, exactly, for a day as for a month.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import ClassVar
+
+import polars as pl
+
+from pinflow.mr_jobs.analytics.columns import (
+    ALL,
+    COUNTS,
+    EVENT_TYPES,
+    DaySet,
+    day_sets,
+    label,
+    set_bits,
+    sum_counts,
+)
+from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.splits import DatasetSplit, read_split
+
+KEYS = ("subject", "platform", "aggregation")
+USER_METRICS = (*(f"{event}_users" for event in EVENT_TYPES), "users")
+METRICS = (*COUNTS, *USER_METRICS, "pins", "boards")
+WIDTH = len(EVENT_TYPES)
+
+
+class SubjectMetrics(BatchJob):
+    """Metrics of the subjects that one column names, from pin counts, board counts and user actions.
+
+    Rows: `subject`, `platform`, `aggregation` and a column a metric. Counts `rows_read` and `subjects`.
+    """
+
+    subject: ClassVar[str]
+    prefix: ClassVar[str]
+    cluster_by = ("subject",)
+
+    def read(self, split_line: bytes) -> Iterator[tuple[str, pl.DataFrame]]:
+        """The dataset's name and all rows of one bucket."""
+        split = DatasetSplit.from_line(split_line)
+        yield split.dataset, read_split(split)
+
+    def map(self, batch: tuple[str, pl.DataFrame]) -> pl.DataFrame | None:
+        """What the bucket adds to each subject's metrics."""
+        dataset, frame = batch
+        self.stats.incr_count("rows_read", frame.height)
+        named = frame.filter(pl.col(self.subject).is_not_null()).rename({self.subject: "subject"})
+        if named.is_empty():
+            return None
+        sets = day_sets(date.fromisoformat(self.options.date), named["date"].unique().to_list())
+        if dataset == "user_actions":
+            return self._users(named, sets)
+        item, metric = ("pin_id", "pins") if dataset == "pin_counts" else ("board_id", "boards")
+        sums = sum_counts() if dataset == "pin_counts" else []
+        distinct = pl.col(item).n_unique().cast(pl.Int64).alias(metric)
+        return pl.concat([self._items(named, days, [*sums, distinct]) for days in sets])
+
+    def _items(self, frame: pl.DataFrame, days: DaySet, metrics: list[pl.Expr]) -> pl.DataFrame:
+        aggregations, chosen = days
+        rows = frame.filter(pl.col("date").is_in(chosen))
+        by_app = rows.group_by("subject", pl.col("app").alias("platform")).agg(metrics)
+        over_all = rows.group_by("subject").agg(metrics).with_columns(platform=pl.lit(ALL))
+        return label(pl.concat([by_app, over_all], how="diagonal"), aggregations)
+
+    def _users(self, frame: pl.DataFrame, sets: list[DaySet]) -> pl.DataFrame:
+        masks = frame.select("subject", "app", "user_id", mask=pl.col("mask").cast(pl.Int64) * set_bits(sets, WIDTH))
+        by_app = masks.group_by("subject", "app", "user_id").agg(pl.col("mask").bitwise_or())
+        over_all = by_app.group_by("subject", "user_id").agg(pl.col("mask").bitwise_or())
+        rows = []
+        for number, (aggregations, _) in enumerate(sets):
+            counts = _count_users(number * WIDTH)
+            apps = by_app.group_by("subject", pl.col("app").alias("platform")).agg(counts)
+            every = over_all.group_by("subject").agg(counts).with_columns(platform=pl.lit(ALL))
+            rows.append(label(pl.concat([apps, every], how="diagonal"), aggregations))
+        return pl.concat(rows)
+
+    def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Sums by subject, platform and aggregation."""
+        sums = [pl.col(name).sum().cast(pl.Int64) for name in METRICS if name in frame.columns]
+        return frame.group_by(KEYS).agg(sums)
+
+    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The metrics of the bucket's subjects."""
+        missing = [pl.lit(0, pl.Int64).alias(name) for name in METRICS if name not in frame.columns]
+        metrics = self.combine(frame.with_columns(missing)).filter(pl.any_horizontal(pl.col(METRICS) > 0))
+        daily = metrics.filter((pl.col("aggregation") == "daily") & (pl.col("platform") == ALL))
+        self.stats.incr_count("subjects", daily.height)
+        for event in EVENT_TYPES:
+            self.stats.incr_count(event, int(daily[event].sum()))
+        self.stats.add_item("subjects_by_impression", daily["subject"], daily["impression"])
+        self.stats.add_to_histogram("users_per_subject", daily["users"])
+        return metrics.with_columns(subject=pl.lit(self.prefix) + pl.col("subject")).sort(KEYS)
+
+
+def _count_users(shift: int) -> list[pl.Expr]:
+    mask = pl.col("mask").cast(pl.Int64) // (1 << shift) % (1 << WIDTH)
+    by_type = [(mask // (1 << i) % 2).sum().alias(f"{event}_users") for i, event in enumerate(EVENT_TYPES)]
+    return [*by_type, (mask > 0).sum().cast(pl.Int64).alias("users")]

@@ -1,0 +1,176 @@
+"""Jobs over frames: `map(batch) -> frame`, shuffled by bucket, `reduce(frame) -> frame`."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+from mrjob.step import MRStep
+
+from pinflow.errors import InputError
+from pinflow.mr_jobs.clustering import split
+from pinflow.mr_jobs.job import DatasetJob
+from pinflow.mr_jobs.output import Output
+from pinflow.mr_jobs.shuffle import (
+    BAD,
+    ROWS,
+    STATISTICS,
+    FileShuffle,
+    FileShuffleReader,
+    LineShuffle,
+    Parcel,
+    ShuffleWriter,
+    read_lines,
+)
+from pinflow.mr_jobs.splits import DatasetSplit, read_split
+from pinflow.stats_engine import shards
+
+
+class BatchJob(DatasetJob):
+    """An mrjob job that works on Polars frames in place of records.
+
+    A subclass declares `cluster_by` and `reduce` when its rows must meet, or neither for a job of maps alone; it
+    may override `read` to parse raw input, and `combine` to shrink rows before the shuffle. Rows with equal
+    `cluster_by` values come to `reduce` in one frame together with the rest of their bucket: memory is bounded
+    by a bucket, not by the input (AN-16).
+    """
+
+    columns: ClassVar[Sequence[str] | None] = None
+
+    def configure_args(self) -> None:
+        """Declare the options of the shuffle between tasks of one machine."""
+        super().configure_args()
+        self.add_passthru_arg("--shuffle-from", action="append", default=[], help="folders of map tasks' parcels")
+        self.add_passthru_arg("--shuffle-to", default="", help="folder for this map task's parcels; else lines")
+        self.add_passthru_arg("--reduce-buckets", default="", help="buckets of this reduce task, by comma")
+
+    def batches(self, lines: Iterator[bytes]) -> Iterator[Any]:
+        """The batches of a map task's input lines."""
+        for line in lines:
+            yield from self.read(line)
+
+    def read(self, split_line: bytes) -> Iterator[Any]:
+        """The batches of one input line: by default the frame of a split of a dataset, or of a Parquet file."""
+        text = split_line.decode().strip()
+        if text.startswith("["):
+            yield read_split(DatasetSplit.from_line(text), self.columns)
+        elif text.endswith(".parquet"):
+            yield pl.read_parquet(text, columns=list(self.columns) if self.columns else None)
+        else:
+            raise InputError(f"{type(self).__name__} reads paths of Parquet files, one a line; got {text[:80]!r}")
+
+    def map(self, batch: Any) -> pl.DataFrame | None:
+        """Rows for the shuffle (or, without `reduce`, for the output) from one batch."""
+        return batch if isinstance(batch, pl.DataFrame) else None
+
+    def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Fewer rows that mean the same to `reduce`; called on all mapped rows of a task together."""
+        return frame
+
+    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows of the output from all rows of bucket `self.bucket`."""
+        raise NotImplementedError
+
+    def map_final(self) -> pl.DataFrame | None:
+        """More rows after the last batch of a map task."""
+        return None
+
+    bucket: int = 0
+
+    def steps(self) -> list[MRStep]:
+        """One step; with a reducer when rows must meet."""
+        return [MRStep(mapper=self._streaming, reducer=self._streaming if self.cluster_by else None)]
+
+    def _streaming(self, key: Any, value: Any) -> None:
+        raise TypeError("a BatchJob works on frames; override map and reduce")
+
+    def set_aside(self, lines: bytes) -> None:
+        """Keep lines that could not be read, beside the output."""
+        self._aside.append(lines)
+
+    def run_mapper(self, step_num: int = 0) -> None:
+        """Read all input lines, map, and send the rows on (called in a task)."""
+        self._aside: list[bytes] = []
+        if self.cluster_by:
+            folder = self.options.shuffle_to
+            writer: ShuffleWriter = FileShuffle(Path(folder)) if folder else LineShuffle(self.stdout)
+            self._map_to_shuffle(writer)
+        else:
+            with self.task_output() as output:
+                for frame in self._mapped():
+                    output.write(frame, self.partition)
+                    self._flush_aside(output)
+                self._flush_aside(output)
+
+    def _mapped(self) -> Iterator[pl.DataFrame]:
+        for batch in self.batches(self._read_input()):
+            frame = self.map(batch)
+            if frame is not None and frame.width:
+                yield frame
+        last = self.map_final()
+        if last is not None and last.width:
+            yield last
+
+    def _flush_aside(self, output: Output) -> None:
+        for lines in self._aside:
+            output.set_aside(lines, self.partition)
+        self._aside.clear()
+
+    def _map_to_shuffle(self, writer: ShuffleWriter) -> None:
+        held: list[pl.DataFrame] = []
+        size = 0
+        for frame in self._mapped():
+            held.append(frame)
+            size += int(frame.estimated_size())
+            if size > self.memory // 4:
+                self._send(writer, held)
+                held, size = [], 0
+        self._send(writer, held)
+        number = self.partition % self.options.buckets
+        for lines in self._aside:
+            writer.write(Parcel(number, BAD, None, lines))
+        writer.write(Parcel(number, STATISTICS, None, shards.encode(self.stats.statistics())))
+        writer.close()
+
+    def _send(self, writer: ShuffleWriter, frames: list[pl.DataFrame]) -> None:
+        if not frames:
+            return
+        combined = self.combine(pl.concat(frames, how="diagonal"))
+        for bucket, rows in split(combined, self.cluster_by, self.options.buckets):
+            writer.write(Parcel(bucket, ROWS, rows))
+
+    def run_reducer(self, step_num: int = 0) -> None:
+        """Reduce bucket by bucket (called in a task)."""
+        with self.task_output() as output:
+            for bucket, frames in self._received(output):
+                self.bucket = bucket
+                if frames:
+                    result = self.reduce(pl.concat(frames, how="diagonal"))
+                    if result.width:
+                        output.write(result, bucket)
+
+    def _received(self, output: Output) -> Iterator[tuple[int, list[pl.DataFrame]]]:
+        if self.options.shuffle_from:
+            reader = FileShuffleReader(Path(folder) for folder in self.options.shuffle_from)
+            for bucket in map(int, self.options.reduce_buckets.split(",")):
+                yield bucket, self._unpack(reader.read(bucket), output)
+            return
+        held: list[Parcel] = []
+        for parcel in read_lines(self._read_input()):
+            if held and held[0].bucket != parcel.bucket:
+                yield held[0].bucket, self._unpack(iter(held), output)
+                held = []
+            held.append(parcel)
+        if held:
+            yield held[0].bucket, self._unpack(iter(held), output)
+
+    def _unpack(self, parcels: Iterator[Parcel], output: Output) -> list[pl.DataFrame]:
+        frames = []
+        for parcel in parcels:
+            if parcel.frame is not None:
+                frames.append(parcel.frame)
+            elif parcel.kind == STATISTICS:
+                self.take_in_statistics(parcel.data, f"statistics of a map task for bucket {parcel.bucket}")
+            else:
+                output.set_aside(parcel.data, parcel.bucket)
+        return frames

@@ -1,0 +1,165 @@
+"""Datasets: Parquet below `{warehouse}/{dataset}/date=YYYY-MM-DD/`, written, audited, then published.
+
+An attempt writes a folder of its own (`_attempt-…`, which Spark and Hive skip). Publishing is one atomic write of
+`current.json`, which names that folder: readers see the whole of one attempt or the whole of another (AD-02).
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+
+from pinflow.errors import DamagedFileError, InputMissingError, PinflowError, StaleFenceError
+from pinflow.storage import open_storage
+
+CURRENT = "current.json"
+ATTEMPT_PREFIX = "_attempt-"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file of a dataset: `name` is relative to the attempt's folder."""
+
+    name: str
+    rows: int
+    bytes: int
+    bucket: int = 0
+
+
+@dataclass(frozen=True)
+class Published:
+    """What `current.json` says: which attempt of a dataset's day readers are to read.
+
+    `inputs` are the datasets that it was made from: name, day and attempt.
+    """
+
+    dataset: str
+    date: str
+    attempt: str
+    fence: int
+    identity: str
+    rows: int
+    bytes: int
+    parts: tuple[Part, ...]
+    clustered_by: tuple[str, ...] = ()
+    buckets: int = 1
+    published_at: str = ""
+    run_id: str = ""
+    number: int = 1
+    inputs: tuple[tuple[str, str, str], ...] = ()
+
+    def to_json(self) -> bytes:
+        """The content of current.json."""
+        return json.dumps(asdict(self), indent=1).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, path: str) -> "Published":
+        """Read current.json; unknown keys of later versions are skipped. Raises `DamagedFileError`."""
+        try:
+            values = json.loads(data)
+            known = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+            parts = tuple(Part(**part) for part in values["parts"])
+            known |= {
+                "parts": parts,
+                "clustered_by": tuple(values.get("clustered_by", ())),
+                "inputs": tuple((name, day, attempt) for name, day, attempt in values.get("inputs", ())),
+            }
+            return cls(**known)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedFileError(
+                f"cannot read {path}: {error}; rebuild the day with: pinflow run … --rebuild"
+            ) from error
+
+
+class Warehouse:
+    """All datasets below one folder or URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._storage = open_storage(url)
+
+    def folder(self, dataset: str, day: date | str) -> str:
+        """The folder of one day of a dataset."""
+        return f"{self.url}/{dataset}/date={day}"
+
+    def attempt_folder(self, dataset: str, day: date | str, attempt: str) -> str:
+        """The folder that one attempt writes to; readers never look into it before it is published."""
+        return f"{self.folder(dataset, day)}/{ATTEMPT_PREFIX}{attempt}"
+
+    def path(self, published: Published) -> str:
+        """The folder that holds the published files."""
+        return f"{self.folder(published.dataset, published.date)}/{published.attempt}"
+
+    def current(self, dataset: str, day: date | str) -> Published | None:
+        """What is published of a day, None when nothing is."""
+        path = f"{self.folder(dataset, day)}/{CURRENT}"
+        if not self._storage.exists(path):
+            return None
+        return Published.from_json(self._storage.read_bytes(path), path)
+
+    def require(self, dataset: str, day: date | str) -> Published:
+        """What is published of a day. Raises `InputMissingError` when nothing is."""
+        published = self.current(dataset, day)
+        if published is None:
+            raise InputMissingError(
+                f"dataset {dataset!r} has no published data of {day}; see what there is with: pinflow datasets {dataset}"
+            )
+        return published
+
+    def publish(self, published: Published) -> None:
+        """Make an attempt the one that readers see, in one atomic write.
+
+        Raises `StaleFenceError` when a later attempt (a higher fence) was published before.
+        """
+        path = f"{self.folder(published.dataset, published.date)}/{CURRENT}"
+
+        def check(old: bytes | None) -> bytes:
+            before = Published.from_json(old, path) if old is not None else None
+            if before is not None and before.fence > published.fence:
+                raise StaleFenceError(
+                    f"{published.dataset} of {published.date}: attempt {published.attempt} (fence {published.fence}) "
+                    f"comes after {before.attempt} (fence {before.fence}) was published; it is left out"
+                )
+            return published.to_json()
+
+        self._storage.write_if(path, check)
+
+    def datasets(self) -> list[str]:
+        """The names of all datasets that have a folder."""
+        if not self._storage.exists(self.url):
+            return []
+        names = (entry.name for entry in self._storage.list(self.url) if entry.is_folder)
+        return sorted(name for name in names if not name.startswith(("_", ".")))
+
+    def days(self, dataset: str) -> list[date]:
+        """The days of a dataset that have a folder, published or not, in order."""
+        return sorted(day for day, _ in self._day_folders(dataset))
+
+    def published_days(self, dataset: str) -> list[Published]:
+        """Every published day of a dataset, in order."""
+        found = (self.current(dataset, day) for day in self.days(dataset))
+        return [published for published in found if published is not None]
+
+    def attempts(self, dataset: str, day: date) -> Iterator[tuple[str, datetime]]:
+        """The attempt folders of a day with the time of their last change (for `clean`)."""
+        for entry in self._storage.list(self.folder(dataset, day)):
+            if entry.is_folder and entry.name.startswith(ATTEMPT_PREFIX):
+                yield entry.name, entry.modified
+
+    def delete(self, path: str) -> None:
+        """Delete a folder of this warehouse."""
+        if not path.startswith(f"{self.url}/"):
+            raise PinflowError(f"{path} is not below the warehouse {self.url}; it is left alone")
+        self._storage.delete(path, recursive=True)
+
+    def _day_folders(self, dataset: str) -> Iterator[tuple[date, str]]:
+        folder = f"{self.url}/{dataset}"
+        if not self._storage.exists(folder):
+            return
+        for entry in self._storage.list(folder):
+            name, _, text = entry.name.partition("=")
+            if entry.is_folder and name == "date":
+                try:
+                    yield date.fromisoformat(text), entry.name
+                except ValueError:
+                    continue

@@ -1,0 +1,345 @@
+"""The default runner: the tasks of a job as forked processes of this machine, with Hadoop's contract of a task.
+
+A task writes below its own attempt folder; the runner moves its files into the job's output when the task has
+succeeded. A task that was killed is tried again, one that failed by itself is not: it would fail again.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from mrjob.job import MRJob
+
+from pinflow.errors import ConfigurationError, ExitCode, FatalAlertError, PinflowError
+from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.local_tasks import load_job
+from pinflow.mr_jobs.task import STATS_FOLDER
+from pinflow.zygote import Call, Exit, Forks, connect
+
+TASKS = "pinflow.mr_jobs.local_tasks"
+TEMPORARY = "_temporary"
+MAX_ATTEMPTS = 4
+SMALL_TASK_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """One MapReduce job to run: `lines` are its input lines, each with its weight in bytes."""
+
+    job: str
+    arguments: tuple[str, ...]
+    lines: tuple[tuple[str, int], ...]
+    output: str
+    buckets: int = 1
+    slots: int = 1
+    memory: int = 512 << 20
+
+
+@dataclass
+class Usage:
+    """What the tasks of a job used."""
+
+    tasks: int = 0
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
+
+    def add(self, exit: Exit) -> None:
+        """Take in one task that ended."""
+        self.tasks += 1
+        self.cpu_seconds += exit.user_seconds + exit.system_seconds
+        self.peak_bytes = max(self.peak_bytes, exit.peak_bytes)
+
+
+class Executor(Protocol):
+    """What starts a task and says when it ended."""
+
+    def fork(self, call: Call) -> int:
+        """Start the call; gives its number."""
+
+    def wait(self, timeout: float | None = None) -> Exit | None:
+        """The next task that ended."""
+
+    def signal(self, pid: int, number: int, *, group: bool = False) -> None:
+        """Send a signal to a task."""
+
+    def close(self) -> None:
+        """End all tasks."""
+
+
+class InlineExecutor:
+    """Runs each task in this process, one after the other: for a debugger."""
+
+    def __init__(self) -> None:
+        self._ended: list[Exit] = []
+        self._count = 0
+
+    def fork(self, call: Call) -> int:
+        """Run the call to its end."""
+        module, _, name = call.function.partition(":")
+        before = dict(os.environ)
+        os.environ.update(call.environment)
+        try:
+            code = getattr(sys.modules[module], name)(**call.arguments)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        self._count += 1
+        self._ended.append(Exit(self._count, code or 0, None, 0.0, 0.0, 0))
+        return self._count
+
+    def wait(self, timeout: float | None = None) -> Exit | None:
+        """The next task that ended."""
+        return self._ended.pop(0) if self._ended else None
+
+    def signal(self, pid: int, number: int, *, group: bool = False) -> None:
+        """Nothing runs."""
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+def executor(runner: str) -> Executor:
+    """The executor of a runner's name: `local` or `inline`."""
+    if runner == "inline":
+        return InlineExecutor()
+    forks: Forks = connect()
+    return forks
+
+
+@dataclass
+class _Task:
+    """A task to run: its partition, function and arguments; `folder` is where its parcels go, if it has any."""
+
+    partition: int
+    function: str
+    arguments: dict[str, Any]
+    attempt: int = 0
+    folder: Path | None = None
+
+
+@dataclass
+class LocalRunner:
+    """Runs the steps of one job."""
+
+    spec: JobSpec
+    executor: Executor
+    environment: Mapping[str, str]
+    usage: Usage = field(default_factory=Usage)
+
+    def __post_init__(self) -> None:
+        self._output = Path(self.spec.output)
+        self._temporary = self._output / TEMPORARY
+        self._key = self._output.name.lstrip("_")
+
+    def run(self) -> Usage:
+        """Run all tasks; the job's files lie in its output folder afterwards.
+
+        Raises `FatalAlertError` when a task crossed a fatal limit, `PinflowError` when one failed.
+        """
+        job = load_job(self.spec.job)
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        if issubclass(job, BatchJob):
+            self._run_batches(job)
+        else:
+            self._run_lines(job)
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        return self.usage
+
+    def _arguments(self, *more: str) -> list[str]:
+        return [*self.spec.arguments, f"--buckets={self.spec.buckets}", f"--memory={self.spec.memory >> 10}K", *more]
+
+    def _groups(self) -> list[list[str]]:
+        """Input lines for each map task: neighbours together, of about the same weight."""
+        total = sum(weight for _, weight in self.spec.lines)
+        count = max(1, min(len(self.spec.lines), -(-total // SMALL_TASK_BYTES), self.spec.slots))
+        largest = self.spec.memory // 4
+        share = min(max(total / count, 1), largest)
+        groups: list[list[str]] = [[]]
+        weight_so_far = 0.0
+        for line, weight in self.spec.lines:
+            if groups[-1] and weight_so_far + weight / 2 > share:
+                groups.append([])
+                weight_so_far = 0.0
+            groups[-1].append(line)
+            weight_so_far += weight
+        return groups
+
+    def _run_batches(self, job: type[BatchJob]) -> None:
+        shuffles = bool(job.cluster_by)
+        maps = []
+        for number, lines in enumerate(self._groups()):
+            folder = self._temporary / f"map-{number:05d}" if shuffles else None
+            arguments = {"job": self.spec.job, "arguments": self._arguments("--mapper", "--step-num=0"), "lines": lines}
+            maps.append(_Task(number, "run_batch_task", arguments, folder=folder))
+        done = self._run_all(maps, "map")
+        if shuffles:
+            self._run_all(self._reducers([folder for folder in done if folder]), "reduce")
+
+    def _reducers(self, folders: list[Path]) -> list[_Task]:
+        from_folders = [f"--shuffle-from={folder}" for folder in folders]
+        count = max(1, min(self.spec.slots, self.spec.buckets))
+        tasks = []
+        for number in range(count):
+            buckets = ",".join(map(str, range(number, self.spec.buckets, count)))
+            arguments = self._arguments("--reducer", "--step-num=0", *from_folders, f"--reduce-buckets={buckets}")
+            tasks.append(_Task(number, "run_batch_task", {"job": self.spec.job, "arguments": arguments, "lines": []}))
+        return tasks
+
+    def _run_lines(self, job: type[MRJob]) -> None:
+        steps = job(args=list(self.spec.arguments)).steps()
+        inputs: list[tuple[list[str], list[str]]] = [(lines, []) for lines in self._groups()]
+        for number, step in enumerate(steps):
+            description = step.description(number)
+            _check_step(self.spec.job, description)
+            last = number == len(steps) - 1
+            if "reducer" in description:
+                folders = self._map_lines(number, inputs, combine="combiner" in description)
+                tasks = self._reduce_lines(number, folders)
+            else:
+                tasks = self._last_lines("--mapper", number, inputs)
+            self._run_all(tasks, f"step {number + 1}", into=None if last else self._step_folder(number))
+            if not last:
+                inputs = [([], [str(file)]) for file in sorted(self._step_folder(number).glob("part-*"))]
+
+    def _step_folder(self, number: int) -> Path:
+        return self._temporary / f"step-{number}"
+
+    def _map_lines(self, step: int, inputs: list[tuple[list[str], list[str]]], *, combine: bool) -> list[Path]:
+        tasks = []
+        for number, (lines, files) in enumerate(inputs):
+            folder = self._temporary / f"map-{step}-{number:05d}"
+            arguments = {
+                "job": self.spec.job,
+                "arguments": self._line_arguments("--mapper", step),
+                "combiner": self._line_arguments("--combiner", step) if combine else [],
+                "lines": lines,
+                "files": files,
+                "reducers": self.spec.slots,
+            }
+            tasks.append(_Task(number, "run_line_mapper", arguments, folder=folder))
+        return [folder for folder in self._run_all(tasks, "map") if folder]
+
+    def _reduce_lines(self, step: int, folders: list[Path]) -> list[_Task]:
+        return [
+            self._line_task(
+                "--reducer", step, number, ([], []), [str(folder / f"{number}.lines") for folder in folders]
+            )
+            for number in range(self.spec.slots)
+        ]
+
+    def _last_lines(self, kind: str, step: int, inputs: list[tuple[list[str], list[str]]]) -> list[_Task]:
+        return [self._line_task(kind, step, number, given, []) for number, given in enumerate(inputs)]
+
+    def _line_task(
+        self, kind: str, step: int, number: int, given: tuple[list[str], list[str]], sorted_files: list[str]
+    ) -> _Task:
+        arguments = {
+            "job": self.spec.job,
+            "arguments": self._line_arguments(kind, step),
+            "lines": given[0],
+            "files": given[1],
+            "sorted_files": sorted_files,
+        }
+        return _Task(number, "run_line_task", arguments)
+
+    def _line_arguments(self, kind: str, step: int) -> list[str]:
+        return [*self.spec.arguments, kind, f"--step-num={step}"]
+
+    def _run_all(self, tasks: Sequence[_Task], kind: str, *, into: Path | None = None) -> list[Path | None]:
+        """Run tasks on the slots; gives the parcels' folder of each, in the order of `tasks`."""
+        waiting = list(reversed(tasks))
+        running: dict[int, _Task] = {}
+        folders: dict[int, Path | None] = {}
+        while waiting or running:
+            while waiting and len(running) < self.spec.slots:
+                task = waiting.pop()
+                running[self._start(task, kind)] = task
+            exit = self.executor.wait()
+            if exit is None or exit.pid not in running:
+                continue
+            task = running.pop(exit.pid)
+            self.usage.add(exit)
+            if self._succeeded(task, exit, kind):
+                self._commit(task, kind, into or self._output)
+                folders[task.partition] = self._folder(task)
+            else:
+                task.attempt += 1
+                waiting.append(task)
+        return [folders[task.partition] for task in tasks]
+
+    def _folder(self, task: _Task) -> Path | None:
+        return task.folder.with_name(f"{task.folder.name}.{task.attempt}") if task.folder else None
+
+    def _attempt(self, task: _Task, kind: str) -> str:
+        letter = "m" if kind == "map" else "r"
+        return f"attempt_{self._key}_{letter}_{task.partition:06d}_{task.attempt}"
+
+    def _start(self, task: _Task, kind: str) -> int:
+        attempt = self._attempt(task, kind)
+        output = self._temporary / attempt
+        output.mkdir(parents=True, exist_ok=True)
+        arguments = dict(task.arguments)
+        folder = self._folder(task)
+        if folder and task.function == "run_line_mapper":
+            arguments["folder"] = str(folder)
+        elif folder:
+            arguments["arguments"] = [*arguments["arguments"], f"--shuffle-to={folder}"]
+        environment = {
+            **self.environment,
+            "POLARS_MAX_THREADS": "1",
+            "mapreduce_task_partition": str(task.partition),
+            "mapreduce_task_attempt_id": attempt,
+            "mapreduce_task_output_dir": str(output),
+            "mapreduce_task_ismap": "true" if kind == "map" else "false",
+            "mapreduce_job_reduces": str(self.spec.slots),
+        }
+        call = Call(
+            function=f"{TASKS}:{task.function}",
+            arguments=arguments,
+            environment=environment,
+            folder=os.getcwd(),
+            output=1,
+            group=os.getpgrp(),
+        )
+        return self.executor.fork(call)
+
+    def _succeeded(self, task: _Task, exit: Exit, kind: str) -> bool:
+        """Whether the task ended well; False when it is to be tried again."""
+        if exit.code == 0:
+            return True
+        name = f"{kind} task {task.partition} of {self.spec.job}"
+        if exit.code == ExitCode.FATAL_ALERT:
+            raise FatalAlertError(f"{name} crossed a fatal limit")
+        if exit.signal is None:
+            raise PinflowError(f"{name} failed with exit code {exit.code}; its traceback stands above")
+        if task.attempt + 1 >= MAX_ATTEMPTS:
+            raise PinflowError(f"{name} was killed by signal {exit.signal} in each of {MAX_ATTEMPTS} attempts")
+        return False
+
+    def _commit(self, task: _Task, kind: str, target: Path) -> None:
+        """Move what the task wrote to where it belongs; statistics always belong to the job."""
+        source = self._temporary / self._attempt(task, kind)
+        for file in _files(source):
+            name = file.relative_to(source)
+            destination = (self._output if name.parts[0] == STATS_FOLDER else target) / name
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(destination)
+        shutil.rmtree(source, ignore_errors=True)
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _check_step(job: str, description: Mapping[str, Any]) -> None:
+    if description.get("type") != "streaming":
+        raise ConfigurationError(
+            f"{job} has a step of type {description.get('type')!r}; the local runner runs streaming steps"
+        )
+    for task in ("mapper", "combiner", "reducer"):
+        if description.get(task, {}).get("type", "script") != "script" or "pre_filter" in description.get(task, {}):
+            raise ConfigurationError(f"{job} has a {task} command or filter; the local runner runs Python methods only")

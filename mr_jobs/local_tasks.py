@@ -1,0 +1,158 @@
+"""One task of a job on this machine: what runs in a forked process (or in line, for debugging)."""
+
+import heapq
+import importlib
+import io
+import os
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mrjob.job import MRJob
+
+from pinflow.errors import ConfigurationError, FatalAlertError, PinflowError
+from pinflow.mr_jobs.job import DatasetJob, binary_lines
+from pinflow.mr_jobs.task import STATS_FOLDER, Task
+from pinflow.stats_engine import shards
+from pinflow.stats_engine.engine import engine
+
+
+def load_job(name: str) -> type[MRJob]:
+    """The job class of `module:Class`. Raises `ConfigurationError` when there is none."""
+    module, _, attribute = name.partition(":")
+    try:
+        job = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"cannot load the job {name!r}: {error}; write it as package.module:Class") from error
+    if not (isinstance(job, type) and issubclass(job, MRJob)):
+        raise ConfigurationError(f"{name!r} is not an mrjob job: a subclass of mrjob's MRJob is wanted")
+    return job
+
+
+class Reporter(io.RawIOBase):
+    """Standard error of a task: lines of Hadoop's counter protocol are counted, all others passed on."""
+
+    def __init__(self, log: BinaryIO) -> None:
+        self._log = log
+
+    def write(self, data: Any) -> int:
+        """Take one or more whole lines, as mrjob writes them."""
+        for line in bytes(data).splitlines(keepends=True):
+            if line.startswith(b"reporter:counter:"):
+                group, name, amount = line[len(b"reporter:counter:") :].decode().strip().rsplit(",", 2)
+                engine().incr_count(f"{group}/{name}", int(amount))
+            elif not line.startswith(b"reporter:status:"):
+                self._log.write(line)
+        return len(data)
+
+
+def _execute(job_name: str, arguments: Sequence[str], source: Iterable[bytes], sink: BinaryIO) -> MRJob:
+    job = load_job(job_name)(args=list(arguments))
+    job.sandbox(stdin=source, stdout=sink, stderr=Reporter(sys.stderr.buffer))
+    job.execute()
+    return job
+
+
+def run_batch_task(job: str, arguments: list[str], lines: list[str]) -> int:
+    """A map or reduce task of a BatchJob; its rows go through files that the arguments name."""
+    return _guarded(lambda: _execute(job, arguments, binary_lines(lines), sys.stdout.buffer))
+
+
+def run_line_mapper(
+    job: str, arguments: list[str], combiner: list[str], lines: list[str], files: list[str], folder: str, reducers: int
+) -> int:
+    """A map task of lines: its output is partitioned, sorted and combined into one file a reduce task."""
+
+    def run() -> None:
+        partitions: list[list[bytes]] = [[] for _ in range(reducers)]
+        done = _execute(job, arguments, _input(lines, files), _Partitioner(partitions))
+        if not isinstance(done, DatasetJob):
+            _write_own_statistics()
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for number, partition in enumerate(partitions):
+            partition.sort(key=_sort_key)
+            if combiner and partition:
+                engine().reset()  # what the mapper counted is on its way
+                output = io.BytesIO()
+                _execute(job, combiner, partition, output)
+                partition = sorted(output.getvalue().splitlines(keepends=True), key=_sort_key)
+            Path(folder, f"{number}.lines").write_bytes(b"".join(partition))
+
+    return _guarded(run)
+
+
+def run_line_task(job: str, arguments: list[str], lines: list[str], files: list[str], sorted_files: list[str]) -> int:
+    """The last task of a job of lines: a reduce task over sorted files, or a map task without reduce.
+
+    Output lines become `part-NNNNN` of the task's folder.
+    """
+
+    def run() -> None:
+        source = _merged(sorted_files) if sorted_files else _input(lines, files)
+        output = io.BytesIO()
+        done = _execute(job, arguments, source, output)
+        task = Task.current(os.environ)
+        if task is not None and output.tell():
+            task.write(f"part-{task.partition:05d}", output.getvalue())
+        if not isinstance(done, DatasetJob):
+            _write_own_statistics()
+
+    return _guarded(run)
+
+
+def _write_own_statistics() -> None:
+    """The counters of a plain MRJob's task: it has no way of its own to hand them on."""
+    task = Task.current(os.environ)
+    if task is not None:
+        task.write(f"{STATS_FOLDER}/{task.attempt}.thrift.gz", shards.encode(engine().statistics()))
+
+
+def _guarded(run: Any) -> int:
+    engine().reset()
+    try:
+        run()
+    except FatalAlertError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    except PinflowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    return 0
+
+
+class _Partitioner(io.RawIOBase):
+    """Standard output of a map task: each line goes to the partition of its key."""
+
+    def __init__(self, partitions: list[list[bytes]]) -> None:
+        self._partitions = partitions
+        self._rest = b""
+
+    def write(self, data: Any) -> int:
+        """Take a piece of output; lines are complete at their newline."""
+        *lines, self._rest = (self._rest + bytes(data)).split(b"\n")
+        for line in lines:
+            key = line.split(b"\t", 1)[0]
+            self._partitions[zlib.crc32(key) % len(self._partitions)].append(line + b"\n")
+        return len(data)
+
+
+def _sort_key(line: bytes) -> list[bytes]:
+    return line.split(b"\t", 1)
+
+
+def _input(lines: Sequence[str], files: Sequence[str]) -> Iterator[bytes]:
+    yield from binary_lines(lines)
+    for file in files:
+        with Path(file).open("rb") as stream:
+            yield from stream
+
+
+def _merged(files: Sequence[str]) -> Iterator[bytes]:
+    streams = [Path(file).open("rb") for file in files]
+    try:
+        yield from heapq.merge(*streams, key=_sort_key)
+    finally:
+        for stream in streams:
+            stream.close()

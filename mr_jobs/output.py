@@ -1,0 +1,101 @@
+"""What a task leaves: Parquet parts of a dataset in the task's folder, or JSON lines when it runs by hand."""
+
+import io
+import json
+from typing import BinaryIO, Protocol
+
+import polars as pl
+
+from pinflow.mr_jobs.task import BAD_FOLDER, Task
+
+COMPRESSION_LEVEL = 1
+
+
+class Output(Protocol):
+    """Where rows go."""
+
+    def write(self, frame: pl.DataFrame, number: int) -> None:
+        """Add rows to part `number`: the bucket in a reduce task, the partition in a map task."""
+
+    def set_aside(self, data: bytes, number: int) -> None:
+        """Keep lines that could not be read."""
+
+    def close(self) -> None:
+        """Write what is held back."""
+
+
+class LineOutput:
+    """JSON lines on standard output, for a job run by hand."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, frame: pl.DataFrame, number: int) -> None:
+        """One line a row."""
+        self._stream.write(frame.write_ndjson().encode())
+
+    def set_aside(self, data: bytes, number: int) -> None:
+        """Leave them where they are: nothing commits a file here."""
+
+    def close(self) -> None:
+        """Hand over everything."""
+        self._stream.flush()
+
+
+class ParquetOutput:
+    """`part-NNNNN.parquet` below the task's output folder, in one folder a value of `partition_by` if there is one.
+
+    Rows of a part are held until `limit` bytes, then written as a file of their own (`part-NNNNN-1.parquet`).
+    """
+
+    def __init__(self, task: Task, *, partition_by: str | None = None, limit: int = 128 << 20) -> None:
+        self._task = task
+        self._partition_by = partition_by
+        self._limit = limit
+        self._held: dict[tuple[str, int], list[pl.DataFrame]] = {}
+        self._held_bytes = 0
+        self._files: dict[tuple[str, int], int] = {}
+        self._aside: dict[int, list[bytes]] = {}
+
+    def write(self, frame: pl.DataFrame, number: int) -> None:
+        """Hold the rows; write them when there are enough."""
+        for folder, rows in self._by_folder(frame):
+            self._held.setdefault((folder, number), []).append(rows)
+            self._held_bytes += int(rows.estimated_size())
+        if self._held_bytes > self._limit:
+            self._flush()
+
+    def _by_folder(self, frame: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+        if self._partition_by is None:
+            return [("", frame)]
+        parts = frame.partition_by(self._partition_by, as_dict=True, include_key=False)
+        return [(f"{self._partition_by}={key[0]}/", rows) for key, rows in parts.items()]
+
+    def _flush(self) -> None:
+        for (folder, number), frames in self._held.items():
+            serial = self._files.get((folder, number), 0)
+            self._files[folder, number] = serial + 1
+            suffix = f"-{serial}" if serial else ""
+            self._write_file(f"{folder}part-{number:05d}{suffix}.parquet", pl.concat(frames, how="vertical"))
+        self._held, self._held_bytes = {}, 0
+
+    def _write_file(self, name: str, frame: pl.DataFrame) -> None:
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer, compression="zstd", compression_level=COMPRESSION_LEVEL)
+        self._task.write(name, buffer.getvalue())
+
+    def set_aside(self, data: bytes, number: int) -> None:
+        """Keep JSON lines for `_bad/part-NNNNN.jsonl`."""
+        self._aside.setdefault(number, []).append(data)
+
+    def close(self) -> None:
+        """Write everything that is held."""
+        self._flush()
+        for number, lines in self._aside.items():
+            self._task.write(f"{BAD_FOLDER}/part-{number:05d}.jsonl", b"".join(lines))
+
+
+def bad_line(path: str, position: int, reason: str, text: bytes) -> bytes:
+    """A line that could not be read, as kept in `_bad/`: its file, byte offset, reason and text."""
+    record = {"file": path, "offset": position, "reason": reason, "line": text.decode("utf-8", "backslashreplace")}
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"

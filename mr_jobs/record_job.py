@@ -1,0 +1,117 @@
+"""Jobs that take one record at a time: mrjob's own mapper, combiner and reducer, with statistics and datasets."""
+
+import base64
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import polars as pl
+
+from pinflow.mr_jobs.job import DatasetJob
+from pinflow.mr_jobs.output import Output
+from pinflow.mr_jobs.splits import DatasetSplit, read_split
+from pinflow.stats_engine import shards
+
+STATISTICS_KEY = "\x00statistics"
+ROWS_AT_ONCE = 50_000
+
+Pair = tuple[Any, Any]
+
+
+class RecordJob(DatasetJob):
+    """An mrjob job whose mapper takes one record, for logic that needs Python.
+
+    The last step yields `(key, row)` with `row` a dict of the output's columns, or `(key, value)` with `schema`
+    None for a job of plain lines. `self.stats` is the task's engine; what map tasks count reaches the reduce
+    tasks with their pairs.
+    """
+
+    schema: dict[str, Any] | None = None
+
+    def records(self, lines: Iterator[bytes]) -> Iterator[Any]:
+        """The records that input lines with splits name: rows of datasets as dicts, one by one."""
+        for line in lines:
+            yield from read_split(DatasetSplit.from_line(line)).iter_rows(named=True)
+
+    def run_mapper(self, step_num: int = 0) -> None:
+        """Run the mapper of one step (called in a task)."""
+        if self._is_last(step_num, "mapper"):
+            read_lines, _ = self._wrap_protocols(step_num, "mapper")
+            self._run_last(self.map_pairs(read_lines(), step_num))
+        else:
+            super().run_mapper(step_num)
+
+    def map_pairs(self, pairs: Iterable[Pair], step_num: int = 0) -> Iterator[Pair]:
+        """All pairs of a map task, then its statistics and those of the step before."""
+        shards_seen: list[Pair] = []
+        yield from super().map_pairs(_without_statistics(pairs, shards_seen) if step_num else pairs, step_num)
+        if self._is_last(step_num, "mapper"):
+            self._take_in(shards_seen)
+        else:
+            yield from [*shards_seen, self._statistics_pair()]
+
+    def combine_pairs(self, pairs: Iterable[Pair], step_num: int = 0) -> Iterator[Pair]:
+        """All pairs of a combiner, the statistics that pass through it, and its own."""
+        shards_seen: list[Pair] = []
+        yield from super().combine_pairs(_without_statistics(pairs, shards_seen), step_num)
+        yield from [*shards_seen, self._statistics_pair()]
+
+    def reduce_pairs(self, pairs: Iterable[Pair], step_num: int = 0) -> Iterator[Pair]:
+        """All pairs of a reduce task; what its map tasks counted is taken in or handed on."""
+        shards_seen: list[Pair] = []
+        yield from super().reduce_pairs(_without_statistics(pairs, shards_seen), step_num)
+        if self._is_last(step_num, "reducer"):
+            self._take_in(shards_seen)
+        else:
+            yield from [*shards_seen, self._statistics_pair()]
+
+    def _take_in(self, pairs: list[Pair]) -> None:
+        for _, text in pairs:
+            self.take_in_statistics(base64.b64decode(text), "statistics of a map task")
+
+    def _statistics_pair(self) -> Pair:
+        return STATISTICS_KEY, base64.b64encode(shards.encode(self.stats.statistics())).decode()
+
+    def run_reducer(self, step_num: int = 0) -> None:
+        """Run the reducer of one step (called in a task)."""
+        if self._is_last(step_num, "reducer"):
+            read_lines, _ = self._wrap_protocols(step_num, "reducer")
+            self._run_last(self.reduce_pairs(read_lines(), step_num))
+        else:
+            super().run_reducer(step_num)
+
+    def _wrap_protocols(self, step_num: int, step_type: str) -> Any:
+        read_lines, write_line = super()._wrap_protocols(step_num, step_type)
+        if step_type == "mapper" and step_num == 0 and self.options.splits:
+            return self._read_records, write_line
+        return read_lines, write_line
+
+    def _read_records(self) -> Iterator[Pair]:
+        for record in self.records(self._read_input()):
+            yield None, record
+
+    def _run_last(self, pairs: Iterator[Pair]) -> None:
+        with self.task_output() as output:
+            rows: list[dict[str, Any]] = []
+            for _, row in pairs:
+                rows.append(row)
+                if len(rows) >= ROWS_AT_ONCE:
+                    self._write(output, rows)
+            self._write(output, rows)
+
+    def _write(self, output: Output, rows: list[dict[str, Any]]) -> None:
+        if rows:
+            output.write(pl.DataFrame(rows, schema=self.schema, infer_schema_length=None), self.partition)
+            rows.clear()
+
+    def _is_last(self, step_num: int, task: str) -> bool:
+        steps = self.steps()
+        description = steps[step_num].description(step_num)
+        return step_num == len(steps) - 1 and (task == "reducer" or "reducer" not in description)
+
+
+def _without_statistics(pairs: Iterable[Pair], seen: list[Pair]) -> Iterator[Pair]:
+    for key, value in pairs:
+        if key == STATISTICS_KEY:
+            seen.append((key, value))
+        else:
+            yield key, value

@@ -1,0 +1,164 @@
+"""From the map tasks to the reduce tasks: rows of a bucket, statistics and set-aside lines.
+
+Two transports with one meaning. `LineShuffle` writes a line a bucket (number, tab, kind, Arrow batch in base64)
+for Hadoop Streaming, which then sorts a few large lines in place of millions (AN-16). `FileShuffle` writes one
+Arrow file a map task, which the reduce tasks of the same machine map into memory.
+
+What a map task counted travels with its rows: Hadoop delivers those of exactly one attempt of each map task, so
+nothing is lost or counted twice, whichever output committer is configured.
+"""
+
+import base64
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol
+
+import polars as pl
+import pyarrow as pa
+
+LINE_BYTES = 6 << 20
+"""Bytes of a line at most, before compression: Hadoop takes lines up to an eighth of the heap of a task's JVM."""
+
+ROWS, STATISTICS, BAD = "rows", "statistics", "bad"
+_LETTERS = {ROWS: "R", STATISTICS: "S", BAD: "B"}
+_KINDS = {letter: kind for kind, letter in _LETTERS.items()}
+
+
+class Parcel(NamedTuple):
+    """What goes to one bucket: rows as a frame, or bytes of another kind."""
+
+    bucket: int
+    kind: str
+    frame: pl.DataFrame | None
+    data: bytes = b""
+
+
+class ShuffleWriter(Protocol):
+    """Where a map task leaves its parcels."""
+
+    def write(self, parcel: Parcel) -> None:
+        """Send one parcel; those of a bucket keep their order."""
+
+    def close(self) -> None:
+        """Everything was sent."""
+
+
+def _to_batches(frame: pl.DataFrame) -> pa.Table:
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+
+
+def _to_frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    if not isinstance(frame, pl.DataFrame):
+        raise TypeError(f"expected a table, got {type(frame).__name__}")
+    return frame
+
+
+class LineShuffle:
+    """A line a parcel, for Hadoop Streaming."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._output = output
+
+    def write(self, parcel: Parcel) -> None:
+        """Write the parcel's lines."""
+        head = f"{parcel.bucket}\t{_LETTERS[parcel.kind]}".encode()
+        for data in [parcel.data] if parcel.frame is None else self._encoded(parcel.frame):
+            self._output.write(head + base64.b64encode(data) + b"\n")
+
+    @staticmethod
+    def _encoded(frame: pl.DataFrame) -> Iterator[bytes]:
+        rows = max(1, frame.height * LINE_BYTES // max(1, int(frame.estimated_size())))
+        for part in frame.iter_slices(rows):
+            sink = pa.BufferOutputStream()
+            table = _to_batches(part)
+            with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+                stream.write_table(table)
+            yield sink.getvalue().to_pybytes()
+
+    def close(self) -> None:
+        """Nothing is held back."""
+        self._output.flush()
+
+
+def read_lines(lines: Iterable[bytes]) -> Iterator[Parcel]:
+    """The parcels of a reduce task's input lines, as `LineShuffle` wrote them and Hadoop sorted them."""
+    for line in lines:
+        bucket, _, text = line.rstrip(b"\r\n").partition(b"\t")
+        kind, data = _KINDS[text[:1].decode()], base64.b64decode(text[1:])
+        if kind == ROWS:
+            yield Parcel(int(bucket), kind, _to_frame(pa.ipc.open_stream(data).read_all()))
+        else:
+            yield Parcel(int(bucket), kind, None, data)
+
+
+class FileShuffle:
+    """One Arrow file for each schema a map task sends, and an index of the parcels, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._files: list[pa.ipc.RecordBatchFileWriter] = []
+        self._schemas: list[pa.Schema] = []
+        self._batches: list[int] = []
+        self._index: list[tuple[int, str, int, int]] = []
+
+    def write(self, parcel: Parcel) -> None:
+        """Append the parcel's rows to the file of their schema, other data to a file of their own."""
+        if parcel.frame is None:
+            number = len(self._index)
+            (self._folder / f"{number}.bin").write_bytes(parcel.data)
+            self._index.append((parcel.bucket, parcel.kind, number, 0))
+            return
+        table = _to_batches(parcel.frame)
+        file = self._file(table.schema)
+        for batch in table.to_batches():
+            self._files[file].write_batch(batch)
+            self._index.append((parcel.bucket, parcel.kind, file, self._batches[file]))
+            self._batches[file] += 1
+
+    def _file(self, schema: pa.Schema) -> int:
+        for number, known in enumerate(self._schemas):
+            if known.equals(schema):
+                return number
+        path = self._folder / f"{len(self._files)}.arrow"
+        self._files.append(pa.ipc.new_file(str(path), schema))
+        self._schemas.append(schema)
+        self._batches.append(0)
+        return len(self._files) - 1
+
+    def close(self) -> None:
+        """Finish the files and write the index, which makes them visible."""
+        for file in self._files:
+            file.close()
+        (self._folder / "index.json").write_text(json.dumps(self._index))
+
+
+class FileShuffleReader:
+    """The parcels of all map tasks, by bucket."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._parcels: dict[int, list[tuple[Path, str, int, int]]] = {}
+        self._open: dict[Path, pa.ipc.RecordBatchFileReader] = {}
+        for folder in folders:
+            for bucket, kind, number, position in json.loads((folder / "index.json").read_text()):
+                self._parcels.setdefault(bucket, []).append((folder, kind, number, position))
+
+    def buckets(self) -> list[int]:
+        """The buckets that have parcels, in order."""
+        return sorted(self._parcels)
+
+    def read(self, bucket: int) -> Iterator[Parcel]:
+        """The parcels of one bucket, in the order of the map tasks."""
+        for folder, kind, number, position in self._parcels.get(bucket, ()):
+            if kind == ROWS:
+                batch = self._reader(folder / f"{number}.arrow").get_batch(position)
+                yield Parcel(bucket, kind, _to_frame(pa.Table.from_batches([batch])))
+            else:
+                yield Parcel(bucket, kind, None, (folder / f"{number}.bin").read_bytes())
+
+    def _reader(self, path: Path) -> pa.ipc.RecordBatchFileReader:
+        if path not in self._open:
+            self._open[path] = pa.ipc.open_file(pa.memory_map(str(path)))
+        return self._open[path]

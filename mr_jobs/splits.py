@@ -1,0 +1,108 @@
+"""What one map task reads of datasets: files of one bucket, over one or more days (AN-18)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from pinflow.mr_jobs.clustering import bucket_of
+from pinflow.mr_jobs.datasets import Published, Warehouse
+from pinflow.storage import open_storage
+
+
+@dataclass(frozen=True)
+class DatasetFile:
+    """One Parquet file, the day it belongs to, and whether it holds only the split's bucket."""
+
+    path: str
+    date: str
+    rows: int
+    bytes: int
+    exact: bool = True
+
+
+@dataclass(frozen=True)
+class DatasetSplit:
+    """Files of one dataset that belong together: those of bucket `bucket` of `buckets` of each day."""
+
+    dataset: str
+    files: tuple[DatasetFile, ...]
+    bucket: int = 0
+    buckets: int = 1
+    clustered_by: tuple[str, ...] = field(default=())
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.bytes for file in self.files)
+
+    def to_line(self) -> str:
+        """The split as an input line of a map task."""
+        files = [[f.path, f.date, f.rows, f.bytes, f.exact] for f in self.files]
+        return json.dumps([self.dataset, files, self.bucket, self.buckets, list(self.clustered_by)])
+
+    @classmethod
+    def from_line(cls, line: bytes | str) -> "DatasetSplit":
+        """Read what `to_line` wrote."""
+        dataset, files, bucket, buckets, clustered_by = json.loads(line)
+        return cls(dataset, tuple(DatasetFile(*f) for f in files), bucket, buckets, tuple(clustered_by))
+
+
+def read_parquet(path: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """One Parquet file of any storage."""
+    if "://" not in path:
+        return pl.read_parquet(path, columns=list(columns) if columns else None, hive_partitioning=False)
+    with open_storage(path).open_input(path) as file:
+        return pl.read_parquet(file, columns=list(columns) if columns else None)
+
+
+def read_split(split: DatasetSplit, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """All rows of a split, with the day of each as column `date` (String, YYYY-MM-DD).
+
+    Columns that a file of another day lacks are null.
+    """
+    frames = []
+    for file in split.files:
+        frame = read_parquet(file.path, columns)
+        if not file.exact:
+            frame = frame.filter(pl.Series(bucket_of(frame, split.clustered_by, split.buckets) == split.bucket))
+        frames.append(frame.with_columns(date=pl.lit(file.date)))
+    return pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
+
+
+def part_splits(warehouse: Warehouse, published: Published, below: str = "") -> list[DatasetSplit]:
+    """A split for each file of one day of a dataset, below a folder such as `event_type=like/` if one is named."""
+    return [
+        DatasetSplit(published.dataset, (_file(warehouse, published, part.name, part.rows, part.bytes),))
+        for part in published.parts
+        if part.name.startswith(below)
+    ]
+
+
+def bucket_splits(warehouse: Warehouse, days: Sequence[Published]) -> list[DatasetSplit]:
+    """A split for each bucket over all given days of one dataset.
+
+    Days can differ in their number of buckets, all powers of two: the finest counts, and a coarser file is read
+    by each of its finer buckets, which keep only their own rows.
+    """
+    if not days:
+        return []
+    buckets = max(day.buckets for day in days)
+    splits = []
+    for bucket in range(buckets):
+        files = tuple(
+            _file(warehouse, day, part.name, part.rows, part.bytes, exact=day.buckets == buckets)
+            for day in days
+            for part in day.parts
+            if part.bucket == bucket % day.buckets
+        )
+        if files:
+            splits.append(DatasetSplit(days[0].dataset, files, bucket, buckets, days[0].clustered_by))
+    return splits
+
+
+def _file(
+    warehouse: Warehouse, published: Published, name: str, rows: int, size: int, *, exact: bool = True
+) -> DatasetFile:
+    return DatasetFile(f"{warehouse.path(published)}/{name}", published.date, rows, size, exact)

@@ -1,0 +1,43 @@
+"""What a task attempt knows of itself, and its side files; the same under every runner.
+
+The contract: the environment holds `mapreduce_task_partition`, `mapreduce_task_attempt_id` and
+`mapreduce_task_output_dir`; what a task writes below that folder is committed with the attempt or not at all.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pinflow.stats_engine import shards
+from pinflow.storage import open_storage
+
+STATS_FOLDER = "_stats"
+BAD_FOLDER = "_bad"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One attempt of a map or reduce task."""
+
+    partition: int
+    attempt: str
+    output: str
+
+    @classmethod
+    def current(cls, environment: Mapping[str, str]) -> "Task | None":
+        """The task that this process runs, None outside of one."""
+        output = environment.get("mapreduce_task_output_dir")
+        if not output:
+            return None
+        return cls(
+            partition=int(environment["mapreduce_task_partition"]),
+            attempt=environment["mapreduce_task_attempt_id"],
+            output=output,
+        )
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one file of the task; `name` is relative to the task's output."""
+        open_storage(self.output).write_bytes(f"{self.output}/{name}", data)
+
+    def write_statistics(self, data: bytes) -> None:
+        """Store the task's shard under its partition number (ST-05)."""
+        self.write(f"{STATS_FOLDER}/{shards.shard_name(self.partition)}", data)

@@ -1,0 +1,109 @@
+"""What was counted, and what looked wrong: statistics and alerts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from pinflow import config
+from pinflow.commands.output import DURATION, date_option, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from pinflow.stats_engine.statistics import Statistics
+
+QUANTILES = (0.5, 0.9, 0.99)
+
+
+@contextmanager
+def _database() -> Iterator["sa.Engine"]:
+    from pinflow.scheduler.tables import open_database
+    from pinflow.stats_engine.tables import create_all
+
+    engine = open_database(config.load().database_url).execution_options(writes=True)
+    try:
+        create_all(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@click.command()
+@click.argument("job")
+@date_option("Day that the job worked on; default: the last.")
+@json_option
+def stats(job: str, date: date | None, as_json: bool) -> None:
+    """Print the statistics of a JOB: counts, sums, histograms, top and bottom items."""
+    from pinflow.stats_engine.queries import job_statistics
+
+    with _database() as engine:
+        info, statistics = job_statistics(engine, job, date.isoformat() if date else None)
+    if as_json:
+        print_json(asdict(info) | _as_json(statistics))
+        return
+    state = "published" if info.published else "not published"
+    click.echo(f"{info.workflow} {info.date}: {info.job}, attempt {info.attempt} of {info.run_id}, {state}")
+    numbers = [(name, value) for name, value in sorted(statistics.counts.items())]
+    numbers += [(name, float(value)) for name, value in sorted(statistics.sums.items())]
+    print_table(("name", "value"), numbers, empty="it counted nothing")
+    for name, histogram in sorted(statistics.histograms.items()):
+        shown = "  ".join(f"p{share * 100:g} {histogram.quantile(share):,.4g}" for share in QUANTILES)
+        click.echo(f"\n{name}: {histogram.count:,} values  {shown}")
+    for name, items in sorted(statistics.items.items()):
+        click.echo(f"\n{name}, highest:")
+        print_table(("item", "value"), items.top[:10], empty="none")
+
+
+@click.command()
+@click.option("--job", help="Only of this job.")
+@date_option("Only of this day.")
+@click.option("--all", "every", is_flag=True, help="Resolved ones too.")
+@click.option("--acknowledge", type=int, metavar="ID", help="Say that you know of an alert.")
+@click.option("--mute", type=int, metavar="ID", help="Send no mail about an alert's rule for a while.")
+@click.option("--for", "length", type=DURATION, default=timedelta(days=1), help="How long to mute; default: 1d.")
+@json_option
+def alerts(
+    job: str | None,
+    date: date | None,
+    every: bool,
+    acknowledge: int | None,
+    mute: int | None,
+    length: timedelta,
+    as_json: bool,
+) -> None:
+    """List alerts, the newest first; or acknowledge or mute one."""
+    from pinflow.stats_engine import queries
+
+    now = datetime.now(UTC)
+    with _database() as engine:
+        if acknowledge is not None:
+            queries.acknowledge(engine, acknowledge, now)
+        if mute is not None:
+            queries.mute(engine, mute, now + length, now)
+        states = None if every else ("open", "acknowledged", "muted")
+        found = queries.list_alerts(engine, job=job, date=date.isoformat() if date else None, states=states)
+    if as_json:
+        print_json(found)
+        return
+    rows = ((a.id, a.degree, a.state, a.date, a.job, a.message, a.run_id) for a in found)
+    columns = ("id", "degree", "state", "date", "job", "what", "run")
+    print_table(columns, rows, empty="no alerts" if every else "no open alerts; old ones: pinflow alerts --all")
+
+
+def _as_json(statistics: "Statistics") -> dict[str, object]:
+    return {
+        "counts": dict(sorted(statistics.counts.items())),
+        "sums": {name: float(value) for name, value in sorted(statistics.sums.items())},
+        "histograms": {
+            name: [{"low": low, "high": high, "count": count} for low, high, count in histogram.rows()]
+            for name, histogram in sorted(statistics.histograms.items())
+        },
+        "items": {
+            name: {"top": [list(item) for item in items.top], "bottom": [list(item) for item in items.bottom]}
+            for name, items in sorted(statistics.items.items())
+        },
+    }

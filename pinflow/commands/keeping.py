@@ -1,0 +1,60 @@
+"""What is kept, and for how long: datasets and their removal."""
+
+from datetime import UTC, date, datetime
+
+import click
+
+from pinflow import config
+from pinflow.commands.output import date_option, json_option, print_json, print_table
+from pinflow.errors import InputMissingError, UnknownNameError
+
+
+@click.command()
+@click.argument("dataset", required=False)
+@date_option("Only this day; with DATASET and --path: the folder to read.")
+@click.option("--path", "only_path", is_flag=True, help="Print only the folder that holds the published files.")
+@json_option
+def datasets(dataset: str | None, date: date | None, only_path: bool, as_json: bool) -> None:
+    """List datasets, or the published days of one DATASET."""
+    from pinflow.mr_jobs.datasets import Warehouse
+
+    warehouse = Warehouse(config.load().warehouse_url)
+    names = warehouse.datasets()
+    if dataset is not None and dataset not in names:
+        raise UnknownNameError("dataset", dataset, names, "pinflow datasets")
+    found = [p for name in ([dataset] if dataset else names) for p in warehouse.published_days(name)]
+    found = [p for p in found if date is None or p.date == date.isoformat()]
+    if dataset and date and not found:
+        raise InputMissingError(f"nothing is published of {dataset} on {date}; see: pinflow datasets {dataset}")
+    if only_path:
+        for published in found:
+            click.echo(warehouse.path(published))
+    elif as_json:
+        print_json([_described(warehouse.path(p), p) for p in found])
+    else:
+        rows = ((p.dataset, p.date, p.rows, p.bytes, len(p.parts), p.run_id) for p in found)
+        columns = ("dataset", "date", "rows", "bytes", "files", "run")
+        print_table(columns, rows, empty="no datasets yet; make some with: pinflow run analytics --date YYYY-MM-DD")
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@json_option
+def clean(dry_run: bool, as_json: bool) -> None:
+    """Remove what is older than the setting `keep`, and attempts that were replaced or never published."""
+    from pinflow.workflows.retention import clean as clean_up
+
+    done = clean_up(config.load(), datetime.now(UTC), dry_run=dry_run)
+    if as_json:
+        print_json(done)
+        return
+    word = "would go" if dry_run else "removed"
+    rows = ((item.kind, item.name, item.reason) for item in done)
+    print_table(("kind", word, "why"), rows, empty="nothing to remove")
+
+
+def _described(path: str, published: object) -> dict[str, object]:
+    from dataclasses import asdict
+
+    values = asdict(published)  # type: ignore[call-overload]
+    return values | {"path": path, "parts": [part["name"] for part in values["parts"]]}

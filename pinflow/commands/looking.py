@@ -1,0 +1,123 @@
+"""What runs and workflows there are, and how they went."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pinflow import config
+from pinflow.commands.output import date_option, json_option, print_json, print_table, show_seconds
+
+if TYPE_CHECKING:
+    from pinflow.scheduler.store import Store
+
+
+@contextmanager
+def _store(settings: config.Settings) -> Iterator["Store"]:
+    from pinflow.scheduler.store import Store
+    from pinflow.scheduler.tables import open_database
+
+    with Store(open_database(settings.database_url)) as store:
+        yield store
+
+
+@click.command()
+@click.option("--workflow", help="Only runs of this workflow.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
+@json_option
+def runs(workflow: str | None, limit: int, as_json: bool) -> None:
+    """List the newest runs."""
+    from pinflow.scheduler.reading import list_runs
+
+    with _store(config.load()) as store:
+        found = list_runs(store, workflow=workflow, limit=limit)
+    if as_json:
+        print_json(found)
+        return
+    rows = ((r.run_id, r.date, r.state, r.created_at, show_seconds(r.seconds), r.reason) for r in found)
+    columns = ("run", "date", "state", "started (UTC)", "took", "reason")
+    print_table(columns, rows, empty="no runs yet; start one with: pinflow run analytics --date YYYY-MM-DD")
+
+
+@click.command()
+@click.argument("run")
+@json_option
+def show(run: str, as_json: bool) -> None:
+    """Show a RUN job by job; the start of its name is enough."""
+    from pinflow.scheduler.reading import attempts, get_run
+
+    with _store(config.load()) as store:
+        found = get_run(store, run)
+        tried = {job.name: attempts(store, found.run_id, job.name) for job in found.jobs} if as_json else {}
+    if as_json:
+        jobs = [asdict(job) | {"attempts": tried[job.name]} for job in found.jobs]
+        print_json(asdict(found) | {"jobs": jobs})
+        return
+    click.echo(f"{found.run_id}  {found.state}  {show_seconds(found.seconds)}  {found.reason or ''}".rstrip())
+    rows = ((j.stage, j.name, j.state, show_seconds(j.seconds), j.attempts, j.reason) for j in found.jobs)
+    print_table(("stage", "job", "state", "took", "attempts", "reason"), rows, empty="it has no jobs")
+
+
+@click.command()
+@click.argument("run")
+@click.argument("job")
+@click.option("--attempt", type=click.IntRange(1), help="Which attempt; default: the last.")
+@json_option
+def logs(run: str, job: str, attempt: int | None, as_json: bool) -> None:
+    """Print the log of a JOB of a RUN."""
+    from pinflow.scheduler.reading import find_log
+
+    settings = config.load()
+    with _store(settings) as store:
+        path = find_log(store, settings.home_path / "logs", run, job, attempt)
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    if as_json:
+        print_json({"path": str(path), "text": text})
+    else:
+        click.echo(text or f"{path} is empty: the job wrote nothing", nl=not text)
+
+
+@click.command()
+@json_option
+def workflows(as_json: bool) -> None:
+    """List the workflows that the configuration names."""
+    from pinflow.workflows.catalog import catalog
+
+    found = catalog(config.load()).values()
+    rows = [(w.name, w.owner, w.description) for w in found]
+    if as_json:
+        print_json([dict(zip(("name", "owner", "description"), row, strict=True)) for row in rows])
+    else:
+        print_table(("workflow", "owner", "description"), rows, empty="none: see the setting workflows")
+
+
+@click.command()
+@click.argument("workflow")
+@date_option("Day whose jobs are shown; default: today.")
+@click.option("--run", "run_id", help="Colour the jobs by their state in this run.")
+@click.option("--svg", type=click.Path(path_type=Path), help="Write a picture to this file.")
+@json_option
+def graph(workflow: str, date: date | None, run_id: str | None, svg: Path | None, as_json: bool) -> None:
+    """Draw a WORKFLOW: its stages, its jobs and what each comes after."""
+    from pinflow.commands.output import DATE
+    from pinflow.scheduler.graph import draw_svg, draw_text
+    from pinflow.scheduler.reading import get_run
+    from pinflow.workflows.catalog import definition
+
+    settings = config.load()
+    defined = definition(settings, workflow, date or DATE.convert("today", None, None))
+    states: dict[str, str] = {}
+    if run_id:
+        with _store(settings) as store:
+            states = {job.name: job.state for job in get_run(store, run_id).jobs}
+    if svg:
+        svg.write_text(draw_svg(defined, states), encoding="utf-8")
+        click.echo(f"wrote {svg}", err=True)
+    if as_json:
+        print_json(defined.to_json() | {"states": states})
+    elif not svg:
+        click.echo(draw_text(defined, states))

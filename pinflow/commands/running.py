@@ -1,0 +1,124 @@
+"""`pinflow run`: run a workflow's day, showing how it goes."""
+
+import sys
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from pinflow import config
+from pinflow.commands.output import DURATION, STATE_STYLES, date_option, json_option, print_json, show_seconds
+
+if TYPE_CHECKING:
+    from pinflow.scheduler.reading import RunInfo
+    from pinflow.scheduler.records import Event
+    from pinflow.scheduler.run import RunResult
+
+EPILOG = """\b
+Examples:
+  pinflow run analytics --date 2015-05-18
+  pinflow run analytics --date yesterday --wait 6h     wait for input that comes late
+  pinflow run analytics --date 2015-05-18 --stage top_items
+  pinflow run analytics --date 2015-05-18 --rebuild    make everything anew
+
+\b
+A run that was stopped goes on with the same command: what is published for the
+same input and code is not made again. Exit codes: 0 all succeeded, 1 a job
+failed, 2 usage or configuration, 3 stopped by a fatal alert, 4 input not there."""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("workflow")
+@date_option("Day to run: YYYY-MM-DD, today or yesterday (UTC).", required=True)
+@click.option("--stage", help="Run the jobs of one stage only: extract, aggregate, top_items or persist.")
+@click.option("--rebuild", is_flag=True, help="Make everything anew, also what is published for the same input.")
+@click.option("--wait", type=DURATION, default=timedelta(0), help="Wait so long for input, such as 6h; default: not.")
+@json_option
+def run(workflow: str, date: date, stage: str | None, rebuild: bool, wait: timedelta, as_json: bool) -> None:
+    """Run the WORKFLOW of a day: extract, aggregate, top items, persist."""
+    from pinflow.workflows.run import Request, run_workflow
+
+    settings = config.load()
+    view = _View(quiet=as_json)
+    try:
+        request = Request(workflow, date, stage, rebuild, wait)
+        result = run_workflow(settings, request, on_event=view.event, on_join=view.join)
+    finally:
+        view.close()
+    if as_json:
+        print_json(summary(result, settings))
+    else:
+        _conclude(result)
+    sys.exit(result.exit_code)
+
+
+def summary(result: "RunResult", settings: config.Settings) -> dict[str, object]:
+    """The run as `--json` prints it."""
+    return {
+        "run_id": result.run.run_id,
+        "workflow": result.run.workflow,
+        "date": result.run.date,
+        "state": result.run.state,
+        "seconds": round(result.run.seconds, 3),
+        "driven": result.driven,
+        "runner": settings.runner,
+        "warehouse": settings.warehouse_url,
+        "jobs": [
+            {"name": job.name, "state": job.state, "seconds": round(job.seconds, 3), "reason": job.reason}
+            for job in result.run.jobs
+        ],
+    }
+
+
+class _View:
+    """Progress on standard error: a live line on a terminal, a line for each job elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._running: dict[str, None] = {}
+        self._done = 0
+        self._is_live = not quiet and sys.stderr.isatty()
+
+    def join(self, run: "RunInfo") -> None:
+        """Say that another command drives the run."""
+        if not self._quiet:
+            click.echo(f"{run.run_id} is already run by {run.driver}; following it", err=True)
+
+    def event(self, event: "Event") -> None:
+        """Show one transition."""
+        if self._quiet:
+            return
+        if event.job is None:
+            self._write(f"{event.run_id}: {event.state}{f' ({event.detail})' if event.detail else ''}")
+            return
+        if event.state in ("running", "polling"):
+            self._running[event.job] = None
+        elif event.state in STATE_STYLES:
+            self._running.pop(event.job, None)
+            self._done += 1
+            state = click.style(f"{event.state:<15}", fg=STATE_STYLES[event.state].split()[-1])
+            self._write(f"{state} {event.job}{f': {event.detail}' if event.detail else ''}")
+        if self._is_live:
+            names = ", ".join(self._running)
+            click.echo(f"\r\033[K{self._done} done; running: {names[:90]}", err=True, nl=False)
+
+    def close(self) -> None:
+        """End the live line."""
+        if self._is_live:
+            click.echo("\r\033[K", err=True, nl=False)
+
+    def _write(self, line: str) -> None:
+        click.echo(f"\r\033[K{line}" if self._is_live else line, err=True)
+
+
+def _conclude(result: "RunResult") -> None:
+    run = result.run
+    click.echo(f"{run.run_id} {run.state} in {show_seconds(run.seconds)}")
+    if result.exit_code:
+        for job in run.jobs:
+            if job.state == "failed":
+                click.echo(f"  {job.name}: {job.reason or 'failed'}", err=True)
+                click.echo(f"  see: pinflow logs {run.run_id} {job.name}", err=True)
+        return
+    click.echo("See the results with:  pinflow subjects   and   pinflow metrics SUBJECT")
+    click.echo(f"See the run with:      pinflow show {run.run_id}")

@@ -1,0 +1,157 @@
+"""What the main job found out: metrics, top lists and audiences, read from the serving store."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from pinflow import config
+from pinflow.commands.output import date_option, json_option, print_json, print_table
+from pinflow.errors import InputMissingError, UnknownNameError
+
+if TYPE_CHECKING:
+    from pinflow.hbase_schema.store import Store
+
+LENGTHS = {"daily": 1, "weekly": 7, "biweekly": 14, "monthly": 31}
+SHOWN_PERIODS = 30
+NEAR = 1000
+METRIC_ORDER = ("impression", "clickthrough", "repin", "like", "create", "users", "pins", "boards")
+
+platform_option = click.option("--platform", default="all", show_default=True, help="An app, or all of them together.")
+aggregation_option = click.option(
+    "--aggregation", type=click.Choice(list(LENGTHS)), default="daily", show_default=True, help="Length of a period."
+)
+
+
+@contextmanager
+def _store() -> Iterator["Store"]:
+    from pinflow.hbase_schema.store import open_store
+
+    with open_store(config.load().serving_url) as store:
+        yield store
+
+
+def _check_known(store: "Store", subject: str) -> None:
+    """Raise `UnknownNameError`, naming near ones, for a subject that has nothing published at all."""
+    from pinflow.hbase_schema.reader import subjects
+
+    if subject not in subjects(store, subject, 1):
+        raise UnknownNameError("subject", subject, subjects(store, subject[:3], NEAR), "pinflow subjects")
+
+
+def _day(store: "Store", day: date | None) -> date:
+    from pinflow.hbase_schema.markers import last_published_day
+
+    found = day or last_published_day(store)
+    if found is None:
+        raise InputMissingError("nothing is published yet; publish a day with: pinflow run analytics --date YYYY-MM-DD")
+    return found
+
+
+@click.command()
+@click.argument("subject")
+@platform_option
+@aggregation_option
+@date_option("First day; default: 30 periods before the last.", name="--from")
+@date_option("Last day; default: the last that is published.", name="--to")
+@json_option
+def metrics(subject: str, platform: str, aggregation: str, as_json: bool, **days: date | None) -> None:
+    """Print the metrics of a SUBJECT by date: d:DOMAIN or p:OWNER."""
+    from pinflow.hbase_schema import reader
+
+    with _store() as store:
+        last = _day(store, days["to"])
+        first = days["from"] or last - timedelta(days=SHOWN_PERIODS * LENGTHS[aggregation])
+        series = reader.metrics(store, subject, platform, aggregation, first, last)
+        if not series.rows:
+            _check_known(store, subject)
+    if as_json:
+        print_json([row.as_json() for row in series.rows])
+        return
+    found = sorted({name for row in series.rows for name in row.metrics}, key=_metric_order)
+    table = ([row.date, *(row.metrics.get(name, 0) for name in found)] for row in series.rows)
+    if series.missing and days["from"]:
+        click.echo(f"not published: {', '.join(str(day) for day in series.missing)}", err=True)
+    print_table(("date", *found), table, empty=f"{subject} has no {aggregation} metrics on {platform} in these days")
+
+
+@click.command()
+@click.argument("subject")
+@click.option("--items", type=click.Choice(("pins", "boards")), default="pins", show_default=True)
+@click.option("--by", default="impression", show_default=True, help="An event type or the name of a ranking.")
+@platform_option
+@aggregation_option
+@date_option("A day of the period; default: the last that is published.")
+@json_option
+def top(subject: str, items: str, by: str, platform: str, aggregation: str, date: date | None, as_json: bool) -> None:
+    """Print the top pins or boards of a SUBJECT."""
+    from pinflow.hbase_schema import reader
+
+    with _store() as store:
+        day = _day(store, date)
+        rows = reader.top(store, subject, items, by, platform=platform, aggregation=aggregation, day=day)
+        if not rows:
+            _check_known(store, subject)
+    _check_published(rows, aggregation, day)
+    if as_json:
+        print_json([row._asdict() for row in rows or ()])
+        return
+    table = ((row.rank, row.id, row.value) for row in rows or ())
+    print_table(("rank", items[:-1], by), table, empty=f"{subject} has no top {items} by {by} on {day}")
+
+
+@click.command()
+@click.argument("subject")
+@platform_option
+@aggregation_option
+@date_option("A day of the period; default: the last that is published.")
+@json_option
+def audience(subject: str, platform: str, aggregation: str, date: date | None, as_json: bool) -> None:
+    """Print who interacted with a SUBJECT, by country, metro and gender."""
+    from pinflow.hbase_schema import reader
+
+    with _store() as store:
+        day = _day(store, date)
+        found = reader.audience(store, subject, platform, aggregation, day=day)
+        if not found or not any(found.values()):
+            _check_known(store, subject)
+    _check_published(found, aggregation, day)
+    if as_json:
+        print_json(found)
+        return
+    rows = (
+        (kind, value, users)
+        for kind, values in (found or {}).items()
+        for value, users in sorted(values.items(), key=lambda pair: (-pair[1], pair[0]))
+    )
+    print_table(("attribute", "value", "users"), rows, empty=f"{subject} had no audience on {day}")
+
+
+@click.command()
+@click.option("--prefix", default="", help="Only subjects that start so: d:, p: or more of the name.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
+@json_option
+def subjects(prefix: str, limit: int, as_json: bool) -> None:
+    """List the domains (d:…) and profiles (p:…) that have metrics."""
+    from pinflow.hbase_schema import reader
+
+    with _store() as store:
+        _day(store, None)
+        found = reader.subjects(store, prefix, limit)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo("\n".join(found) or f"no subject starts with {prefix!r}")
+
+
+def _check_published(found: object, aggregation: str, day: date) -> None:
+    if found is None:
+        raise InputMissingError(
+            f"the {aggregation} period of {day} is not published; publish it with: pinflow run analytics --date {day}"
+        )
+
+
+def _metric_order(name: str) -> tuple[int, str]:
+    return (METRIC_ORDER.index(name) if name in METRIC_ORDER else len(METRIC_ORDER), name)

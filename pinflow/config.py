@@ -1,0 +1,235 @@
+"""One configuration: `pinflow.toml`, overridden by `PINFLOW_*` variables and by options of the command line.
+
+Each setting is described once, here; docs/reference/configuration.md is tested against it. Relative paths
+count from pinflow.toml when they stand in it, else from the working folder.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pinflow.errors import ConfigurationError
+
+FILE_NAME = "pinflow.toml"
+PATH_SETTINGS = ("home", "input", "warehouse", "serving", "mail")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a length of time such as `90s`, `15m`, `6h`, `35d` or `2w`.
+
+    >>> parse_duration("6h")
+    datetime.timedelta(seconds=21600)
+    """
+    match = re.fullmatch(r"\s*(\d+)\s*([smhdw])\s*", text)
+    if not match:
+        raise ValueError(f"{text!r} is not a length of time; write a number and a unit: 90s, 15m, 6h, 35d, 2w")
+    try:
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except OverflowError:
+        raise ValueError(f"{text!r} is too long") from None
+
+
+class SourceSettings(BaseModel):
+    """How the files below `input` are to be read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["auto", "canonical", "access_log"] = Field(
+        "auto", description="`auto`: a folder with `events/` below it is canonical, else it holds access logs."
+    )
+    paths: dict[Literal["events", "pins", "boards", "users"], str] = Field(
+        default_factory=dict,
+        description="Path templates below `input`, such as `topic/dt={date}/*`; default `KIND/date={date}/*`.",
+    )
+    fields: dict[Literal["events", "pins", "boards", "users"], dict[str, str]] = Field(
+        default_factory=dict, description="Per kind: pinflow's field name = the name in your files."
+    )
+    ready: str = Field("", description="A file, such as `_SUCCESS`, that must be in a day's folder before it is read.")
+    bad_share: float = Field(0.01, ge=0, le=1, description="Bad lines above this share of an input are fatal.")
+    site: str = Field("localhost", description="Access logs: the site's own host, the domain of its pages.")
+    country_database: str = Field("", description="Access logs: a .mmdb file that gives the country of an address.")
+
+
+class Settings(BaseSettings):
+    """All settings of one invocation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PINFLOW_", env_nested_delimiter="__", extra="forbid", validate_default=True
+    )
+
+    home: str = Field(".pinflow", description="Folder of all embedded state.")
+    input: str = Field("", description="Folder of the raw events and objects.")
+    source: SourceSettings = Field(default_factory=lambda: SourceSettings())
+    warehouse: str = Field("", description="Folder of the datasets; default `HOME/warehouse`.")
+    database: str = Field("", description="SQLAlchemy URL of scheduler and statistics; default `HOME/pinflow.db`.")
+    serving: str = Field("", description="File of the table store, or `hbase://host:port`; default `HOME/serving.db`.")
+    mail: str = Field("", description="A Maildir folder or `smtp://user:password@host:port`; default `HOME/mail`.")
+    mail_from: str = Field("pinflow@localhost", description="Sender of all mail.")
+    owner: str = Field("owner@localhost", description="Owner of the built-in workflows' jobs: who gets the mail.")
+    runner: Literal["local", "inline"] = Field("local", description="Where MapReduce jobs run.")
+    slots: int = Field(0, ge=0, description="Processes at once; 0: one for each core.")
+    memory: str = Field("512MB", description="What one task may hold of its data before it splits or spills.")
+    keep: str = Field("35d", description="How long datasets, serving rows and bad lines are kept.")
+    top: int = Field(100, ge=1, le=999, description="Length of the top lists.")
+    workflows: list[str] = Field(
+        default_factory=lambda: ["pinflow.workflows.analytics"], description="Modules that declare workflows."
+    )
+
+    @field_validator("keep")
+    @classmethod
+    def _is_duration(cls, value: str) -> str:
+        parse_duration(value)
+        return value
+
+    @field_validator("memory")
+    @classmethod
+    def _is_size(cls, value: str) -> str:
+        parse_size(value)
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands over: it merges the file, the environment and the options itself."""
+        return (init_settings,)
+
+    @cached_property
+    def home_path(self) -> Path:
+        """`home` as an absolute path."""
+        return Path(self.home).absolute()
+
+    @property
+    def warehouse_url(self) -> str:
+        """Where datasets lie."""
+        return self.warehouse or str(self.home_path / "warehouse")
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the scheduler's and the statistics' tables."""
+        return self.database or f"sqlite:///{self.home_path / 'pinflow.db'}"
+
+    @property
+    def serving_url(self) -> str:
+        """Where serving rows lie."""
+        return self.serving or str(self.home_path / "serving.db")
+
+    @property
+    def mail_url(self) -> str:
+        """Where mail goes."""
+        return self.mail or str(self.home_path / "mail")
+
+    @property
+    def slot_count(self) -> int:
+        """Processes at once."""
+        return self.slots or len(os.sched_getaffinity(0))
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory` in bytes."""
+        return parse_size(self.memory)
+
+    @property
+    def keep_for(self) -> timedelta:
+        """`keep` as a length of time."""
+        return parse_duration(self.keep)
+
+
+def parse_size(text: str) -> int:
+    """Read a size such as `64MB`, `512MB` or `2GB`, in bytes (powers of 1,024).
+
+    >>> parse_size("2GB")
+    2147483648
+    """
+    match = re.fullmatch(r"\s*(\d+)\s*([KMG])i?B?\s*", text, re.IGNORECASE)
+    if not match or int(match[1]) == 0:
+        raise ValueError(f"{text!r} is not a size; write a number and a unit: 256MB, 2GB")
+    return int(match[1]) * 1024 ** {"K": 1, "M": 2, "G": 3}[match[2].upper()]
+
+
+def find_file(folder: Path) -> Path | None:
+    """The pinflow.toml of `folder` or of the nearest folder above it."""
+    return next((f / FILE_NAME for f in (folder, *folder.parents) if (f / FILE_NAME).is_file()), None)
+
+
+def load(
+    options: Mapping[str, Any] | None = None, *, file: Path | None = None, working_folder: Path | None = None
+) -> Settings:
+    """Read pinflow.toml, then the environment, then `options`; the last to name a setting wins.
+
+    Raises `ConfigurationError` naming the setting, its value and what would be valid.
+    """
+    folder = (working_folder or Path.cwd()).absolute()
+    file = file or (Path(os.environ["PINFLOW_CONFIG"]) if os.environ.get("PINFLOW_CONFIG") else find_file(folder))
+    values: dict[str, Any] = {}
+    base = folder
+    if file is not None:
+        base = file.absolute().parent
+        values = _anchor(_read(file), base)
+    environment = EnvSettingsSource(Settings)
+    for layer in (_environment(environment), dict(options or {})):
+        values = _merge(values, _anchor(layer, folder))
+    values.setdefault("home", str(base / ".pinflow"))
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, file)) from error
+
+
+def _environment(source: EnvSettingsSource) -> dict[str, Any]:
+    known = set(Settings.model_fields)
+    values = {name: value for name, value in source().items() if name in known}
+    values.pop("workflows", None)
+    if modules := os.environ.get("PINFLOW_WORKFLOWS"):
+        values["workflows"] = [name.strip() for name in modules.split(",") if name.strip()]
+    return values
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no configuration file {file}; write one with: pinflow init") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"cannot read the configuration {file}: {error}") from error
+
+
+def _anchor(values: dict[str, Any], base: Path) -> dict[str, Any]:
+    anchored = dict(values)
+    for name in PATH_SETTINGS:
+        value = anchored.get(name)
+        if isinstance(value, str) and value and "://" not in value:
+            anchored[name] = str(base / Path(value).expanduser())
+    source = anchored.get("source")
+    if isinstance(source, dict) and source.get("country_database"):
+        anchored["source"] = source | {"country_database": str(base / Path(source["country_database"]).expanduser())}
+    return anchored
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        merged[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _explain(error: ValidationError, file: Path | None) -> str:
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown setting {name!r}; known: {', '.join(Settings.model_fields)}")
+        else:
+            lines.append(f"setting {name!r} cannot be {problem['input']!r}: {problem['msg']}")
+    where = f" (file {file})" if file else ""
+    return f"cannot use the configuration{where}: " + "; ".join(lines) + ". See: pinflow doctor"

@@ -1,0 +1,73 @@
+"""Every error that pinflow raises on purpose; the command line turns each into one message and an exit code."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the `pinflow` command returns to the shell."""
+
+    SUCCEEDED = 0
+    FAILED = 1
+    USAGE = 2
+    FATAL_ALERT = 3
+    INPUT_MISSING = 4
+
+
+class PinflowError(Exception):
+    """Something went wrong that pinflow can explain.
+
+    The text gives the bad value, what would be valid, and the next command to type.
+    """
+
+    exit_code = ExitCode.FAILED
+
+
+class ConfigurationError(PinflowError):
+    """The configuration or the command line cannot be used."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UnknownNameError(ConfigurationError):
+    """A name that nothing answers to.
+
+    >>> str(UnknownNameError("workflow", "analitics", ["analytics"], "pinflow workflows"))
+    "no workflow is called 'analitics'; did you mean 'analytics'? See: pinflow workflows"
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], command: str) -> None:
+        names = sorted(known)
+        close = get_close_matches(name, names, n=1)
+        if close:
+            hint = f"did you mean {close[0]!r}?"
+        elif names:
+            hint = f"known: {', '.join(names[:12])}{', …' if len(names) > 12 else ''}."
+        else:
+            hint = "there are none yet."
+        super().__init__(f"no {kind} is called {name!r}; {hint} See: {command}")
+
+
+class InputMissingError(PinflowError):
+    """The input of the asked day is not there (yet)."""
+
+    exit_code = ExitCode.INPUT_MISSING
+
+
+class InputError(PinflowError):
+    """An input file cannot be read the way its name says."""
+
+
+class FatalAlertError(PinflowError):
+    """A fatal rule fired: the job's data was not published."""
+
+    exit_code = ExitCode.FATAL_ALERT
+
+
+class StaleFenceError(PinflowError):
+    """A later attempt has taken over: what this one wrote is refused."""
+
+
+class DamagedFileError(PinflowError):
+    """A file that pinflow wrote itself is damaged or cut; the message names it."""

@@ -1,0 +1,99 @@
+"""What the end of a job's process means for the job: succeeded, skipped, failed, or to be tried again."""
+
+import json
+import signal
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+
+from pinflow.config import parse_duration
+from pinflow.errors import ExitCode
+from pinflow.scheduler.child import SKIPPED
+from pinflow.scheduler.declare import Node
+from pinflow.scheduler.records import Claim, Outcome, Usage
+from pinflow.scheduler.states import AttemptState
+from pinflow.zygote import Exit
+
+RESULT_LIMIT = 64 * 1024
+NEVER_RETRIED = frozenset({ExitCode.FATAL_ALERT, ExitCode.INPUT_MISSING})
+_LONGEST_DELAY = timedelta(hours=1)
+
+
+def judge(
+    node: Node,
+    claim: Claim,
+    ended: Exit,
+    *,
+    now: datetime,
+    random: Random,
+    stopped: str | None = None,
+    left: str | None = None,
+    hint: str | None = None,
+) -> Outcome:
+    """The outcome of an attempt whose process has ended.
+
+    `stopped`: why the worker ended it (timeout); `left`: the JSON that the job left; `hint`: the end of its log.
+    A failure is tried again while the job has retries left, except after a fatal alert or a missing input.
+    """
+    usage = Usage(ended.pid, ended.signal, ended.user_seconds, ended.system_seconds, ended.peak_bytes)
+    reason = stopped or _reason_in(left)
+    if stopped is None and ended.code == 0:
+        return Outcome(claim, AttemptState.SUCCEEDED, reason, 0, usage, left)
+    if stopped is None and ended.code == SKIPPED:
+        return Outcome(claim, AttemptState.SKIPPED, reason, SKIPPED, usage, left)
+    reason = reason or _explain(ended, hint)
+    retry_at = None
+    if ended.code not in NEVER_RETRIED and claim.failures < node.retries:
+        retry_at = now + backoff(parse_duration(node.retry_delay), claim.failures, random)
+    return Outcome(claim, AttemptState.FAILED, reason, ended.code, usage, left, retry_at)
+
+
+def backoff(first: timedelta, failures: int, random: Random) -> timedelta:
+    """How long to wait after the failure number `failures` (from 0): doubling, with up to a tenth added by chance.
+
+    >>> backoff(timedelta(seconds=10), 2, Random(1)).total_seconds() // 1
+    40.0
+    """
+    doubled: timedelta = first * 2 ** min(failures, 30)
+    return min(doubled, max(first, _LONGEST_DELAY)) * (1 + random.random() / 10)
+
+
+def read_result(file: Path) -> str | None:
+    """The JSON object that a job left, and remove it; None if there is none that can be used."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(RESULT_LIMIT + 1)
+        file.unlink()
+    except OSError:
+        return None
+    if len(data) > RESULT_LIMIT:
+        return None
+    try:
+        return json.dumps(values) if isinstance(values := json.loads(data), dict) else None
+    except ValueError:
+        return None
+
+
+def last_line(file: Path) -> str | None:
+    """The last line of a log that is not empty, at most 300 characters: mostly the cause of a failure."""
+    try:
+        with file.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, 2) - 4096))
+            lines = stream.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return None
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), None)
+
+
+def _reason_in(left: str | None) -> str | None:
+    reason = json.loads(left).get("reason") if left else None
+    return reason[:1000] if isinstance(reason, str) and reason else None
+
+
+def _explain(ended: Exit, hint: str | None) -> str:
+    if ended.signal is not None:
+        number = ended.signal
+        cause = f"killed by {signal.Signals(number).name if number in set(signal.Signals) else f'signal {number}'}"
+    else:
+        cause = f"exit code {ended.code}"
+    return f"{cause}: {hint}" if hint else cause

@@ -1,0 +1,145 @@
+"""The processes of a worker's jobs: each forked by the zygote, in its own process group, with its own log."""
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinflow.errors import PinflowError
+from pinflow.scheduler.child import RESULT_VARIABLE
+from pinflow.scheduler.declare import Command, Condition, Job, Node
+from pinflow.scheduler.definition import Definition
+from pinflow.scheduler.records import Claim
+from pinflow.zygote import JSON, Call, Exit, Forks
+
+GRACE_SECONDS = 10.0
+"""Between SIGTERM and SIGKILL."""
+
+
+@dataclass
+class Process:
+    """A running process of a claim. `stopped` says why it is being ended, `kill_at` when it gets SIGKILL."""
+
+    claim: Claim
+    node: Node
+    pid: int
+    end_at: float | None
+    stopped: str | None = None
+    kill_at: float | None = None
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When something has to be done about it, on the monotonic clock."""
+        return self.kill_at if self.stopped else self.end_at
+
+
+class Processes:
+    """Starts, ends and waits for the processes of one run's claims."""
+
+    def __init__(
+        self, forks: Forks, definition: Definition, *, logs: Path, environment: Mapping[str, str], folder: Path
+    ) -> None:
+        self.running: dict[int, Process] = {}
+        self._forks = forks
+        self._definition = definition
+        self._logs = logs
+        self._environment = {
+            **environment,
+            "PINFLOW_WORKFLOW": definition.workflow,
+            "PINFLOW_DATE": definition.date.isoformat(),
+        }
+        self._folder = str(folder)
+
+    def fileno(self) -> int:
+        """Readable when a process has ended; for selectors."""
+        return self._forks.fileno()
+
+    def log_of(self, claim: Claim) -> Path:
+        """The log of an attempt."""
+        return self._logs / claim.log
+
+    def result_of(self, claim: Claim) -> Path:
+        """The file in which an attempt may leave values."""
+        return self._logs / f"{claim.log}.json"
+
+    def start(self, claim: Claim) -> Process:
+        """Fork the process of a claim; raises `PinflowError` when there can be none."""
+        node = self._definition.nodes[claim.job]
+        function, arguments = _call_of(node)
+        output = self._open_log(claim)
+        try:
+            call = Call(function, arguments, self._environment_of(claim, node), self._folder, output)
+            pid = self._forks.fork(call)
+        finally:
+            os.close(output)
+        limit = node.timeout_seconds
+        process = Process(claim, node, pid, None if limit is None else time.monotonic() + limit)
+        self.running[pid] = process
+        return process
+
+    def ended(self) -> list[tuple[Process, Exit]]:
+        """The processes that have ended since the last call."""
+        found = []
+        while (ended := self._forks.wait(0)) is not None:
+            process = self.running.pop(ended.pid, None)
+            if process is not None:
+                found.append((process, ended))
+        return found
+
+    def end(self, process: Process, reason: str) -> None:
+        """Ask the process's group to end; after a grace it is killed (see `enforce`)."""
+        if process.stopped is None:
+            process.stopped = reason
+            process.kill_at = time.monotonic() + GRACE_SECONDS
+            self._forks.signal(process.pid, signal.SIGTERM, group=True)
+
+    def kill(self, process: Process) -> None:
+        """End the process's group at once."""
+        process.kill_at = None
+        self._forks.signal(process.pid, signal.SIGKILL, group=True)
+
+    def enforce(self, now: float) -> None:
+        """End what has run for longer than its timeout, kill what did not end in its grace."""
+        for process in self.running.values():
+            moment = process.wakes_at
+            if moment is None or moment > now:
+                continue
+            if process.stopped is None:
+                self.end(process, f"stopped after its timeout of {process.node.timeout}")
+            else:
+                self.kill(process)
+
+    def _open_log(self, claim: Claim) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        file = self.log_of(claim)
+        try:
+            try:
+                return os.open(file, flags, 0o644)
+            except FileNotFoundError:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                return os.open(file, flags, 0o644)
+        except OSError as error:
+            raise PinflowError(f"cannot write the log {file}: {error}; make room, then run the same again") from error
+
+    def _environment_of(self, claim: Claim, node: Node) -> dict[str, str]:
+        return {
+            **self._environment,
+            "PINFLOW_RUN_ID": claim.run_id,
+            "PINFLOW_JOB": claim.job,
+            "PINFLOW_ATTEMPT": str(claim.attempt),
+            "PINFLOW_FENCE": str(claim.fence),
+            "PINFLOW_OWNER": node.owner,
+            RESULT_VARIABLE: str(self.result_of(claim)),
+        }
+
+
+def _call_of(node: Node) -> tuple[str, dict[str, JSON]]:
+    if isinstance(node, Command):
+        return "pinflow.scheduler.child:execute", {"argv": list(node.argv)}
+    if isinstance(node, Condition):
+        return "pinflow.scheduler.child:ask", {"call": node.call, "arguments": dict(node.arguments)}
+    if isinstance(node, Job):
+        return "pinflow.scheduler.child:perform", {"call": node.call, "arguments": dict(node.arguments)}
+    raise TypeError(f"{type(node).__name__} is not a kind of job")

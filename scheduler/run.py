@@ -1,0 +1,132 @@
+"""Runs a workflow's day from a command: opens its run and drives it, or joins the run that another command drives."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psutil
+
+from pinflow.errors import ExitCode, PinflowError, StaleFenceError
+from pinflow.scheduler import identity, reading
+from pinflow.scheduler.definition import Definition
+from pinflow.scheduler.reading import RunInfo
+from pinflow.scheduler.records import Event, Lease, Opened
+from pinflow.scheduler.states import RunState
+from pinflow.scheduler.store import Store
+from pinflow.scheduler.worker import EventListener, Place, Worker
+from pinflow.zygote import Zygote, connect
+
+_FIRST_LOOK, _LAST_LOOK = 0.02, 0.25
+_LEFTOVERS_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The run as it ended, with all its jobs; `driven`: this process drove it (to its end), it did not only follow."""
+
+    run: RunInfo
+    driven: bool
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command returns."""
+        return self.run.exit_code
+
+
+def execute(
+    store: Store,
+    definition: Definition,
+    zygote: Zygote,
+    place: Place,
+    *,
+    on_event: EventListener = lambda _event: None,
+    on_join: Callable[[RunInfo], None] = lambda _run: None,
+) -> RunResult:
+    """Run a workflow's day to its end, here or, if another process drives it already, by following that.
+
+    The active run of the same (workflow, date) is joined, never doubled; `on_join` is told of it. When its driver
+    dies, this process goes on in its place. A run of other work (parameters, jobs) is waited for, then the own
+    one is made. SIGINT and SIGTERM abort a run that is driven here; the same call resumes it.
+    """
+    me = _Executor(store, definition, zygote, place, on_event)
+    opened = me.open()
+    while True:
+        if opened.lease is not None and me.drive(opened, opened.lease):
+            return RunResult(reading.get_run(store, opened.run_id), driven=True)
+        on_join(reading.get_run(store, opened.run_id))
+        for event in follow(store, opened.run_id):
+            on_event(event)
+        info = reading.get_run(store, opened.run_id)
+        same = reading.definition_of(store, opened.run_id).digest == definition.digest
+        if info.state is not RunState.RUNNING and same:
+            return RunResult(info, driven=False)
+        opened = me.take_over(opened.run_id) if same else me.open()
+
+
+def follow(store: Store, run_id: str) -> Iterator[Event]:
+    """The transitions of a run from its beginning, as they happen, until it has ended or its driver is gone."""
+    last, pause = 0, _FIRST_LOOK
+    while True:
+        driven = store.is_driven(run_id)
+        events = store.events(run_id, last)
+        for number, event in events:
+            last = number
+            yield event
+        if not driven:
+            return
+        pause = _FIRST_LOOK if events else min(pause * 1.5, _LAST_LOOK)
+        time.sleep(pause)
+
+
+@dataclass(frozen=True)
+class _Executor:
+    store: Store
+    definition: Definition
+    zygote: Zygote
+    place: Place
+    on_event: EventListener
+
+    def open(self) -> Opened:
+        worker, forker = self._names()
+        return self.store.open_run(self.definition, worker, slots=self.place.slots, zygote=forker)
+
+    def take_over(self, run_id: str) -> Opened:
+        worker, forker = self._names()
+        return self.store.take_over(run_id, worker, slots=self.place.slots, zygote=forker)
+
+    def drive(self, opened: Opened, lease: Lease) -> bool:
+        """Drive a run; False if another process has taken it over meanwhile."""
+        try:
+            if opened.previous is not None:
+                _end_leftovers(self.store.zygote_of(opened.previous))
+            with connect(self.zygote.path) as forks:
+                Worker(self.store, lease, self.definition, self.place, forks, self.on_event).drive()
+        except StaleFenceError:
+            return False
+        except PinflowError:
+            # The one who comes next may start at once; a database that cannot be written changes nothing.
+            try:
+                self.store.release(lease)
+            except StaleFenceError:
+                return False
+            except PinflowError:
+                pass
+            raise
+        return True
+
+    def _names(self) -> tuple[str, str]:
+        return identity.process_id(), identity.process_id(self.zygote.pid)
+
+
+def _end_leftovers(zygote: str | None) -> None:
+    """Make sure that no job of a dead or frozen driver of this machine runs on beside its next attempt."""
+    if zygote is None or not identity.is_here(zygote) or identity.is_dead(zygote):
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(identity.pid_of(zygote))
+        doomed = [process, *process.children(recursive=True)]
+        for each in doomed:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
+        psutil.wait_procs(doomed, timeout=_LEFTOVERS_SECONDS)

@@ -1,0 +1,203 @@
+"""Every statement of the store, built once, each with a line on what it does."""
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as b
+
+from pinflow.scheduler.states import JobState, RunState, job_sources, run_sources
+from pinflow.scheduler.tables import attempt, dependency, event, fence, job, run, worker, workflow
+
+# The last fence number that was given.
+LAST_FENCE = sa.select(fence.c.last)
+# Remember it; only ever within a transaction that writes.
+SET_FENCE = sa.update(fence).values(last=b("b_last"))
+
+# Make or refresh the row of a workflow, of a worker.
+DELETE_WORKFLOW = sa.delete(workflow).where(workflow.c.name == b("b_name"))
+INSERT_WORKFLOW = sa.insert(workflow)
+DELETE_WORKER = sa.delete(worker).where(worker.c.worker == b("b_worker"))
+INSERT_WORKER = sa.insert(worker)
+# A worker's row.
+WORKER = sa.select(worker).where(worker.c.worker == b("b_worker"))
+
+# The newest run of a workflow's day.
+LATEST_RUN = (
+    sa.select(run)
+    .where(run.c.workflow == b("b_workflow"), run.c.date == b("b_date"))
+    .order_by(run.c.serial.desc())
+    .limit(1)
+)
+# One run.
+RUN = sa.select(run).where(run.c.run_id == b("b_run_id"))
+# The fence of the driver that a running run has.
+RUN_FENCE = sa.select(run.c.fence).where(run.c.run_id == b("b_run_id"), run.c.state == RunState.RUNNING.value)
+INSERT_RUN = sa.insert(run)
+# Give a run to a (new) driver; a run that was aborted runs again.
+SEIZE_RUN = (
+    sa.update(run)
+    .where(
+        run.c.run_id == b("b_run_id"),
+        run.c.fence == b("b_seen"),
+        run.c.state.in_([RunState.RUNNING.value, *run_sources(RunState.RUNNING)]),
+    )
+    .values(
+        state=RunState.RUNNING.value,
+        driver=b("b_driver"),
+        fence=b("b_fence"),
+        lease_until=b("b_until"),
+        finished_at=None,
+        reason=None,
+    )
+)
+# Prolong the driver's lease of a run.
+RENEW_RUN = (
+    sa.update(run)
+    .where(run.c.run_id == b("b_run_id"), run.c.fence == b("b_fence"), run.c.state == RunState.RUNNING.value)
+    .values(lease_until=b("b_until"))
+)
+# Prolong the leases of attempts and note their processes.
+RENEW_ATTEMPT = (
+    sa.update(attempt)
+    .where(attempt.c.fence == b("b_fence"), attempt.c.state == "running")
+    .values(lease_until=b("b_until"), pid=b("b_pid"))
+)
+
+
+def end_run(target: RunState) -> sa.Update:
+    """End a run in the state `target`, if its driver still holds it."""
+    return (
+        sa.update(run)
+        .where(run.c.run_id == b("b_run_id"), run.c.fence == b("b_fence"), run.c.state.in_(run_sources(target)))
+        .values(state=target.value, reason=b("b_reason"), finished_at=b("b_now"), lease_until=None)
+    )
+
+
+END_RUN = {state: end_run(state) for state in (RunState.SUCCEEDED, RunState.FAILED, RunState.ABORTED)}
+
+INSERT_JOB = sa.insert(job)
+INSERT_DEPENDENCY = sa.insert(dependency)
+INSERT_ATTEMPT = sa.insert(attempt)
+INSERT_EVENT = sa.insert(event)
+
+# All jobs of a run, in the order of their declaration.
+JOBS = sa.select(job).where(job.c.run_id == b("b_run_id")).order_by(job.c.position)
+# How many jobs of a run are in each state.
+JOB_COUNTS = sa.select(job.c.state, sa.func.count()).where(job.c.run_id == b("b_run_id")).group_by(job.c.state)
+# The jobs of a run that may start now: conditions first, then the longest way to the end, then as declared.
+CLAIMABLE = (
+    sa.select(job.c.name, job.c.kind, job.c.attempts, job.c.failures)
+    .where(
+        job.c.run_id == b("b_run_id"),
+        job.c.state == JobState.READY.value,
+        sa.or_(job.c.not_before.is_(None), job.c.not_before <= b("b_now")),
+    )
+    .order_by((job.c.kind == "condition").desc(), job.c.priority.desc(), job.c.position)
+    .limit(b("b_limit"))
+)
+# When the next retry of a run may start.
+NEXT_RETRY = sa.select(sa.func.min(job.c.not_before)).where(
+    job.c.run_id == b("b_run_id"), job.c.state == JobState.READY.value
+)
+# The jobs that come directly after a job, with the number of jobs for which they still wait.
+DEPENDENTS = (
+    sa.select(job.c.name, job.c.unmet, job.c.state)
+    .select_from(dependency.join(job, sa.and_(job.c.run_id == dependency.c.run_id, job.c.name == dependency.c.job)))
+    .where(dependency.c.run_id == b("b_run_id"), dependency.c.after == b("b_after"))
+)
+_ONE_JOB = sa.and_(job.c.run_id == b("b_run_id"), job.c.name == b("b_name"))
+# A job waits for one job less.
+COUNT_DOWN = sa.update(job).where(_ONE_JOB, job.c.unmet > 0).values(unmet=job.c.unmet - 1)
+
+
+def move_job(target: JobState) -> sa.Update:
+    """Move a job from any state that allows it to `target`."""
+    return sa.update(job).where(_ONE_JOB, job.c.state.in_(job_sources(target)))
+
+
+# The last thing that a job waited for is done.
+UNBLOCK = move_job(JobState.READY).values(state=JobState.READY.value, unmet=0)
+# Something before a job failed.
+BLOCK = move_job(JobState.UPSTREAM_FAILED).values(
+    state=JobState.UPSTREAM_FAILED.value, reason=b("b_reason"), finished_at=b("b_now")
+)
+# A claim starts an attempt of a job.
+START = {
+    target: move_job(target).values(
+        state=target.value,
+        fence=b("b_fence"),
+        attempts=b("b_attempt"),
+        started_at=b("b_now"),
+        finished_at=None,
+        not_before=None,
+        reason=None,
+        exit_code=None,
+    )
+    for target in (JobState.RUNNING, JobState.POLLING)
+}
+# The claim's attempt ended the job; only the attempt that holds it may say so.
+END = {
+    target: move_job(target)
+    .where(job.c.fence == b("b_fence"))
+    .values(
+        state=target.value,
+        reason=b("b_reason"),
+        exit_code=b("b_exit_code"),
+        finished_at=b("b_now"),
+        failures=job.c.failures + b("b_failed"),
+        not_before=b("b_not_before"),
+    )
+    for target in (JobState.SUCCEEDED, JobState.SKIPPED, JobState.FAILED, JobState.ABORTED, JobState.READY)
+}
+# The attempt's own row.
+END_ATTEMPT = (
+    sa.update(attempt)
+    .where(attempt.c.fence == b("b_fence"), attempt.c.state == "running")
+    .values(
+        state=b("b_state"),
+        reason=b("b_reason"),
+        exit_code=b("b_exit_code"),
+        signal=b("b_signal"),
+        pid=b("b_pid"),
+        finished_at=b("b_now"),
+        lease_until=None,
+        user_seconds=b("b_user"),
+        system_seconds=b("b_system"),
+        peak_bytes=b("b_peak"),
+        result=b("b_result"),
+    )
+)
+# A condition is not true yet.
+POSTPONE = (
+    sa.update(job)
+    .where(_ONE_JOB, job.c.fence == b("b_fence"), job.c.state == JobState.POLLING.value)
+    .values(reason=b("b_reason"), not_before=b("b_not_before"))
+)
+# The attempts of a run that nobody ended.
+OPEN_ATTEMPTS = sa.select(attempt.c.fence, attempt.c.job, attempt.c.attempt).where(
+    attempt.c.run_id == b("b_run_id"), attempt.c.state == "running"
+)
+# End them: their driver is gone or stops.
+CLOSE_ATTEMPTS = (
+    sa.update(attempt)
+    .where(attempt.c.run_id == b("b_run_id"), attempt.c.state == "running")
+    .values(state=b("b_state"), reason=b("b_reason"), finished_at=b("b_now"), lease_until=None)
+)
+# Set a job back for a driver that goes on with its run.
+REVIVE = {
+    target: move_job(target).values(
+        state=target.value,
+        unmet=b("b_unmet"),
+        failures=b("b_failures"),
+        reason=None,
+        not_before=None,
+        exit_code=None,
+        finished_at=None,
+    )
+    for target in (JobState.WAITING, JobState.READY)
+}
+# Wait for another number of jobs, in the same state.
+RECOUNT = sa.update(job).where(_ONE_JOB).values(unmet=b("b_unmet"), failures=b("b_failures"), not_before=None)
+# Stop a job that was not ended.
+ABORT = move_job(JobState.ABORTED).values(state=JobState.ABORTED.value, reason=b("b_reason"), finished_at=b("b_now"))
+
+# The events of a run after one that is known.
+EVENTS = sa.select(event).where(event.c.run_id == b("b_run_id"), event.c.id > b("b_last")).order_by(event.c.id)

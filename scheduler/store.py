@@ -1,0 +1,201 @@
+"""The durable state of runs: open, claim, finish, renew; who may do what is decided here, in one transaction each."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from pinflow.scheduler import identity, tables
+from pinflow.scheduler import statements as sql
+from pinflow.scheduler.definition import Definition
+from pinflow.scheduler.records import Advance, Claim, Event, Lease, Opened, Outcome
+from pinflow.scheduler.states import DONE_STATES, FINAL_STATES, JobState, RunState
+from pinflow.scheduler.transaction import Transaction
+
+LEASE = timedelta(seconds=15)
+"""How long a driver that says nothing keeps its run; it renews after a third of that."""
+
+
+def utc_now() -> datetime:
+    """The clock of everybody who is not testing."""
+    return datetime.now(UTC)
+
+
+class Store:
+    """Runs, jobs and attempts in one database, for one thread; several processes may use it at once.
+
+    Each verb is one transaction, durable when it returns. A verb that takes a `Lease` raises `StaleFenceError`, and
+    changes nothing, when another driver has taken the run over or it has ended.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        is_dead: Callable[[str], bool] = identity.is_dead,
+        lease: timedelta = LEASE,
+    ) -> None:
+        self.engine = engine
+        self.lease = lease
+        self.clock = clock
+        self._is_dead = is_dead
+        self._writer: Connection | None = None
+        tables.create_all(engine)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open_run(self, definition: Definition, worker: str, *, slots: int = 1, zygote: str | None = None) -> Opened:
+        """Open the run of a workflow's day, or join the one that is active: there is never a second one at once.
+
+        - A running run whose driver lives (its lease runs, and its process is not known to be dead) is joined:
+          no lease is given, whatever its definition is.
+        - A running run without a living driver, or the newest run if it was aborted, goes on under `worker` when it
+          is the same work (`Definition.digest`): attempts that nobody ended are `lost`, which is not held against
+          their jobs; jobs that publish are started again, to find out whether what they did still holds; after
+          an abort failed jobs are, too.
+        - Such a run of other work is aborted, and a new one made, as when there is no run or it has ended.
+
+        Of two callers at once one gets the lease.
+        """
+        with self._writing() as work:
+            work.note_worker(worker, zygote, slots)
+            row = work.first(sql.LATEST_RUN, b_workflow=definition.workflow, b_date=definition.date.isoformat())
+            if row is not None and row.state == RunState.RUNNING and not self._is_lapsed(row):
+                return Opened(row.run_id, False, None, row.digest)
+            if row is not None and row.state in (RunState.RUNNING, RunState.ABORTED):
+                if row.digest == definition.digest:
+                    retry = row.state == RunState.ABORTED
+                    lease = work.seize(row, worker, definition, retry_failed=retry, lease=self.lease)
+                    return Opened(row.run_id, False, lease, row.digest, row.driver)
+                if row.state == RunState.RUNNING:
+                    work.abort(row.run_id, row.fence, "its driver died, and other work was asked for")
+            serial = 1 if row is None else row.serial + 1
+            lease = work.create_run(definition, serial, worker, self.lease)
+            return Opened(lease.run_id, True, lease, definition.digest)
+
+    def take_over(self, run_id: str, worker: str, *, slots: int = 1, zygote: str | None = None) -> Opened:
+        """Go on with a running run whose driver is gone; no lease is given while it lives or when the run has ended."""
+        with self._writing() as work:
+            row = work.first(sql.RUN, b_run_id=run_id)
+            if row is None or row.state != RunState.RUNNING or not self._is_lapsed(row):
+                return Opened(run_id, False, None, "" if row is None else row.digest)
+            work.note_worker(worker, zygote, slots)
+            definition = Definition.from_text(row.definition)
+            lease = work.seize(row, worker, definition, retry_failed=False, lease=self.lease)
+            return Opened(run_id, False, lease, row.digest, row.driver)
+
+    def advance(self, lease: Lease, outcomes: Sequence[Outcome], free: int, conditions: int = 0) -> Advance:
+        """Record how attempts ended, let start what waited for them, and claim what may start now.
+
+        A job may be claimed when it is ready (all before it succeeded or were skipped) and the time of its retry has
+        come. At most `free` jobs and `conditions` conditions are claimed: conditions first, then the jobs with the
+        longest way to the end, then as declared. A job that failed for good stops what comes after it, nothing
+        else. An outcome whose attempt is not running any more raises `StaleFenceError` and undoes all.
+        """
+        with self._writing() as work:
+            work.guard(lease)
+            for outcome in outcomes:
+                work.finish(outcome)
+            claims = work.claim(lease, free, conditions, self.lease) if free or conditions else []
+            return Advance(claims, work.events, work.next_retry(lease.run_id) if free and not claims else None)
+
+    def postpone(self, lease: Lease, claim: Claim, until: datetime, reason: str) -> None:
+        """Note that a condition is not true yet and is asked again at `until`."""
+        with self._writing() as work:
+            work.guard(lease)
+            work.change(
+                sql.POSTPONE,
+                b_run_id=claim.run_id,
+                b_name=claim.job,
+                b_fence=claim.fence,
+                b_not_before=until,
+                b_reason=reason,
+            )
+
+    def renew(self, lease: Lease, processes: Sequence[tuple[Claim, int | None]]) -> None:
+        """Prolong the leases of a run and of its attempts, each with the process that works on it."""
+        with self._writing() as work:
+            until = work.now + self.lease
+            work.change(sql.RENEW_RUN, b_run_id=lease.run_id, b_fence=lease.fence, b_until=until)
+            for claim, pid in processes:
+                work.change(sql.RENEW_ATTEMPT, b_fence=claim.fence, b_until=until, b_pid=pid)
+
+    def close_run(self, lease: Lease) -> Advance | None:
+        """End a run all of whose jobs have ended: succeeded, or failed if one is not done. None if some have not."""
+        with self._writing() as work:
+            work.guard(lease)
+            counts = {JobState(state): n for state, n in work.rows(sql.JOB_COUNTS, b_run_id=lease.run_id)}
+            if not counts.keys() <= FINAL_STATES:
+                return None
+            target = RunState.SUCCEEDED if counts.keys() <= DONE_STATES else RunState.FAILED
+            undone = sum(n for state, n in counts.items() if state not in DONE_STATES)
+            reason = f"{undone} of {sum(counts.values())} jobs did not succeed" if undone else None
+            work.end_run(lease.run_id, lease.fence, target, reason)
+            return Advance([], work.events)
+
+    def abort(self, lease: Lease, outcomes: Sequence[Outcome], reason: str) -> Advance:
+        """Record `outcomes`, then stop the run: what has not ended is aborted. `open_run` resumes it."""
+        with self._writing() as work:
+            work.guard(lease)
+            for outcome in outcomes:
+                work.finish(outcome)
+            work.abort(lease.run_id, lease.fence, reason)
+            return Advance([], work.events)
+
+    def release(self, lease: Lease) -> None:
+        """Let another drive the run at once; its attempts are found lost then."""
+        with self._writing() as work:
+            work.change(sql.RENEW_RUN, b_run_id=lease.run_id, b_fence=lease.fence, b_until=work.now)
+
+    def is_driven(self, run_id: str) -> bool:
+        """Whether a run is running under a driver that lives."""
+        row = self._read(sql.RUN, b_run_id=run_id)
+        return bool(row) and row[0].state == RunState.RUNNING and not self._is_lapsed(row[0])
+
+    def events(self, run_id: str, after: int = 0) -> list[tuple[int, Event]]:
+        """The transitions of a run in order, with their numbers, after number `after`."""
+        return [
+            (row.id, Event(row.run_id, row.job, row.attempt, row.at, row.before, row.state, row.detail))
+            for row in self._read(sql.EVENTS, b_run_id=run_id, b_last=after)
+        ]
+
+    def zygote_of(self, worker: str) -> str | None:
+        """The process that forks the jobs of a worker."""
+        rows = self._read(sql.WORKER, b_worker=worker)
+        return rows[0].zygote if rows else None
+
+    def _is_lapsed(self, row: Any) -> bool:
+        return row.lease_until is None or row.lease_until <= self.clock() or self._is_dead(row.driver)
+
+    def _read(self, statement: Any, **values: Any) -> Sequence[Any]:
+        try:
+            with self.engine.connect() as connection:
+                return connection.execute(statement, values).all()
+        except SQLAlchemyError as error:
+            raise tables.database_error(self.engine, error) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[Transaction]:
+        try:
+            if self._writer is None:
+                self._writer = self.engine.connect().execution_options(writes=True)
+            with self._writer.begin():
+                work = Transaction(self._writer, self.clock())
+                yield work
+                work.flush()
+        except SQLAlchemyError as error:
+            raise tables.database_error(self.engine, error) from error

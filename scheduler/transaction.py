@@ -1,0 +1,298 @@
+"""One transaction of the store: each change checks that it changed something, each transition leaves an event."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from pinflow.errors import StaleFenceError
+from pinflow.scheduler import statements as sql
+from pinflow.scheduler.definition import Definition
+from pinflow.scheduler.records import Claim, Event, Lease, Outcome
+from pinflow.scheduler.states import (
+    ACTIVE_STATES,
+    DONE_STATES,
+    FINAL_STATES,
+    AttemptState,
+    JobState,
+    RunState,
+)
+
+
+class Transaction:
+    """Changes that go into the database together, at the time `now`; `events` tells them in order."""
+
+    def __init__(self, connection: Connection, now: datetime) -> None:
+        self.now = now
+        self.events: list[Event] = []
+        self._connection = connection
+
+    def rows(self, statement: Any, **values: Any) -> Sequence[Any]:
+        """What a query gives."""
+        return self._connection.execute(statement, values).all()
+
+    def first(self, statement: Any, **values: Any) -> Any:
+        """The first row that a query gives, or None."""
+        return self._connection.execute(statement, values).first()
+
+    def change(self, statement: Any, **values: Any) -> None:
+        """Change exactly one row; raises `StaleFenceError` when it is not there or not in a state that allows it."""
+        if self._connection.execute(statement, values).rowcount != 1:
+            raise StaleFenceError(
+                f"refused: {values.get('b_name') or values.get('b_run_id') or values.get('b_fence')} is not this "
+                "worker's any more, since another has taken it over; see: pinflow show RUN"
+            )
+
+    def insert(self, statement: Any, rows: Sequence[dict[str, Any]]) -> None:
+        """Insert rows, if there are any."""
+        if rows:
+            self._connection.execute(statement, rows)
+
+    def tell(
+        self,
+        run_id: str,
+        job: str | None,
+        attempt: int | None,
+        before: str | None,
+        state: str,
+        detail: str | None = None,
+    ) -> None:
+        """Remember a transition."""
+        self.events.append(Event(run_id, job, attempt, self.now, before, state, detail))
+
+    def flush(self) -> None:
+        """Write the events."""
+        self.insert(sql.INSERT_EVENT, [vars(event) for event in self.events])
+
+    def guard(self, lease: Lease) -> None:
+        """Raise `StaleFenceError` unless the run is running under this very lease."""
+        row = self.first(sql.RUN_FENCE, b_run_id=lease.run_id)
+        if row is None or row.fence != lease.fence:
+            raise StaleFenceError(
+                f"run {lease.run_id} is driven by another process now, or has ended; see: pinflow show {lease.run_id}"
+            )
+
+    def take_fences(self, count: int) -> range:
+        """`count` numbers, each higher than any given before, also by a database that was deleted since."""
+        first = max(self.first(sql.LAST_FENCE).last + 1, int(self.now.timestamp() * 1_000_000))
+        self.change(sql.SET_FENCE, b_last=first + count - 1)
+        return range(first, first + count)
+
+    def note_worker(self, worker: str, zygote: str | None, slots: int) -> None:
+        """Make or refresh a worker's row."""
+        self._connection.execute(sql.DELETE_WORKER, {"b_worker": worker})
+        self.insert(sql.INSERT_WORKER, [{"worker": worker, "zygote": zygote, "slots": slots, "started_at": self.now}])
+
+    def create_run(self, definition: Definition, serial: int, worker: str, lease: timedelta) -> Lease:
+        """Make a run with all its jobs, driven by `worker`."""
+        run_id = f"{definition.workflow}-{definition.date.isoformat()}-{serial}"
+        fence = self.take_fences(1)[0]
+        row = {
+            "run_id": run_id,
+            "workflow": definition.workflow,
+            "date": definition.date.isoformat(),
+            "serial": serial,
+            "state": RunState.RUNNING.value,
+            "driver": worker,
+            "fence": fence,
+            "lease_until": self.now + lease,
+            "created_at": self.now,
+            "started_at": self.now,
+            "parameters": json.dumps(dict(definition.parameters), sort_keys=True, ensure_ascii=False),
+            "digest": definition.digest,
+            "definition": definition.text,
+        }
+        self.insert(sql.INSERT_RUN, [row])
+        self.insert(sql.INSERT_JOB, [self._job_row(run_id, definition, name) for name in definition.nodes])
+        pairs = [(before, node.name) for node in definition.nodes.values() for before in dict.fromkeys(node.after)]
+        self.insert(sql.INSERT_DEPENDENCY, [{"run_id": run_id, "after": b, "job": j} for b, j in pairs])
+        self._note_workflow(definition, run_id)
+        self.tell(run_id, None, None, None, RunState.RUNNING.value, worker)
+        return Lease(run_id, worker, fence)
+
+    def seize(self, row: Any, worker: str, definition: Definition, *, retry_failed: bool, lease: timedelta) -> Lease:
+        """Give a run to another driver and set its jobs back to what they can go on from."""
+        fence = self.take_fences(1)[0]
+        self.change(
+            sql.SEIZE_RUN,
+            b_run_id=row.run_id,
+            b_seen=row.fence,
+            b_driver=worker,
+            b_fence=fence,
+            b_until=self.now + lease,
+        )
+        self.tell(row.run_id, None, None, row.state, RunState.RUNNING.value, f"{worker} goes on for {row.driver}")
+        self._close_attempts(row.run_id, AttemptState.LOST, "its driver died")
+        self._revive(row.run_id, definition, retry_failed)
+        return Lease(row.run_id, worker, fence)
+
+    def finish(self, outcome: Outcome) -> None:
+        """End an attempt and move its job, and what waits for it."""
+        claim, usage, target = outcome.claim, outcome.usage, outcome.job_state
+        self.change(
+            sql.END_ATTEMPT,
+            b_fence=claim.fence,
+            b_state=outcome.state.value,
+            b_reason=outcome.reason,
+            b_exit_code=outcome.exit_code,
+            b_signal=usage.signal,
+            b_pid=usage.pid,
+            b_now=self.now,
+            b_user=usage.user_seconds,
+            b_system=usage.system_seconds,
+            b_peak=usage.peak_bytes,
+            b_result=outcome.result,
+        )
+        self.change(
+            sql.END[target],
+            b_run_id=claim.run_id,
+            b_name=claim.job,
+            b_fence=claim.fence,
+            b_reason=outcome.reason,
+            b_exit_code=outcome.exit_code,
+            b_now=self.now,
+            b_failed=int(outcome.state is AttemptState.FAILED),
+            b_not_before=outcome.retry_at,
+        )
+        before = JobState.POLLING if claim.is_condition else JobState.RUNNING
+        self.tell(claim.run_id, claim.job, claim.attempt, before.value, target.value, outcome.reason)
+        if target in DONE_STATES:
+            self._unblock(claim)
+        elif target is JobState.FAILED:
+            self._block(claim)
+
+    def claim(self, lease: Lease, free: int, conditions: int, length: timedelta) -> list[Claim]:
+        """Start attempts of up to `free` jobs and `conditions` conditions."""
+        rows = self.rows(
+            sql.CLAIMABLE, b_run_id=lease.run_id, b_now=self.now, b_limit=max(free, 0) + max(conditions, 0)
+        )
+        polls = [row for row in rows if row.kind == "condition"][: max(conditions, 0)]
+        chosen = polls + [row for row in rows if row.kind != "condition"][: max(free, 0)]
+        if not chosen:
+            return []
+        fences = self.take_fences(len(chosen))
+        claims = [
+            Claim(lease.run_id, row.name, row.attempts + 1, fence, row.failures, row.kind == "condition")
+            for row, fence in zip(chosen, fences, strict=True)
+        ]
+        self.insert(sql.INSERT_ATTEMPT, [self._attempt_row(claim, lease.worker, length) for claim in claims])
+        for claim in claims:
+            target = JobState.POLLING if claim.is_condition else JobState.RUNNING
+            self.change(
+                sql.START[target],
+                b_run_id=claim.run_id,
+                b_name=claim.job,
+                b_fence=claim.fence,
+                b_attempt=claim.attempt,
+                b_now=self.now,
+            )
+            self.tell(claim.run_id, claim.job, claim.attempt, JobState.READY.value, target.value)
+        return claims
+
+    def next_retry(self, run_id: str) -> datetime | None:
+        """When the first of the jobs that wait for their retry may start."""
+        moment: datetime | None = self.first(sql.NEXT_RETRY, b_run_id=run_id)[0]
+        return moment
+
+    def end_run(self, run_id: str, fence: int, target: RunState, reason: str | None) -> None:
+        """End a run."""
+        self.change(sql.END_RUN[target], b_run_id=run_id, b_fence=fence, b_reason=reason, b_now=self.now)
+        self.tell(run_id, None, None, RunState.RUNNING.value, target.value, reason)
+
+    def abort(self, run_id: str, fence: int, reason: str) -> None:
+        """End a run and everything of it that has not ended."""
+        self._close_attempts(run_id, AttemptState.ABORTED, reason)
+        for row in self.rows(sql.JOBS, b_run_id=run_id):
+            if JobState(row.state) not in FINAL_STATES:
+                self.change(sql.ABORT, b_run_id=run_id, b_name=row.name, b_reason=reason, b_now=self.now)
+                self.tell(run_id, row.name, row.attempts or None, row.state, JobState.ABORTED.value, reason)
+        self.end_run(run_id, fence, RunState.ABORTED, reason)
+
+    def _unblock(self, claim: Claim) -> None:
+        for row in self.rows(sql.DEPENDENTS, b_run_id=claim.run_id, b_after=claim.job):
+            last = row.unmet == 1 and row.state == JobState.WAITING
+            self.change(sql.UNBLOCK if last else sql.COUNT_DOWN, b_run_id=claim.run_id, b_name=row.name)
+            if last:
+                self.tell(claim.run_id, row.name, None, row.state, JobState.READY.value)
+
+    def _block(self, claim: Claim) -> None:
+        queue = [claim.job]
+        while queue:
+            before = queue.pop()
+            for row in self.rows(sql.DEPENDENTS, b_run_id=claim.run_id, b_after=before):
+                if row.state == JobState.WAITING:
+                    reason = f"{claim.job} failed"
+                    self.change(sql.BLOCK, b_run_id=claim.run_id, b_name=row.name, b_reason=reason, b_now=self.now)
+                    self.tell(claim.run_id, row.name, None, row.state, JobState.UPSTREAM_FAILED.value, reason)
+                    queue.append(row.name)
+
+    def _revive(self, run_id: str, definition: Definition, retry_failed: bool) -> None:
+        """Set jobs back so that the run can go on: what is done and holds stays, the rest waits for what is not."""
+        rows = {row.name: row for row in self.rows(sql.JOBS, b_run_id=run_id)}
+        kept = {JobState.FAILED, JobState.UPSTREAM_FAILED} if not retry_failed else set()
+        done = {
+            name
+            for name, row in rows.items()
+            if JobState(row.state) in DONE_STATES and not definition.nodes[name].publishes
+        }
+        for name, row in rows.items():
+            state = JobState(row.state)
+            if name in done or state in kept:
+                continue
+            unmet = len(set(definition.nodes[name].after) - done)
+            target = JobState.WAITING if unmet else JobState.READY
+            failures = 0 if retry_failed else row.failures
+            statement = sql.RECOUNT if target is state else sql.REVIVE[target]
+            self.change(statement, b_run_id=run_id, b_name=name, b_unmet=unmet, b_failures=failures)
+            if target is not state:
+                detail = (
+                    "its driver died" if state in ACTIVE_STATES else "checked again" if state in DONE_STATES else None
+                )
+                self.tell(run_id, name, row.attempts or None, state.value, target.value, detail)
+
+    def _close_attempts(self, run_id: str, state: AttemptState, reason: str) -> None:
+        values = {"b_run_id": run_id, "b_state": state.value, "b_reason": reason, "b_now": self.now}
+        self._connection.execute(sql.CLOSE_ATTEMPTS, values)
+
+    def _job_row(self, run_id: str, definition: Definition, name: str) -> dict[str, Any]:
+        node = definition.nodes[name]
+        unmet = len(set(node.after))
+        return {
+            "run_id": run_id,
+            "name": name,
+            "stage": definition.stage_of[name],
+            "kind": node.kind,
+            "owner": node.owner,
+            "position": definition.positions[name],
+            "priority": definition.heights[name],
+            "state": (JobState.WAITING if unmet else JobState.READY).value,
+            "unmet": unmet,
+            "attempts": 0,
+            "failures": 0,
+        }
+
+    def _attempt_row(self, claim: Claim, worker: str, length: timedelta) -> dict[str, Any]:
+        return {
+            "fence": claim.fence,
+            "run_id": claim.run_id,
+            "job": claim.job,
+            "attempt": claim.attempt,
+            "state": AttemptState.RUNNING.value,
+            "worker": worker,
+            "lease_until": self.now + length,
+            "started_at": self.now,
+            "log": claim.log,
+        }
+
+    def _note_workflow(self, definition: Definition, run_id: str) -> None:
+        self._connection.execute(sql.DELETE_WORKFLOW, {"b_name": definition.workflow})
+        row = {
+            "name": definition.workflow,
+            "owner": definition.owner,
+            "description": definition.description,
+            "digest": definition.digest,
+            "last_run_id": run_id,
+        }
+        self.insert(sql.INSERT_WORKFLOW, [row])

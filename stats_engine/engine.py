@@ -1,0 +1,234 @@
+"""The statistics engine of a task: counts, sums, histograms, items of what passes through (ST-08 to ST-15).
+
+Nothing leaves the process until the task writes `statistics()` into its output, so a call costs a dictionary
+access (ST-04). Each call also takes columns. A name belongs to one kind: mixing raises PinflowError. Null,
+NaN and infinite values are left out and counted under `_skipped.NAME`; they never fail a job.
+"""
+
+import math
+import operator
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pinflow.errors import FatalAlertError, PinflowError
+from pinflow.stats_engine.bucketizers import Bucketizer, LogBucketizer
+from pinflow.stats_engine.collectors import BLOCK, HistogramCollector, ItemsCollector, SumCollector
+from pinflow.stats_engine.exact_sums import ExactSum
+from pinflow.stats_engine.statistics import DEFAULT_SIZE, SKIPPED, Statistics
+
+LONGEST_NAME = 255
+DEFAULT_BUCKETIZER = LogBucketizer()
+
+
+class FatalLimitError(FatalAlertError):
+    """A number that only grows crossed a fatal rule's maximum while the task ran: the job stops (ST-18)."""
+
+    def __init__(self, name: str, value: float, limit: float) -> None:
+        self.name, self.value, self.limit = name, value, limit
+        super().__init__(
+            f"{name} is {value:.12g}, above the fatal maximum {limit:.12g}: job stopped. See: pinflow alerts"
+        )
+
+    def __reduce__(self) -> tuple[type["FatalLimitError"], tuple[str, float, float]]:
+        return FatalLimitError, (self.name, self.value, self.limit)
+
+
+class StatsEngine:
+    """Collects the statistics of one process.
+
+    `limits` gives names a maximum (see `rules.growing_limits`): the call that crosses it raises
+    FatalLimitError. A sum is no longer held to its maximum once it took a negative value, since it may shrink
+    again.
+
+    >>> stats = StatsEngine()
+    >>> stats.incr_count("events")
+    >>> stats.incr_count(["like", "repin", "like"])
+    >>> stats.add_sum("seconds", [0.1] * 10)
+    >>> stats.statistics().counts["like"], stats.statistics().sums["seconds"]
+    (2, 1.0)
+    """
+
+    def __init__(self, limits: Mapping[str, float] | None = None) -> None:
+        self.limits: Mapping[str, float] = limits or {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything collected; the limits stay."""
+        self._kinds: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+        self._sums: dict[str, SumCollector] = {}
+        self._histograms: dict[str, HistogramCollector] = {}
+        self._items: dict[str, ItemsCollector] = {}
+        self._skipped: dict[str, int] = {}
+        self._merged = Statistics()
+
+    def incr_count(self, name: Any, n: Any = 1) -> None:
+        """Add a whole number to the count of a name (ST-10).
+
+        `name` may be a column of names, each adding `n`; or `n` a column of whole numbers or booleans.
+        """
+        if type(name) is not str:
+            self._count_names(name, n)
+            return
+        if type(n) is not int:
+            n = self._amount(name, n)
+        try:
+            total = self._counts[name] = self._counts[name] + n
+        except KeyError:
+            self._claim(name, "count")
+            total = self._counts[name] = n
+        if self.limits and total > self.limits.get(name, math.inf):
+            raise FatalLimitError(name, total, self.limits[name])
+
+    def add_sum(self, name: str, value: Any) -> None:
+        """Add a number, or a column of numbers, to the sum of a name; sums are exact (ST-11)."""
+        collector = self._sums.get(name)
+        if collector is None:
+            self._claim(name, "sum")
+            collector = self._sums[name] = SumCollector(name)
+        if _is_column(value):
+            collector.add_column(value)
+        else:
+            collector.pending.append(_number(name, value))
+            if len(collector.pending) >= BLOCK:
+                collector.flush()
+        if self.limits and name in self.limits:
+            self._check_sum(collector, self.limits[name])
+
+    def add_to_histogram(self, name: str, value: Any, bucketizer: Bucketizer | None = None) -> None:
+        """Add a number, or a column of numbers, to the histogram of a name (ST-12).
+
+        `bucketizer` (default `LogBucketizer()`) is settled by the name's first call; another one raises
+        PinflowError.
+        """
+        collector = self._histograms.get(name)
+        if collector is None:
+            self._claim(name, "histogram")
+            collector = self._histograms[name] = HistogramCollector(name, bucketizer or DEFAULT_BUCKETIZER)
+        elif bucketizer is not None and bucketizer.name != collector.bucketizer.name:
+            raise PinflowError(f"{name!r} has buckets {collector.bucketizer.name}, not {bucketizer.name}")
+        if _is_column(value):
+            collector.add_column(value)
+        else:
+            collector.pending.append(_number(name, value))
+            if len(collector.pending) >= BLOCK:
+                collector.flush()
+
+    def add_item(self, name: str, obj: Any, value: Any, size: int | None = None) -> None:
+        """Offer an object, named by its text, to the top and bottom lists of a name (ST-13).
+
+        Both `obj` and `value` may be columns of one length. `size` (default 100) is settled by the name's
+        first call; another one raises PinflowError.
+        """
+        collector = self._items.get(name)
+        if collector is None:
+            if size is not None and not 1 <= size <= 100_000:
+                raise PinflowError(f"{name!r}: a list's size cannot be {size!r}; give 1 to 100000")
+            self._claim(name, "items")
+            collector = self._items[name] = ItemsCollector(name, size or DEFAULT_SIZE)
+        elif size is not None and size != collector.size:
+            raise PinflowError(f"{name!r} keeps {collector.size} items, not {size}; keep to one size")
+        if _is_column(value):
+            collector.add_column(obj, value)
+        else:
+            collector.add(obj, _number(name, value))
+
+    def merge(self, statistics: Statistics) -> None:
+        """Add statistics collected elsewhere, such as a shard or another system's counters."""
+        statistics.check_kinds()
+        for kind, values in statistics.kinds():
+            for name in values:
+                if self._kinds.setdefault(name, kind) != kind:
+                    raise PinflowError(_mixed(name, self._kinds[name], kind))
+        self._merged = self._merged.merge(statistics)
+
+    def statistics(self) -> Statistics:
+        """Everything collected so far."""
+        histograms = {name: collector.result() for name, collector in self._histograms.items()}
+        collected = Statistics(
+            counts=dict(self._counts),
+            sums={name: collector.result() for name, collector in self._sums.items()},
+            histograms={name: histogram for name, histogram in histograms.items() if histogram},
+            items={name: collector.result() for name, collector in self._items.items()},
+        )
+        return collected.merge(Statistics(counts=self._skipped_counts())).merge(self._merged)
+
+    def _claim(self, name: str, kind: str) -> None:
+        if self._kinds.get(name) == kind:
+            return
+        if name in self._kinds:
+            raise PinflowError(_mixed(name, self._kinds[name], kind))
+        if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+            raise PinflowError(f"no statistic can be called {name!r}; give 1 to {LONGEST_NAME} printable letters")
+        if name == SKIPPED or name.startswith(SKIPPED + "."):
+            raise PinflowError(f"the name {name!r} is reserved for values left out; take another")
+        self._kinds[name] = kind
+
+    def _count_names(self, column: Any, n: Any) -> None:
+        from pinflow.stats_engine import columns
+
+        if not _is_column(column) or not isinstance(n, int):
+            raise PinflowError(f"cannot count {n!r} of {column!r}; give a name and amounts, or names")
+        for name, times in columns.name_counts(column).items():
+            if name is None:
+                self._skip(SKIPPED, times)
+            else:
+                self.incr_count(str(name), times * n)
+
+    def _amount(self, name: str, n: Any) -> int:
+        if not _is_column(n):
+            try:
+                return operator.index(n)
+            except TypeError:
+                raise PinflowError(f"{name!r} counts whole numbers, not {n!r}; use add_sum") from None
+        from pinflow.stats_engine import columns
+
+        total, skipped = columns.amounts(name, n)
+        self._skip(f"{SKIPPED}.{name}", skipped)
+        return total
+
+    def _skip(self, name: str, times: int) -> None:
+        if times:
+            self._skipped[name] = self._skipped.get(name, 0) + times
+
+    def _skipped_counts(self) -> dict[str, int]:
+        skipped = dict(self._skipped)
+        for collectors in (self._sums, self._histograms, self._items):
+            for name, collector in collectors.items():
+                if collector.skipped:
+                    skipped[f"{SKIPPED}.{name}"] = collector.skipped
+        return skipped
+
+    @staticmethod
+    def _check_sum(collector: SumCollector, limit: float) -> None:
+        total = collector.result()
+        if not collector.negative and total.units > ExactSum.of(limit).units:
+            raise FatalLimitError(collector.name, total, limit)
+
+
+@cache
+def engine() -> StatsEngine:
+    """The engine of this process (ST-08), the same at every call."""
+    return StatsEngine()
+
+
+def _is_column(value: Any) -> bool:
+    return hasattr(value, "__len__") and not isinstance(value, str | bytes)
+
+
+def _number(name: str, value: Any) -> float:
+    if type(value) is float:
+        return value
+    if value is None:
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        raise PinflowError(f"{name!r} takes numbers, not {value!r}") from None
+
+
+def _mixed(name: str, before: str, now: str) -> str:
+    return f"{name!r} is a {before} and cannot be a {now} too; give each kind a name of its own"

@@ -1,0 +1,170 @@
+"""The SQL tables of statistics, alerts and mails, made to be read at a MySQL or SQLite prompt (ST-03, ST-24).
+
+Every table begins with the same six columns, so that any two join on them. `step` is the step of a job that
+has several, 0 for its totals.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData()
+
+KEY_COLUMNS = ("workflow", "run_id", "job", "attempt", "step", "date")
+_MYSQL: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+
+
+class UtcTime(sa.types.TypeDecorator[datetime]):
+    """Timezone-aware times, kept as text that sorts: `2015-05-19T00:12:00.000000Z`."""
+
+    impl = sa.String(27)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:
+        """To text, in UTC."""
+        return None if value is None else value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def process_result_value(self, value: Any | None, dialect: sa.Dialect) -> datetime | None:
+        """To a time in UTC."""
+        return None if value is None else datetime.fromisoformat(value)
+
+
+def _key(*, primary: bool) -> list[sa.Column[Any]]:
+    lengths = {"workflow": 100, "run_id": 150, "job": 100, "date": 10}
+    types: dict[str, Any] = {name: sa.String(length) for name, length in lengths.items()}
+    return [
+        sa.Column(name, types.get(name, sa.Integer()), primary_key=primary, nullable=False, autoincrement=False)
+        for name in KEY_COLUMNS
+    ]
+
+
+def _statistic(name: str, *columns: sa.Column[Any]) -> sa.Table:
+    """A table of statistics, clustered so that one job's history is one range."""
+    order = ["workflow", "job", "date", "run_id", "attempt", "step", "name"]
+    extra = [column.name for column in columns if column.info.get("key")]
+    return sa.Table(
+        name,
+        METADATA,
+        *_key(primary=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        *columns,
+        sa.PrimaryKeyConstraint(*order, *extra),
+        sqlite_with_rowid=False,
+        **_MYSQL,
+    )
+
+
+_IN_KEY = {"key": True}
+
+JOB_STATS = sa.Table(
+    "job_stats",
+    METADATA,
+    *_key(primary=True),
+    sa.Column("owner", sa.String(255), nullable=False),
+    sa.Column("published", sa.Boolean, nullable=False),
+    sa.Column("output_rows", sa.BigInteger),
+    sa.Column("output_bytes", sa.BigInteger),
+    sa.Column("input_bytes", sa.BigInteger),
+    sa.Column("seconds", sa.Double),
+    sa.Column("recorded_at", UtcTime, nullable=False),
+    sa.Index("job_stats_of_job", "job", "date"),
+    **_MYSQL,
+)
+"""One row for each attempt of a job whose statistics were recorded."""
+
+STAT_COUNTS = _statistic("stat_counts", sa.Column("value", sa.BigInteger, nullable=False))
+STAT_SUMS = _statistic("stat_sums", sa.Column("value", sa.Double, nullable=False))
+STAT_HISTOGRAMS = _statistic(
+    "stat_histograms",
+    sa.Column("low", sa.Double, nullable=False, info=_IN_KEY),
+    sa.Column("high", sa.Double, nullable=False, info=_IN_KEY),
+    sa.Column("count", sa.BigInteger, nullable=False),
+)
+STAT_ITEMS = _statistic(
+    "stat_items",
+    sa.Column("side", sa.String(6), nullable=False, info=_IN_KEY),
+    sa.Column("rank", sa.Integer, nullable=False, info=_IN_KEY),
+    sa.Column("item", sa.Text, nullable=False),
+    sa.Column("value", sa.Double, nullable=False),
+)
+STATISTICS = (STAT_COUNTS, STAT_SUMS, STAT_HISTOGRAMS, STAT_ITEMS)
+
+ALERTS = sa.Table(
+    "alerts",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    *_key(primary=False),
+    sa.Column("rule", sa.String(700), nullable=False),
+    sa.Column("name", sa.String(600), nullable=False),
+    sa.Column("degree", sa.String(10), nullable=False),
+    sa.Column("value", sa.Double),
+    sa.Column("low", sa.Double),
+    sa.Column("high", sa.Double),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("owner", sa.String(255), nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("repeats", sa.Integer, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("changed_at", UtcTime, nullable=False),
+    sa.Column("muted_until", UtcTime),
+    sa.Index("alerts_of_job", "workflow", "job", "date"),
+    sa.CheckConstraint("state IN ('open', 'acknowledged', 'muted', 'resolved')", name="alert_state"),
+    sa.CheckConstraint("degree IN ('warning', 'fatal')", name="alert_degree"),
+    **_MYSQL,
+)
+"""One row for each rule that fired in an attempt; `repeats` counts earlier ones of the same job, date and rule."""
+
+MAILS = sa.Table(
+    "mails",
+    METADATA,
+    sa.Column("message_id", sa.String(255), primary_key=True),
+    sa.Column("recipient", sa.String(255), nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("next_at", UtcTime, nullable=False),
+    sa.Column("sent_at", UtcTime),
+    sa.Column("error", sa.Text),
+    sa.Index("mails_due", "state", "next_at"),
+    sa.CheckConstraint("state IN ('waiting', 'sent')", name="mail_state"),
+    **_MYSQL,
+)
+"""The outbox: a mail is written with its alert and waits here until a server has taken it."""
+
+VIEWS = {
+    "v_counts": ("stat_counts", ("value",)),
+    "v_sums": ("stat_sums", ("value",)),
+    "v_histograms": ("stat_histograms", ("low", "high", "count")),
+    "v_items": ("stat_items", ("side", "rank", "item", "value")),
+}
+"""Views of the published attempt's numbers: workflow, job, date, step, name and the table's own columns."""
+
+
+def create_all(engine: sa.Engine) -> None:
+    """Create what is missing of the tables and views; several processes may do so at once."""
+    inspector = sa.inspect(engine)
+    if METADATA.tables.keys() <= set(inspector.get_table_names()) and VIEWS.keys() <= set(inspector.get_view_names()):
+        return
+    with engine.begin() as connection:
+        for table in METADATA.sorted_tables:
+            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                # MySQL makes no index conditionally
+                if engine.dialect.name == "sqlite" or not inspector.has_table(table.name):
+                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=engine.dialect.name == "sqlite"))
+        for name in VIEWS:
+            connection.execute(sa.text(_view(name, engine.dialect)))
+
+
+def _view(name: str, dialect: sa.Dialect) -> str:
+    table, columns = VIEWS[name]
+    quote = dialect.identifier_preparer.quote_identifier
+    chosen = ", ".join(f"s.{quote(column)}" for column in ("workflow", "job", "date", "step", "name", *columns))
+    same = " AND ".join(f"s.{quote(column)} = j.{quote(column)}" for column in KEY_COLUMNS[:4])
+    create = "CREATE VIEW IF NOT EXISTS" if dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
+    return (
+        f"{create} {name} AS SELECT {chosen} FROM {table} s JOIN job_stats j ON {same} WHERE j.published AND j.step = 0"
+    )

@@ -1,0 +1,63 @@
+"""What the jobs of these tests do; each notes its effects in a file, one line each."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from pinflow.errors import FatalAlertError, InputMissingError
+from pinflow.scheduler.child import leave_result
+
+
+def nothing() -> None:
+    pass
+
+
+def note(file: str, seconds: float = 0.0, code: int = 0) -> int:
+    time.sleep(seconds)
+    line = f"{os.environ['PINFLOW_JOB']} {os.environ['PINFLOW_FENCE']} {os.environ['PINFLOW_ATTEMPT']}\n"
+    with Path(file).open("a", encoding="utf-8") as stream:
+        stream.write(line)
+    return code
+
+
+def fail_first(file: str, times: int) -> int:
+    note(file)
+    return 7 if int(os.environ["PINFLOW_ATTEMPT"]) <= times else 0
+
+
+def say(text: str) -> None:
+    print(text)
+
+
+def raise_error(text: str) -> None:
+    raise ValueError(text)
+
+
+def fatal() -> None:
+    raise FatalAlertError("rule bad_lines: 7 is above 3")
+
+
+def missing() -> None:
+    raise InputMissingError("no input for 2015-05-18")
+
+
+def skipped() -> int:
+    leave_result({"reason": "published for the same input", "rows": 3})
+    return 10
+
+
+def die(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(60)
+
+
+def hang(file: str, deaf: bool = False) -> None:
+    if deaf:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    note(file)
+    time.sleep(60)
+
+
+def exists(file: str) -> bool:
+    return Path(file).exists()

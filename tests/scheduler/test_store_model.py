@@ -1,0 +1,198 @@
+"""The store against a plain model of its contract, under any interleaving of three drivers that may die."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pinflow.errors import StaleFenceError
+from pinflow.scheduler import reading
+from pinflow.scheduler.declare import Job, Stage, Workflow
+from pinflow.scheduler.definition import Definition, define
+from pinflow.scheduler.records import Claim, Lease, Outcome
+from pinflow.scheduler.states import AttemptState
+from pinflow.scheduler.store import Store
+from pinflow.scheduler.tables import open_database
+
+AFTER = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "x": [], "y": ["x", "b"]}
+PUBLISHING = {"b"}
+DRIVERS = ("one", "two", "three")
+DONE = {"succeeded", "skipped"}
+
+
+def definition(variant: int) -> Definition:
+    jobs = [Job(n, call="m:f", after=a, publishes=["data"] if n in PUBLISHING else []) for n, a in AFTER.items()]
+    return define(Workflow("demo", "o", lambda _d, _p: [Stage("s", jobs)]), date(2015, 5, 18), {"v": variant})
+
+
+@dataclass
+class Run:
+    variant: int
+    driver: str
+    fence: int
+    until: datetime
+    state: str = "running"
+    jobs: dict[str, str] = field(default_factory=lambda: {n: "waiting" if a else "ready" for n, a in AFTER.items()})
+
+    def settle(self) -> None:
+        """Move what waits to where its predecessors let it."""
+        for name in sorted(AFTER):
+            before = {self.jobs[b] for b in AFTER[name]}
+            if self.jobs[name] == "waiting" and before <= DONE:
+                self.jobs[name] = "ready"
+            elif self.jobs[name] == "waiting" and before & {"failed", "upstream_failed"}:
+                self.jobs[name] = "upstream_failed"
+
+    def revive(self) -> None:
+        failed = {"failed", "upstream_failed"} if self.state == "running" else set()
+        for name, state in self.jobs.items():
+            if state not in failed and (state not in DONE or name in PUBLISHING):
+                self.jobs[name] = "waiting"
+        # Only what hangs on a kept job may go on; nothing becomes upstream_failed by this.
+        for name in AFTER:
+            if self.jobs[name] == "waiting" and all(self.jobs[b] in DONE for b in AFTER[name]):
+                self.jobs[name] = "ready"
+        self.state = "running"
+
+    def abort(self) -> None:
+        self.state = "aborted"
+        for name, state in self.jobs.items():
+            if state in ("waiting", "ready", "running"):
+                self.jobs[name] = "aborted"
+
+
+class StoreMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = datetime(2015, 5, 19, tzinfo=UTC)
+        self.dead: set[str] = set()
+        self.store = Store(open_database("sqlite://"), clock=lambda: self.now, is_dead=self.dead.__contains__)
+        self.runs: list[Run] = []
+        self.ids: list[str] = []
+        self.leases: dict[str, Lease] = {}
+        self.claims: dict[str, list[Claim]] = {d: [] for d in DRIVERS}
+        self.life = dict.fromkeys(DRIVERS, 0)
+        self.fences = [0]
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.store.engine.dispose()
+
+    def name(self, driver: str) -> str:
+        return f"{driver}-{self.life[driver]}"
+
+    def holds(self, driver: str) -> bool:
+        run = self.runs[-1] if self.runs else None
+        lease = self.leases.get(driver)
+        return bool(run and lease and run.state == "running" and run.fence == lease.fence)
+
+    @rule(driver=st.sampled_from(DRIVERS), variant=st.integers(0, 1))
+    def open(self, driver: str, variant: int) -> None:
+        opened = self.store.open_run(definition(variant), self.name(driver))
+        run = self.runs[-1] if self.runs else None
+        lapsed = run is not None and (run.until <= self.now or run.driver in self.dead)
+        if run is not None and run.state == "running" and not lapsed:
+            assert (opened.run_id, opened.lease) == (self.ids[-1], None)
+            return
+        assert opened.lease is not None
+        if run is not None and run.state in ("running", "aborted") and run.variant == variant:
+            assert (opened.run_id, opened.created) == (self.ids[-1], False)
+            run.revive()
+        else:
+            if run is not None and run.state == "running":
+                run.abort()
+            assert opened.created
+            assert opened.run_id not in self.ids
+            run = Run(variant, "", 0, self.now)
+            self.runs.append(run)
+            self.ids.append(opened.run_id)
+        run.driver, run.fence = self.name(driver), opened.lease.fence
+        run.until = self.now + timedelta(seconds=15)
+        self.new_fence(opened.lease.fence)
+        self.leases[driver], self.claims[driver] = opened.lease, []
+
+    def new_fence(self, fence: int) -> None:
+        assert fence > self.fences[-1]
+        self.fences.append(fence)
+
+    @rule(
+        driver=st.sampled_from(DRIVERS),
+        free=st.integers(0, 3),
+        ends=st.lists(st.sampled_from(["succeeded", "skipped", "failed", "retry"]), max_size=3),
+    )
+    def advance(self, driver: str, free: int, ends: list[str]) -> None:
+        if driver not in self.leases:
+            return
+        held = self.claims[driver][: len(ends)]
+        outcomes = [
+            Outcome(c, AttemptState("failed" if e == "retry" else e), retry_at=self.now if e == "retry" else None)
+            for c, e in zip(held, ends, strict=False)
+        ]
+        if not self.holds(driver):
+            with pytest.raises(StaleFenceError):
+                self.store.advance(self.leases[driver], outcomes, free)
+            return
+        step = self.store.advance(self.leases[driver], outcomes, free)
+        run = self.runs[-1]
+        for claim, end in zip(held, ends, strict=False):
+            run.jobs[claim.job] = "ready" if end == "retry" else end
+            run.settle()
+        ready = {n for n, s in run.jobs.items() if s == "ready"}
+        assert len(step.claims) == min(free, len(ready))
+        for claim in step.claims:
+            assert claim.job in ready
+            run.jobs[claim.job] = "running"
+            self.new_fence(claim.fence)
+        self.claims[driver] = self.claims[driver][len(held) :] + step.claims
+
+    @rule(driver=st.sampled_from(DRIVERS))
+    def renew(self, driver: str) -> None:
+        if self.holds(driver):
+            self.store.renew(self.leases[driver], [(c, 1) for c in self.claims[driver]])
+            self.runs[-1].until = self.now + timedelta(seconds=15)
+        elif driver in self.leases:
+            with pytest.raises(StaleFenceError):
+                self.store.renew(self.leases[driver], [])
+
+    @rule(driver=st.sampled_from(DRIVERS))
+    def close(self, driver: str) -> None:
+        if not self.holds(driver):
+            return
+        run = self.runs[-1]
+        end = self.store.close_run(self.leases[driver])
+        if {"waiting", "ready", "running"} & set(run.jobs.values()):
+            assert end is None
+        else:
+            run.state = "succeeded" if set(run.jobs.values()) <= DONE else "failed"
+
+    @rule(driver=st.sampled_from(DRIVERS))
+    def abort(self, driver: str) -> None:
+        if self.holds(driver):
+            self.store.abort(self.leases[driver], [], "stopped")
+            self.runs[-1].abort()
+
+    @rule(driver=st.sampled_from(DRIVERS))
+    def die(self, driver: str) -> None:
+        self.dead.add(self.name(driver))
+        self.life[driver] += 1
+        self.leases.pop(driver, None)
+        self.claims[driver] = []
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, 15.0, -20.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @precondition(lambda self: self.runs)
+    @invariant()
+    def the_store_is_where_the_model_is(self) -> None:
+        for run_id, run in zip(self.ids[-2:], self.runs[-2:], strict=True):
+            info = reading.get_run(self.store, run_id)
+            assert info.state.value == run.state
+            assert {j.name: j.state.value for j in info.jobs} == run.jobs
+
+
+StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestStore = StoreMachine.TestCase

@@ -1,0 +1,62 @@
+"""Stage 2: counts of pins and boards, metrics and audiences of domains and profiles (AN-11)."""
+
+import networkx as nx
+
+from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
+from pinflow.scheduler.declare import Node
+from pinflow.stats_engine.rules import absolute, absolute_share
+from pinflow.workflows.analytics.plan import Plan
+from pinflow.workflows.node import Day, Periods
+
+
+def graph(plan: Plan) -> "nx.DiGraph[str]":
+    """Counts and user actions of the day, then metrics and audiences of all periods that the day belongs to."""
+    events = [Day(f"extract_{event}") for event in EVENT_TYPES]
+    nodes: list[Node] = [
+        plan.job(
+            "pin_counts",
+            "pin_counts:PinCounts",
+            events,
+            [absolute("events", min=1)],
+            tables=["pins"],
+            description="events by pin and app, with the pins' rankings",
+        ),
+        plan.job(
+            "board_counts",
+            "board_counts:BoardCounts",
+            [Day("pin_counts")],
+            [absolute_share("rows_without_board", of="rows_read", max=0.9)],
+            description="events by board and app",
+        ),
+        plan.job(
+            "user_actions",
+            "user_actions:UserActions",
+            events,
+            [absolute_share("actions", of="events", max=1, degree="fatal")],
+            tables=["users"],
+            description="who did what with whose content, once a user",
+        ),
+    ]
+    for subject in ("domain", "profile"):
+        nodes += [_metrics(plan, subject), _audience(plan, subject)]
+    return plan.graph(nodes)
+
+
+def _metrics(plan: Plan, subject: str) -> Node:
+    return plan.job(
+        f"{subject}_metrics",
+        f"{subject}_metrics:{subject.capitalize()}Metrics",
+        [Periods("pin_counts"), Periods("board_counts"), Periods("user_actions")],
+        [absolute("subjects", min=1)],
+        description=f"metrics of each {subject}: daily, weekly, biweekly, monthly",
+    )
+
+
+def _audience(plan: Plan, subject: str) -> Node:
+    return plan.job(
+        f"{subject}_audience",
+        f"{subject}_audience:{subject.capitalize()}Audience",
+        [Periods("user_actions")],
+        [absolute("audience_rows", min=1)],
+        description=f"who interacts with each {subject}, by country, metro and gender",
+    )

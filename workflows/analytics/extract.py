@@ -1,0 +1,59 @@
+"""Stage 1: what the raw input holds, checked and cut to the fields that later stages use (AN-09, AN-10)."""
+
+import networkx as nx
+
+from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
+from pinflow.scheduler.declare import Condition, Node
+from pinflow.stats_engine.rules import Rule, absolute, absolute_share
+from pinflow.workflows.analytics.plan import Plan
+from pinflow.workflows.node import INPUT_READY, Day, Raw
+
+OBJECTS = ("pins", "boards", "users")
+
+
+def graph(plan: Plan) -> "nx.DiGraph[str]":
+    """The condition, the objects, the events as they come, and the events of each type."""
+    ready = Condition(
+        INPUT_READY,
+        call="pinflow.workflows.conditions:input_is_ready",
+        arguments={"date_text": plan.date.isoformat()},
+        owner=plan.owner,
+        description="the day's raw input is there",
+    )
+    nodes: list[Node] = [ready, _events(plan), *(_objects(plan, kind) for kind in OBJECTS)]
+    nodes += [_events_of_type(plan, event) for event in EVENT_TYPES]
+    return plan.graph(nodes)
+
+
+def _readable(plan: Plan) -> list[Rule]:
+    return [
+        absolute_share("bad_lines", of="lines_read", max=plan.bad_share, degree="fatal"),
+        absolute("truncated_files", max=0, degree="fatal"),
+    ]
+
+
+def _events(plan: Plan) -> Node:
+    rules = [*_readable(plan), absolute("events_kept", min=1)]
+    return plan.job("read_events", "read_events:ReadEvents", [Raw("events")], rules, description="raw events, by type")
+
+
+def _objects(plan: Plan, kind: str) -> Node:
+    job = f"{kind}:{kind.capitalize()}"
+    if plan.format == "access_log":
+        views = [Day("read_events", below="event_type=impression/")]
+        rules = [absolute_share(f"{kind}_kept", of="page_views_read", max=1)]
+        options = {"format": plan.format, "splits": True}
+        return plan.job(kind, job, views, rules, options=options, description=f"{kind} that were viewed")
+    return plan.job(kind, job, [Raw(kind)], _readable(plan), description=f"{kind}, the last row of each id")
+
+
+def _events_of_type(plan: Plan, event: str) -> Node:
+    return plan.job(
+        f"extract_{event}",
+        "extract_events:ExtractEvents",
+        [Day("read_events", below=f"event_type={event}/")],
+        [absolute_share("unknown_pins", of="events_read", max=0.5)],
+        tables=["pins"],
+        options={"event_type": event},
+        description=f"{event} events with their pins' boards, owners and domains",
+    )

@@ -1,0 +1,196 @@
+"""What a node's process does: run its job, merge and check the statistics, then publish: write, audit, publish."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from pinflow import config
+from pinflow.config import Settings
+from pinflow.errors import FatalAlertError
+from pinflow.hbase_schema.markers import read_marker
+from pinflow.hbase_schema.store import open_store
+from pinflow.mr_jobs.clustering import bucket_count
+from pinflow.mr_jobs.datasets import Published, Warehouse
+from pinflow.mr_jobs.job import job_arguments
+from pinflow.mr_jobs.launch import JobOutput, clustered_by, describe, launch
+from pinflow.mr_jobs.local_runner import JobSpec
+from pinflow.mr_jobs.local_tasks import load_job
+from pinflow.scheduler.child import SKIPPED, leave_result
+from pinflow.scheduler.tables import open_database
+from pinflow.stats_engine.alerts import JobKey, alerts_of
+from pinflow.stats_engine.mail import deliver
+from pinflow.stats_engine.record import is_recorded, mark_published, record
+from pinflow.stats_engine.rules import Violation, evaluate
+from pinflow.workflows.inputs import Resolved, complete_aggregations, identity_of, resolve
+from pinflow.workflows.node import MapReduce
+
+SMALL_JOB_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Which attempt of which job of which run this process is."""
+
+    run_id: str
+    workflow: str
+    job: str
+    number: int
+    day: date
+    fence: int
+
+    @classmethod
+    def current(cls, environment: Mapping[str, str]) -> "Attempt":
+        """From what the scheduler put into the environment of the job's process."""
+        return cls(
+            run_id=environment["PINFLOW_RUN_ID"],
+            workflow=environment["PINFLOW_WORKFLOW"],
+            job=environment["PINFLOW_JOB"],
+            number=int(environment["PINFLOW_ATTEMPT"]),
+            day=date.fromisoformat(environment["PINFLOW_DATE"]),
+            fence=int(environment["PINFLOW_FENCE"]),
+        )
+
+    @property
+    def name(self) -> str:
+        """The attempt in the name of its folder; the fence keeps two attempts of one number apart."""
+        return f"{self.run_id}-{self.number}-{self.fence}"
+
+
+def run(node: Mapping[str, Any]) -> int | None:
+    """Run one node. Gives 10 when its result is published already for the same inputs and code.
+
+    Raises `FatalAlertError` when a fatal rule fired: nothing is published then.
+    """
+    wanted = MapReduce.from_json(node)
+    attempt = Attempt.current(os.environ)
+    settings = config.load()
+    return _NodeRun(wanted, attempt, settings).run()
+
+
+class _NodeRun:
+    """One attempt of a node, step by step."""
+
+    def __init__(self, node: MapReduce, attempt: Attempt, settings: Settings) -> None:
+        self.node, self.attempt, self.settings = node, attempt, settings
+        self.warehouse = Warehouse(settings.warehouse_url)
+        self.folder = self.warehouse.attempt_folder(node.dataset, attempt.day, attempt.name)
+        self.key = JobKey(
+            workflow=attempt.workflow,
+            run_id=attempt.run_id,
+            job=attempt.job,
+            attempt=attempt.number,
+            date=attempt.day.isoformat(),
+            owner=node.owner,
+        )
+
+    def run(self) -> int | None:
+        resolved = resolve(self.node, self.attempt.day, self.settings, self.warehouse)
+        identity = identity_of(self.node, resolved, self.attempt.day)
+        before = self.warehouse.current(self.node.dataset, self.attempt.day)
+        if before is not None and before.identity == identity and not self.node.rebuild and self._is_served(before):
+            self._confirm(before)
+            leave_result({"reason": f"published by {before.run_id} for the same inputs and code"})
+            return SKIPPED
+        output = self._launch(resolved)
+        violations = self._audit(output)
+        fatal = [violation for violation in violations if violation.rule.degree == "fatal"]
+        if fatal:
+            raise FatalAlertError(
+                f"stopped before publishing: {'; '.join(v.message for v in fatal)}. "
+                f"What was written lies in {self.folder}. See: pinflow alerts"
+            )
+        self._publish(output, identity, resolved.datasets)
+        return None
+
+    def _launch(self, resolved: Resolved) -> JobOutput:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        Path(self.folder).mkdir(parents=True)
+        clustered = bool(clustered_by(self.node.job))
+        least = self.settings.slot_count if resolved.weight > SMALL_JOB_BYTES else 1
+        buckets = bucket_count(resolved.weight, self.settings.memory_bytes // 4, least) if clustered else 1
+        options = {"date": self.attempt.day, "to": "parquet", **resolved.options, **self.node.options}
+        if self.node.serves:
+            options |= self._serving_options(resolved)
+        spec = JobSpec(
+            job=self.node.job,
+            arguments=tuple(job_arguments(**options)),
+            lines=tuple(resolved.lines),
+            output=self.folder,
+            buckets=buckets,
+            slots=self.settings.slot_count,
+            memory=self.settings.memory_bytes,
+        )
+        self._buckets = buckets
+        return launch(spec, self.settings.runner, os.environ)
+
+    def _is_served(self, published: Published) -> bool:
+        """Whether the rows that a node put into the serving store are still there; true of other nodes."""
+        if not self.node.serves:
+            return True
+        with open_store(self.settings.serving_url) as store:
+            section = load_job(self.node.job).section
+            marker = read_marker(store, section, "daily", self.attempt.day)
+        return marker is not None and marker.version == published.run_id
+
+    def _serving_options(self, resolved: Resolved) -> dict[str, Any]:
+        complete = complete_aggregations(self.warehouse, resolved, self.attempt.day)
+        return {
+            "serving": self.settings.serving_url,
+            "fence": self.attempt.fence,
+            "version": self.attempt.run_id,
+            "aggregations": ",".join(complete),
+        }
+
+    def _audit(self, output: JobOutput) -> list[Violation]:
+        """Keep the statistics together with the alerts that they raise, in one transaction (ST-03)."""
+        violations = evaluate(self.node.rules, output.statistics)
+        now = datetime.now(UTC)
+        with self._database() as engine:
+            record(engine, self.key, output.statistics, alerts_of(violations), now)
+            if violations:
+                deliver(engine, self.settings.mail_url, now, sender=self.settings.mail_from)
+        return violations
+
+    def _publish(self, output: JobOutput, identity: str, inputs: list[tuple[str, str, str]]) -> None:
+        published = Published(
+            dataset=self.node.dataset,
+            date=self.attempt.day.isoformat(),
+            attempt=Path(self.folder).name,
+            fence=self.attempt.fence,
+            identity=identity,
+            rows=output.rows,
+            bytes=output.bytes,
+            parts=output.parts,
+            clustered_by=clustered_by(self.node.job),
+            buckets=self._buckets,
+            published_at=datetime.now(UTC).isoformat(),
+            run_id=self.attempt.run_id,
+            number=self.attempt.number,
+            inputs=tuple(inputs),
+        )
+        describe(published, self.folder)
+        self.warehouse.publish(published)
+        with self._database() as engine:
+            mark_published(engine, self.key)
+        leave_result({"rows": output.rows, "bytes": output.bytes, "seconds": round(output.seconds, 3)})
+
+    def _confirm(self, published: Published) -> None:
+        """Say so in SQL too: the process that published may have died before it could."""
+        with self._database() as engine:
+            if is_recorded(engine, key := replace(self.key, run_id=published.run_id, attempt=published.number)):
+                mark_published(engine, key)
+
+    @contextmanager
+    def _database(self) -> Iterator[sa.Engine]:
+        engine = open_database(self.settings.database_url).execution_options(writes=True)
+        try:
+            yield engine
+        finally:
+            engine.dispose()

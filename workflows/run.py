@@ -1,0 +1,110 @@
+"""Runs a workflow of a day as the command does: with the configured input, places and mail."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from pinflow.config import Settings
+from pinflow.errors import ExitCode, PinflowError
+from pinflow.mr_jobs.inputs.discover import Source
+from pinflow.scheduler.reading import RunInfo
+from pinflow.scheduler.records import Event
+from pinflow.scheduler.run import RunResult, execute
+from pinflow.scheduler.store import Store
+from pinflow.scheduler.tables import open_database
+from pinflow.scheduler.worker import Place
+from pinflow.stats_engine import tables as statistics_tables
+from pinflow.stats_engine.alerts import JobKey
+from pinflow.stats_engine.mail import deliver
+from pinflow.stats_engine.record import notify
+from pinflow.workflows.catalog import definition, parameters
+from pinflow.workflows.node import INPUT_READY
+from pinflow.zygote import Zygote
+
+PRELOAD = (
+    "polars",
+    "pyarrow.parquet",
+    "sqlalchemy.dialects.sqlite",
+    "pinflow.workflows.mapreduce",
+    "pinflow.workflows.conditions",
+    "pinflow.mr_jobs.local_tasks",
+    "pinflow.mr_jobs.batch_job",
+    "pinflow.mr_jobs.record_job",
+    "pinflow.mr_jobs.analytics.raw_input",
+    "pinflow.stats_engine.shards",
+)
+LEAST_FREE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for."""
+
+    workflow: str
+    date: date
+    stage: str | None = None
+    rebuild: bool = False
+    wait: timedelta = timedelta(0)
+
+
+def run_workflow(
+    settings: Settings,
+    request: Request,
+    *,
+    on_event: Callable[[Event], None] = lambda _: None,
+    on_join: Callable[[RunInfo], None] = lambda _: None,
+) -> RunResult:
+    """Run the workflow's day to its end, or follow the run of it that is under way.
+
+    With `wait`, missing input is waited for; when that time is over without it, its owner gets a mail.
+    """
+    prepare_home(settings)
+    with Zygote.start(PRELOAD) as zygote:
+        given = parameters(settings, rebuild=request.rebuild)
+        defined = definition(settings, request.workflow, request.date, stage=request.stage, given=given)
+        with Store(open_database(settings.database_url)) as store:
+            statistics_tables.create_all(store.engine)
+            place = Place(
+                logs=settings.home_path / "logs",
+                slots=settings.slot_count,
+                wait=request.wait,
+                environment=dict(os.environ),
+            )
+            result = execute(store, defined, zygote, place, on_event=on_event, on_join=on_join)
+            _tell(settings, store, request, result)
+    return result
+
+
+def prepare_home(settings: Settings) -> None:
+    """Make the folder of all embedded state. Raises `PinflowError` when it cannot be, or has no room left."""
+    home = settings.home_path
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(home).free
+    except OSError as error:
+        reason = f"cannot make the folder {home}: {error.strerror}; choose another with --home DIR"
+        raise PinflowError(reason) from error
+    if free < LEAST_FREE_BYTES:
+        raise PinflowError(
+            f"the disk of {home} is full: {free >> 20} MB are left, at least {LEAST_FREE_BYTES >> 20} MB are needed; "
+            "make room with `pinflow clean` or choose another folder with --home DIR"
+        )
+
+
+def _tell(settings: Settings, store: Store, request: Request, result: RunResult) -> None:
+    """Mail the owner when input was waited for in vain, and whatever mail could not be sent before."""
+    engine = store.engine.execution_options(writes=True)
+    now = datetime.now(UTC)
+    if result.driven and request.wait and result.exit_code is ExitCode.INPUT_MISSING:
+        run = result.run
+        key = JobKey(run.workflow, run.run_id, INPUT_READY, 1, run.date, settings.owner)
+        missing = Source.from_settings(settings).expectation(request.date)
+        body = (
+            f"{missing}.\n\nThe run {run.run_id} waited {request.wait} for it and has ended. Nothing was published; "
+            f"what was published before stands.\n\nRun it once the input is there:\n"
+            f"  pinflow run {run.workflow} --date {run.date} --wait 6h\n"
+        )
+        notify(engine, key, f"input of {run.workflow} {run.date} is missing", body, "fatal", "input_missing", now)
+    deliver(engine, settings.mail_url, now, sender=settings.mail_from)
