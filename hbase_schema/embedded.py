@@ -8,9 +8,10 @@ import re
 import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
@@ -24,8 +25,8 @@ Mutation = tuple[bytes, bytes | Sequence[bytes] | None]
 # Keys end with a date of 10 bytes. The index over it finds the rows of a period without reading the whole table.
 _END = 10
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS {table} (key BLOB PRIMARY KEY, cells BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS {table}_by_end ON {table} (substr(key, -10));
+CREATE TABLE {table} (key BLOB PRIMARY KEY, cells BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX {table}_by_end ON {table} (substr(key, -10));
 """
 _PUT = "INSERT INTO {table} VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET cells = merge_cells(cells, excluded.cells)"
 _SUFFIX_FILTER = re.compile(re.escape(ending_with(b"SUFFIX")).replace(b"SUFFIX", rb"([A-Za-z0-9_-]+)"))
@@ -65,15 +66,14 @@ class EmbeddedStore:
         self._connection: sqlite3.Connection | None = None
 
     def create_tables(self) -> None:
-        """Make the file and its tables where they are not there yet."""
+        """Make the file with its tables where it is not there yet; many processes may do so at once."""
         with self.explained():
-            if self._connection is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._connection = self._connect("rwc")
-            if not self._has_tables(self._connection):
-                self._connection.execute("PRAGMA journal_mode = WAL")
-                for name in TABLES:
-                    self._connection.executescript(_SCHEMA.format(table=name))
+            if not self.path.exists():
+                self._create_file()
+            if self.reading() is None:
+                raise PinflowError(
+                    f"{self.path} is no serving store; move it away and run again: pinflow run analytics"
+                )
 
     def table(self, name: str) -> "EmbeddedTable":
         """The table of that name."""
@@ -98,7 +98,7 @@ class EmbeddedStore:
     def reading(self) -> sqlite3.Connection | None:
         """The connection; None as long as nothing was ever written."""
         if self._connection is None and self.path.exists():
-            connection = self._connect("rw")
+            connection = self._connect(self.path)
             if not self._has_tables(connection):
                 connection.close()
                 return None
@@ -123,8 +123,23 @@ class EmbeddedStore:
                 raise DamagedFileError(f"{text}; move it away and run the workflow again") from error
             raise PinflowError(f"{text}. See: pinflow doctor") from error
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+    def _create_file(self) -> None:
+        """Make the file aside and link it into place: switching a file to WAL fails while others open it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=self.path.parent, prefix=f".{self.path.name}-") as folder:
+            file = Path(folder, "new.db")
+            file.touch()
+            connection = self._connect(file)
+            connection.execute("PRAGMA journal_mode = WAL")
+            for name in TABLES:
+                connection.executescript(_SCHEMA.format(table=name))
+            connection.close()
+            with suppress(FileExistsError):
+                self.path.hardlink_to(file)
+
+    @staticmethod
+    def _connect(path: Path) -> sqlite3.Connection:
+        uri = f"{path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(uri, uri=True, timeout=60, isolation_level=None)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.create_function("merge_cells", 2, _merge, deterministic=True)

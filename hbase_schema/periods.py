@@ -31,10 +31,7 @@ def period_start(aggregation: str, day: date) -> date:
     if check_aggregation(aggregation) == "monthly":
         return day.replace(day=1)
     beyond = (day - _FIRST_MONDAY).days % _STEPS[aggregation]
-    try:
-        return day - timedelta(days=beyond)
-    except OverflowError:
-        raise ConfigurationError(f"the {aggregation} period of {day} starts before {date.min}") from None
+    return day - timedelta(days=beyond)
 
 
 def period_end(aggregation: str, start: date) -> date:
@@ -46,7 +43,10 @@ def period_end(aggregation: str, start: date) -> date:
     check_start(aggregation, start)
     if aggregation == "monthly":
         return start.replace(day=monthrange(start.year, start.month)[1])
-    return start + timedelta(days=_STEPS[aggregation] - 1)
+    try:
+        return start + timedelta(days=_STEPS[aggregation] - 1)
+    except OverflowError:
+        raise ConfigurationError(f"the {aggregation} period of {start} ends after {date.max}") from None
 
 
 def days(aggregation: str, start: date) -> list[date]:

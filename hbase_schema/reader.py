@@ -138,7 +138,7 @@ def audience(
 
 
 def subjects(store: Store, prefix: str = "", limit: int | None = None) -> list[str]:
-    """Subjects with published metrics whose text starts with `prefix`, in order of their escaped text.
+    """Subjects with published metrics whose text starts with `prefix`, sorted; `limit` takes the first by row key.
 
     Costs one small scan for each of the 256 buckets of the row key and one for each subject found.
     """
@@ -148,7 +148,7 @@ def subjects(store: Store, prefix: str = "", limit: int | None = None) -> list[s
         return []
     table = store.table(METRICS.table)
     buckets = [_subjects_of_bucket(table, bucket, escape(prefix), seen) for bucket in BUCKETS]
-    return [unescape(part) for part in islice(merge(*buckets), limit)]
+    return sorted(unescape(part[:-1]) for part in islice(merge(*buckets), limit))
 
 
 def check_subject(subject: str) -> str:
@@ -161,7 +161,7 @@ def check_subject(subject: str) -> str:
 
 
 def _subjects_of_bucket(table: Table, bucket: bytes, prefix: bytes, seen: set[tuple[str, date]]) -> Iterator[bytes]:
-    """Escaped subjects of one bucket, by leaps: behind the first published row of one comes the next."""
+    """Escaped subjects of one bucket and a `_`, in order; behind the first published row of one comes the next."""
     start: bytes | None = bucket + b"_" + prefix
     stop = next_prefix(bucket + b"_" + prefix)
     while start is not None:
@@ -169,10 +169,10 @@ def _subjects_of_bucket(table: Table, bucket: bytes, prefix: bytes, seen: set[tu
         if row is None:
             return
         key = parse_key(row[0])
-        if not key.userparam.startswith(SUBJECT_KINDS):
-            start = next_prefix(b"%s_%s" % (bucket, key.userparam[:2].encode()))
+        if key.userparam.startswith(AUDIENCE):
+            start = next_prefix(b"%s_%s" % (bucket, AUDIENCE.encode()))
         elif (key.aggregation, key.date) in seen:
-            yield escape(key.userparam)
+            yield escape(key.userparam) + b"_"
             start = next_prefix(subject_prefix(key.userparam))
         else:
             start = row[0] + b"\0"

@@ -186,7 +186,8 @@ class Forks:
         reply = self._ask({"verb": "fork", "call": request}, call.output)
         if "error" in reply:
             raise PinflowError(
-                f"cannot start a process for {call.function}: {reply['error']}; free memory or processes, or lower slots"
+                f"cannot start a process for {call.function}: {reply['error']}; "
+                "free memory or processes, or set fewer slots (PINFLOW_SLOTS)"
             )
         self._running.add(reply["pid"])
         return int(reply["pid"])
@@ -197,7 +198,7 @@ class Forks:
         Each child is reported once, in the order in which they ended.
         """
         if not self._running:
-            return None
+            timeout = 0.0
         poll = select.poll()
         poll.register(self._exits, select.POLLIN)
         if not poll.poll(None if timeout is None else max(0.0, timeout) * 1000):

@@ -37,7 +37,7 @@ _libc = ctypes.CDLL(None)
 class _Connection:
     """A client: its socket, what it sent so far, and where it wants to hear how its children ended."""
 
-    socket: socket.socket
+    stream: socket.socket
     received: bytearray = field(default_factory=bytearray)
     descriptors: deque[int] = field(default_factory=deque)
     exits: socket.socket | None = None
@@ -48,6 +48,10 @@ class _Connection:
 class _Child:
     owner: _Connection | None
     leads_group: bool
+
+
+def _wake_up(*_: object) -> None:
+    """A handler, so that the signal writes to the wake-up descriptor."""
 
 
 class ZygoteServer:
@@ -71,9 +75,9 @@ class ZygoteServer:
     def serve(self) -> None:
         """Answer until the starter closes the control pipe or SIGTERM comes; then kill and reap all children."""
         signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda number, stack: self._end())
-        signal.signal(signal.SIGINT, lambda number, stack: None)
-        signal.signal(signal.SIGCHLD, lambda number, stack: None)
+        signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, _wake_up)
         while not self._ended:
             for key, _ in self._selector.select():
                 key.data()
@@ -85,7 +89,7 @@ class ZygoteServer:
     def _watch(self, source: int | socket.socket, call: Callable[[], None]) -> None:
         self._selector.register(source, selectors.EVENT_READ, call)
 
-    def _end(self) -> None:
+    def _end(self, *_: object) -> None:
         self._ended = True
 
     def _accept(self) -> None:
@@ -101,7 +105,7 @@ class ZygoteServer:
 
     def _read(self, connection: _Connection) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(connection.socket, 1 << 16, 4, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors, _, _ = socket.recv_fds(connection.stream, 1 << 16, 4, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:
@@ -114,7 +118,7 @@ class ZygoteServer:
         while connection in self._connections and (request := take_frame(connection.received)):
             reply = self._answer(connection, request)
             try:
-                connection.socket.sendall(frame({**reply, "serial": request["serial"]}))
+                connection.stream.sendall(frame({**reply, "serial": request["serial"]}))
             except OSError:
                 self._drop(connection)
 
@@ -135,8 +139,8 @@ class ZygoteServer:
         if connection not in self._connections:
             return
         self._connections.remove(connection)
-        self._selector.unregister(connection.socket)
-        connection.socket.close()
+        self._selector.unregister(connection.stream)
+        connection.stream.close()
         self._drop_exits(connection)
         for descriptor in connection.descriptors:
             os.close(descriptor)
@@ -174,13 +178,11 @@ class ZygoteServer:
         found = os.waitid(os.P_ALL, 0, options)
         if found is None:
             return False
-        if found.si_pid in self._children:
-            # Before its id is free again: nothing of its group outlives the child that led it.
-            if self._children[found.si_pid].leads_group:
-                self._kill(found.si_pid)
+        # Before its id is free again: nothing of its group outlives the child that led it.
+        self._kill(found.si_pid)
         _, status, usage = os.wait4(found.si_pid, 0)
-        child = self._children.pop(found.si_pid, None)
-        if child and child.owner:
+        child = self._children.pop(found.si_pid)
+        if child.owner:
             code = os.waitstatus_to_exitcode(status)
             ended = Exit(
                 found.si_pid,
@@ -229,10 +231,10 @@ class ZygoteServer:
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
             os.close(output)
-        if group == OWN_GROUP:
-            # Here too, so that the group can be signalled as soon as the id is known.
+        if group != SAME_GROUP:
+            # Here too, so that a signal to the group reaches it as soon as its id is known.
             with suppress(OSError):
-                os.setpgid(pid, pid)
+                os.setpgid(pid, group)
         self._children[pid] = _Child(connection, leads_group=group == OWN_GROUP)
         return {"pid": pid}
 
@@ -244,7 +246,7 @@ class ZygoteServer:
         for owned in (self._listener, self._wake_reader, self._wake_writer):
             owned.close()
         for connection in self._connections:
-            connection.socket.close()
+            connection.stream.close()
             if connection.exits:
                 connection.exits.close()
             for descriptor in connection.descriptors:
@@ -286,9 +288,9 @@ def _exit_code(function: Callable[[], Any]) -> int:
 
 
 def _open_streams() -> None:
-    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115, PTH123
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        stream = open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115, PTH123
+        stream = open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
         setattr(sys, name, stream)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pinflow.stats_engine.bucketizers import Bucketizer
 from pinflow.stats_engine.exact_sums import ExactSum, units
-from pinflow.stats_engine.statistics import Bounds, Histogram, Item, Items
+from pinflow.stats_engine.statistics import Bounds, Histogram, Item, Items, item_text
 
 BLOCK = 4096
 _FEW = 32
@@ -151,7 +151,7 @@ class ItemsCollector:
         if not math.isfinite(value) or thing is None:
             self.skipped += 1
         elif value >= self._top.floor or -value >= self._bottom.floor:
-            item = str(thing)
+            item = item_text(thing)
             # adding to zero keeps -0.0 out
             self._top.add(item, value + 0.0)
             self._bottom.add(item, 0.0 - value)
@@ -172,11 +172,6 @@ class ItemsCollector:
 
     def result(self) -> Items:
         """The items so far."""
-        top = tuple(Item(_storable(item), value) for item, value in self._top.best())
-        bottom = tuple(Item(_storable(item), 0.0 - value) for item, value in self._bottom.best())
+        top = tuple(Item(item, value) for item, value in self._top.best())
+        bottom = tuple(Item(item, 0.0 - value) for item, value in self._bottom.best())
         return Items(self.size, top, bottom)
-
-
-def _storable(item: str) -> str:
-    # texts decoded with surrogateescape hold what UTF-8 cannot
-    return item if item.isascii() else item.encode("utf-8", "backslashreplace").decode("utf-8")

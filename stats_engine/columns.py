@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pinflow.errors import PinflowError
 from pinflow.stats_engine.exact_sums import UNIT_EXPONENT
+from pinflow.stats_engine.statistics import item_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -114,12 +115,13 @@ def extremes(name: str, items: Any, column: object, size: int, floor: float, cei
     values = floats(name, column)
     if len(items) != len(values):
         raise PinflowError(f"{name!r}: {len(items)} objects but {len(values)} values; give as many")
-    usable = np.isfinite(values)
+    texts = _texts(items)
+    usable = np.isfinite(values) & texts.is_not_null().to_numpy()
     wanted = usable & ((values >= floor) | (values <= ceiling))
     # adding zero makes -0.0 and 0.0 one value
-    frame = pl.DataFrame({"item": _texts(items), "value": values + 0.0}).filter(pl.Series(wanted))
-    skipped = len(values) - int(usable.sum()) + int(frame["item"].null_count())
-    by_item = frame.drop_nulls().group_by("item").agg(top=pl.col("value").max(), bottom=pl.col("value").min())
+    frame = pl.DataFrame({"item": texts, "value": values + 0.0}).filter(pl.Series(wanted))
+    skipped = len(values) - int(usable.sum())
+    by_item = frame.group_by("item").agg(top=pl.col("value").max(), bottom=pl.col("value").min())
     top = by_item.select("item", "top").sort("top", "item", descending=[True, False]).head(size)
     bottom = by_item.select("item", "bottom").sort("bottom", "item").head(size)
     return Extremes(top.rows(), bottom.rows(), skipped)
@@ -153,7 +155,7 @@ def _texts(items: Any) -> "pl.Series":
 
     series = _series(items)
     if series is None:
-        return pl.Series([None if item is None else str(item) for item in items], dtype=pl.String)
+        return pl.Series([None if item is None else item_text(item) for item in items], dtype=pl.String)
     if series.dtype == pl.String or series.dtype.is_integer() or series.dtype in (pl.Categorical, pl.Enum):
         return series.cast(pl.String)
     return _texts(series.to_list())

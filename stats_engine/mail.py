@@ -8,6 +8,7 @@ import hashlib
 import mailbox
 import os
 import smtplib
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -151,7 +152,9 @@ def _transport(mail_url: str) -> Iterator[Send]:
 
 
 def _connect(url: SplitResult) -> smtplib.SMTP:
-    server = smtplib.SMTP(url.hostname or "", url.port or 25, timeout=TIMEOUT)
+    # the default, getfqdn, can hang where no name server answers
+    own_name = socket.gethostname()
+    server = smtplib.SMTP(url.hostname or "", url.port or 25, local_hostname=own_name, timeout=TIMEOUT)
     try:
         if parse_qs(url.query).get("starttls", ["0"])[-1] not in ("0", "false", "no"):
             server.starttls()
@@ -164,7 +167,7 @@ def _connect(url: SplitResult) -> smtplib.SMTP:
 
 
 def _maildir(folder: Path) -> Send:
-    """Delivery as Maildir prescribes: write in tmp/, then link into new/, under a name made of the Message-ID."""
+    """Delivery as Maildir prescribes: write in tmp/, then move into new/, under a name made of the Message-ID."""
 
     def send(message: EmailMessage) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)

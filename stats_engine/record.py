@@ -156,17 +156,17 @@ def _replace_alerts(connection: sa.Connection, key: JobKey, alerts: Sequence[Ale
 
 
 def _muted_rules(connection: sa.Connection, key: JobKey, now: datetime) -> dict[str, datetime]:
-    muted = sa.select(ALERTS.c.rule, sa.func.max(ALERTS.c.muted_until)).where(
+    muted = sa.select(ALERTS.c.rule, sa.func.max(ALERTS.c.muted_until).label("until")).where(
         ALERTS.c.workflow == key.workflow, ALERTS.c.job == key.job, ALERTS.c.muted_until > now
     )
-    return dict(connection.execute(muted.group_by(ALERTS.c.rule)).tuples().all())
+    return {row.rule: row.until for row in connection.execute(muted.group_by(ALERTS.c.rule))}
 
 
 def _resolve_earlier(connection: sa.Connection, key: JobKey, now: datetime) -> dict[str, int]:
     """How often each rule has fired before for this date; what was open is resolved."""
     same_date = [ALERTS.c[name] == getattr(key, name) for name in ("workflow", "job", "date", "step")]
-    times = sa.select(ALERTS.c.rule, sa.func.count()).where(*same_date).group_by(ALERTS.c.rule)
-    fired: dict[str, int] = dict(connection.execute(times).tuples().all())
+    times = sa.select(ALERTS.c.rule, sa.func.count().label("times")).where(*same_date).group_by(ALERTS.c.rule)
+    fired: dict[str, int] = {row.rule: row.times for row in connection.execute(times)}
     pending = ALERTS.c.state.in_(("open", "acknowledged", "muted"))
     connection.execute(ALERTS.update().where(*same_date, pending).values(state="resolved", changed_at=now))
     return fired

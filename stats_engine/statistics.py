@@ -100,6 +100,12 @@ class Items:
         return Items.of(min(self.size, other.size), (*self.top, *other.top), (*self.bottom, *other.bottom))
 
 
+def item_text(thing: object) -> str:
+    """The text that names an object; what UTF-8 cannot hold, as surrogateescape leaves it, is escaped."""
+    text = str(thing)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _best(size: int, items: Iterable[Item], sign: int) -> tuple[Item, ...]:
     best: dict[str, float] = {}
     for item, value in items:

@@ -149,6 +149,7 @@ def create_all(engine: sa.Engine) -> None:
     if METADATA.tables.keys() <= set(inspector.get_table_names()) and VIEWS.keys() <= set(inspector.get_view_names()):
         return
     with engine.begin() as connection:
+        _lock(connection)
         for table in METADATA.sorted_tables:
             connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
             for index in table.indexes:
@@ -157,6 +158,14 @@ def create_all(engine: sa.Engine) -> None:
                     connection.execute(sa.schema.CreateIndex(index, if_not_exists=engine.dialect.name == "sqlite"))
         for name in VIEWS:
             connection.execute(sa.text(_view(name, engine.dialect)))
+
+
+def _lock(connection: sa.Connection) -> None:
+    """On SQLite, whose driver begins no transaction for CREATE: all of them in one, by one process at a time."""
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _view(name: str, dialect: sa.Dialect) -> str:

@@ -1,6 +1,6 @@
 """Reads CSV (RFC 4180, comma, header row) into columns of text; a field in quotes may hold line ends.
 
-A block without quotes is split in one vectorised pass; where there are quotes, the csv module finds the records.
+A block whose commas all separate values is split in one vectorised pass; for others the csv module finds the records.
 Both ways give the same rows. A record that the end of a block cuts is read again with the next block.
 """
 
@@ -20,6 +20,7 @@ from pinflow.mr_jobs.inputs.json_lines import Lines
 from pinflow.mr_jobs.inputs.parsed import Rows
 
 _UNDECODED = re.compile("[\udc80-\udcff]")
+_REGULAR = r'^(?:"[^",\r]*"|[^",\r]*)(?:,(?:"[^",\r]*"|[^",\r]*))*\r*$'
 _BLANK = " \t\r\n"
 _LONGEST_FIELD = 131_072  # of the csv module
 _CARRIAGE_RETURN = "a carriage return inside a line"
@@ -89,6 +90,7 @@ def _records(block: Block, *, final: bool) -> Iterator[_Record]:
     texts = BytesIO(block.data).readlines()
     starts = list(accumulate(map(len, texts), initial=block.offset))
     lines = [text.decode("utf-8", "surrogateescape") for text in texts]
+    undecoded = any(_UNDECODED.search(line) for line in lines)
     at = 0
     while at < len(lines):
         base = at
@@ -96,7 +98,8 @@ def _records(block: Block, *, final: bool) -> Iterator[_Record]:
         try:
             for values in reader:
                 end = base + reader.line_num
-                yield _record(starts[at], b"".join(texts[at:end]), values)
+                text = texts[at] if end == at + 1 else b"".join(texts[at:end])
+                yield _record(starts[at], text, values, undecoded)
                 at = end
         except csv.Error as error:
             if "unexpected end" in str(error) and not final:
@@ -110,10 +113,10 @@ def _reason(error: csv.Error) -> str:
     return _CARRIAGE_RETURN if "new-line" in str(error) else str(error)
 
 
-def _record(offset: int, text: bytes, values: list[str]) -> _Record:
+def _record(offset: int, text: bytes, values: list[str], undecoded: bool) -> _Record:
     if len(values) < 2 and not text.strip(_BLANK.encode()):
         return _Record(offset, text, None)
-    if any(_UNDECODED.search(value) for value in values):
+    if undecoded and any(_UNDECODED.search(value) for value in values):
         return _Record(offset, text, None, "not UTF-8")
     return _Record(offset, text, values)
 
@@ -145,22 +148,34 @@ def _recorded(records: list[_Record], header: _Header, block: Block) -> Rows:
     )
 
 
-def _split_plain(block: Block, header: _Header) -> Rows | None:
-    """Split a block without quotes at its commas; None when it needs the csv module."""
-    lines = Lines(block)
-    if not block.data or b'"' in block.data or int(np.diff(lines.bounds).max()) > _LONGEST_FIELD:
+def _plain_column(block: Block, lines: Lines) -> pl.Series | None:
+    """The lines of a block; None when it needs the csv module: a comma, line end or quote in a quoted value."""
+    if not block.data or int(np.diff(lines.bounds).max()) > _LONGEST_FIELD:
         return None
     try:
         text = block.data.decode()
     except UnicodeDecodeError:
         return None
     column = pl.Series("line", [text.removesuffix("\n")]).str.split("\n").explode().str.strip_chars_end("\r")
+    if b'"' in block.data and not ((column.str.strip_chars(_BLANK) == "") | column.str.contains(_REGULAR)).all():
+        return None
+    return column
+
+
+def _split_plain(block: Block, header: _Header) -> Rows | None:
+    """Split a block at its commas; None when that is not all there is to do."""
+    lines = Lines(block)
+    column = _plain_column(block, lines)
+    if column is None:
+        return None
     blank = column.str.strip_chars(_BLANK) == ""
     good = (column.str.count_matches(",", literal=True) == len(header.names) - 1) & ~blank
     returns = column.str.contains("\r", literal=True)
     good &= ~returns
     parts = column.filter(good).str.split_exact(",", len(header.names) - 1)
     values = parts.struct.rename_fields([str(i) for i in range(len(header.names))]).struct.unnest()
+    if b'"' in block.data:
+        values = values.with_columns(pl.all().str.strip_prefix('"').str.strip_suffix('"'))
     kept = good.arg_true().to_numpy()
     bad = [
         BadLine(

@@ -27,11 +27,11 @@ def parse_timestamps(texts: pl.Series) -> pl.Series:
     parsed = _whole_seconds(texts)
     if parsed.null_count() == texts.null_count():
         return parsed
-    for parse in (_plain_iso, _decimal_seconds, _iso):
-        missing = (parsed.is_null() & texts.is_not_null()).arg_true()
-        if len(missing):
-            found = parse(texts.gather(missing))
-            parsed = parsed.scatter(missing, found) if found.null_count() < len(found) else parsed
+    for shape, parse in ((_DECIMAL, _decimal_seconds), (_PLAIN_ISO, _plain_iso), (_ISO, _iso)):
+        rows = (parsed.is_null() & texts.is_not_null()).arg_true()
+        rows = rows.filter(texts.gather(rows).str.contains(shape))
+        if len(rows):
+            parsed = parsed.scatter(rows, parse(texts.gather(rows)))
     return parsed
 
 
@@ -50,7 +50,7 @@ def _whole_seconds(texts: pl.Series) -> pl.Series:
 
 def _plain_iso(texts: pl.Series) -> pl.Series:
     """The usual shapes, read without the slower groups of an expression."""
-    text = pl.when(pl.col("text").str.contains(_PLAIN_ISO)).then(pl.col("text"))
+    text = pl.col("text")
     time = _date_time(text.str.slice(0, 19).str.replace("T", " ", literal=True)).to_physical()
     rest = text.str.slice(19).str.strip_suffix("Z").str.strip_suffix("+00:00")
     return _run(texts, (time + _micros(rest.str.strip_prefix("."))).cast(UTC))
@@ -62,7 +62,7 @@ def _date_time(text: pl.Expr) -> pl.Expr:
 
 
 def _decimal_seconds(texts: pl.Series) -> pl.Series:
-    text = pl.when(pl.col("text").str.contains(_DECIMAL)).then(pl.col("text"))
+    text = pl.col("text")
     parts = text.str.splitn(".", 2)
     sign = pl.when(text.str.starts_with("-")).then(-1).otherwise(1)
     seconds = _in_range(parts.struct.field("field_0").cast(pl.Int64, strict=False))

@@ -83,7 +83,7 @@ def test_linear_buckets_by_hand() -> None:
     ],
 )
 def test_divisions_that_cannot_be_are_refused(make) -> None:
-    with pytest.raises(ConfigurationError, match="give|use"):
+    with pytest.raises(ConfigurationError, match=r"give|use"):
         make()
 
 

@@ -107,9 +107,11 @@ def test_objects_that_are_null_are_counted_aside(stats: StatsEngine) -> None:
     stats.add_item("i", None, 1.0)
     stats.add_item("i", pl.Series(["a", None]), [1.0, 2.0])
     stats.add_item("i", ["b", None], [1.0, math.nan])
+    stats.add_item("few", ["a", "b", "c"], [1, 2, 9], size=1)
+    stats.add_item("few", [None, "b"], [5, 5])
     found = stats.statistics()
     assert found.items["i"].top == (("a", 1.0), ("b", 1.0))
-    assert found.counts["_skipped.i"] == 3
+    assert found.counts == {"_skipped.i": 3, "_skipped.few": 1}
 
 
 OFFERS = st.lists(st.tuples(st.sampled_from("abcdefghij"), st.sampled_from([-2.0, -1.0, -0.0, 0.0, 1.0, 1.5])))
@@ -231,8 +233,10 @@ def test_misuse_is_explained(stats: StatsEngine, call: Callable[[StatsEngine], N
 
 
 def test_texts_that_utf8_cannot_hold_are_escaped(stats: StatsEngine) -> None:
-    stats.add_item("i", b"\xff/pin".decode("utf-8", "surrogateescape"), 1)
-    assert stats.statistics().items["i"].top == (("\\udcff/pin", 1.0),)
+    text = b"\xff/pin".decode("utf-8", "surrogateescape")
+    stats.add_item("i", text, 1)
+    stats.add_item("i", [text, "é"], [3, 2])
+    assert stats.statistics().items["i"].top == (("\\udcff/pin", 3.0), ("é", 2.0))
 
 
 def test_merging_takes_in_what_was_collected_elsewhere(stats: StatsEngine) -> None:

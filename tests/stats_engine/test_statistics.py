@@ -66,6 +66,13 @@ def test_an_object_keeps_its_highest_value_on_top_and_its_lowest_at_the_bottom()
     assert merged.bottom == (("a", 1), ("b", 3))
 
 
+def test_ties_are_ordered_by_the_object() -> None:
+    one = Items.of(2, [Item("b", 1), Item("c", 1)], [Item("b", 1), Item("c", 1)])
+    two = Items.of(2, [Item("é", 1), Item("a", 1)], [Item("é", 1), Item("a", 1)])
+    assert one.merge(two) == two.merge(one)
+    assert one.merge(two).top == one.merge(two).bottom == (("a", 1), ("b", 1))
+
+
 def test_lists_of_two_sizes_merge_into_the_smaller() -> None:
     long = Items.of(3, [Item(x, 1) for x in "abc"], [])
     short = Items.of(2, [Item(x, 2) for x in "de"], [])

@@ -23,9 +23,9 @@ from pinflow.mr_jobs.inputs.visitors import app_of, country_lookup, is_bot, load
 KEY = b"k" * 32
 EXAMPLES = Path(__file__).parents[3] / "examples" / "access_log"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:24.0) Gecko/20140205 Firefox/24.0"
-IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 6_1_3 like Mac OS X) AppleWebKit/536.26 Version/6.0 Mobile/10B329 Safari/8536.25"
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 6_1_3 like Mac OS X) AppleWebKit/536.26 Mobile/10B329 Safari/8536.25"
 IPAD = "Mozilla/5.0 (iPad; CPU OS 7_0_4 like Mac OS X) AppleWebKit/537.51.1 Version/7.0 Mobile/11B554a Safari/9537.53"
-ANDROID = "Mozilla/5.0 (Linux; Android 4.4.2; Nexus 5 Build/KOT49H) AppleWebKit/537.36 Chrome/33.0.1750.136 Mobile Safari/537.36"
+ANDROID = "Mozilla/5.0 (Linux; Android 4.4.2; Nexus 5 Build/KOT49H) AppleWebKit/537.36 Chrome/33.0 Mobile Safari/537.36"
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 
 

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pinflow.errors import ConfigurationError, UnknownNameError
-from pinflow.mr_jobs.inputs.blocks import Block
+from pinflow.mr_jobs.inputs.blocks import BadLine, Block
 from pinflow.mr_jobs.inputs.canonical import parse_events, parse_objects
 from pinflow.mr_jobs.inputs.parsed import EVENT_COLUMNS, Parsed
 
@@ -284,3 +284,25 @@ def test_one_bad_line_anywhere_costs_only_itself(at):
     parsed = parse(*lines)
     assert parsed.frame["user_id"].to_list() == [f"u{i}" for i in range(3000)]
     assert [bad.text for bad in parsed.bad] == [b'{"cut": ']
+
+
+def test_of_a_field_that_stands_twice_the_first_counts():
+    first_bad = b'{"user_id": ["a"], ' + line()[1:]
+    first_good = line(user_id="[x")[:-1] + b', "user_id": ["y"]}'
+    parsed = parse(first_bad, first_good)
+    assert parsed.frame["user_id"].to_list() == ["[x"]
+    assert [bad.text for bad in parsed.bad] == [first_bad]
+
+
+def test_not_a_number_is_no_json_but_costs_only_its_lines():
+    lines = [line(user_id=f"u{i}", score=float("nan") if i % 3 == 0 else 1) for i in range(9000)]
+    parsed = parse(*lines)
+    assert parsed.counts["bad_lines"] == 3000
+    assert parsed.frame["user_id"].to_list() == [f"u{i}" for i in range(9000) if i % 3]
+
+
+def test_lines_lost_while_reading_are_counted():
+    lost = BadLine(100, "line too long", b"x")
+    parsed = parse_events(Block(b"", 100, (lost,), truncated=True))
+    assert parsed.bad == [lost]
+    assert parsed.counts == {"lines_read": 1, "blank_lines": 0, "bad_lines": 1, "truncated_files": 1}

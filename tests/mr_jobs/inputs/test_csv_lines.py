@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinflow.errors import InputError
-from pinflow.mr_jobs.inputs.blocks import read_blocks
+from pinflow.mr_jobs.inputs.blocks import BadLine, Block, read_blocks
 from pinflow.mr_jobs.inputs.canonical import read_events, read_objects
 from pinflow.mr_jobs.inputs.csv_lines import read_csv
 from pinflow.mr_jobs.inputs.parsed import Rows
@@ -140,3 +140,12 @@ def test_events_and_objects_from_csv(tmp_path):
     path.write_text('pin_id,score\n"p ""1""",2.5\n')
     [pins] = read_objects("pins", _split(path), columns=["score"])
     assert pins.frame.select("pin_id", "score", "_offset").row(0) == ('p "1"', 2.5, 13)
+
+
+def test_a_record_does_not_go_on_behind_a_lost_line():
+    lost = BadLine(14, "line too long", b"x")
+    blocks = [Block(b'A,B,C\n1,"open\n', 0), Block(b"", 14, (lost,)), Block(b'4",5,6\n7,8,9\n', 90)]
+    rows, bad, _, lines_read = summary(list(read_csv(iter(blocks), FIELDS)))
+    assert rows == [('4"', "6", None), ("7", "9", None)]
+    assert [(offset, text) for offset, _, text in bad] == [(6, b'1,"open'), (14, b"x")]
+    assert lines_read == 4

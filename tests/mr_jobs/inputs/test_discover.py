@@ -179,7 +179,7 @@ def test_one_file_of_the_example_is_read_for_a_day(tmp_path):
 
 def test_numeric_columns_are_the_same_for_all_files(tmp_path):
     texts = {
-        "a.jsonl": b'{"pin_id": 1, "score": 1.5, "n": null, "mixed": 1, "flag": true}\nbroken\n{"text": "5", "late": 2}\n',
+        "a.jsonl": b'{"pin_id": 1, "score": 1.5, "n": null, "mixed": 1, "flag": true}\nbroken\n{"late": 2}\n',
         "b.csv": b"pin_id,board_id,score,n,mixed\n1,2,3,,x\n2,2,4.5,7,1\n",
         "c.jsonl.gz": gzip.compress(b'{"pin_id": 5, "external": 5, "_file": 1}\n'),
     }

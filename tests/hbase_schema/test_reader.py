@@ -1,0 +1,145 @@
+import random
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pinflow.errors import ConfigurationError, UnknownNameError
+from pinflow.hbase_schema.keys import row_keys
+from pinflow.hbase_schema.reader import audience, last_published_day, metrics, subjects, top
+from pinflow.hbase_schema.rows import audience_rows, metric_rows, top_rows
+from pinflow.hbase_schema.store import Store, open_store
+from pinflow.hbase_schema.tables import AUDIENCES, METRICS, TOP_ITEMS
+from pinflow.hbase_schema.writer import write_period
+
+DAY = date(2015, 5, 18)
+
+
+def serve(store: Store, day: date, names: list[str], aggregation: str = "daily", platform: str = "all") -> None:
+    made = row_keys(names, [platform] * len(names), aggregation, day)
+    rows = metric_rows(made, {"like": [number + 1 for number in range(len(names))], "score": [0.5] * len(names)})
+    write_period(store, METRICS, aggregation, day, rows, version="1")
+
+
+def test_a_missing_day_is_told_from_an_empty_one(store: Store) -> None:
+    serve(store, DAY, ["d:a", "d:b"])
+    serve(store, DAY + timedelta(1), ["d:b"])
+    serve(store, DAY + timedelta(3), ["d:b", "d:a"])
+    found = metrics(store, "d:a")
+    assert [row.as_json() for row in found.rows] == [
+        {"date": "2015-05-18", "platform": "all", "aggregation": "daily", "metrics": {"like": 1, "score": 0.5}},
+        {"date": "2015-05-21", "platform": "all", "aggregation": "daily", "metrics": {"like": 2, "score": 0.5}},
+    ]
+    assert isinstance(found.rows[0].metrics["like"], int)
+    assert found.missing == [DAY + timedelta(2)]
+    assert metrics(store, "d:none").rows == []
+
+
+def test_a_range_of_days(store: Store) -> None:
+    for offset in range(5):
+        serve(store, DAY + timedelta(offset), ["d:a"])
+    found = metrics(store, "d:a", first=DAY + timedelta(3), last=DAY + timedelta(6))
+    assert [row.date.day for row in found.rows] == [21, 22]
+    assert [day.day for day in found.missing] == [23, 24]
+    assert metrics(store, "d:a", first=date(2016, 1, 2), last=date(2016, 1, 1)) == ([], [])
+
+
+def test_a_week_is_found_by_any_of_its_days(store: Store) -> None:
+    serve(store, DAY, ["d:a"], "weekly")
+    found = metrics(store, "d:a", aggregation="weekly", first=date(2015, 5, 21), last=date(2015, 5, 21))
+    assert [row.date for row in found.rows] == [DAY]
+    assert metrics(store, "d:a", aggregation="weekly", last=date(2015, 5, 17)).rows == []
+
+
+def test_other_subjects_and_platforms_stay_out(store: Store) -> None:
+    names = ["d:a", "d:a_all", "d:a_all_daily", "d:a%5Fall", "d:A"]
+    serve(store, DAY, names)
+    for number, name in enumerate(names):
+        assert [row.metrics["like"] for row in metrics(store, name).rows] == [number + 1]
+    assert metrics(store, "d:a", "web").rows == []
+
+
+def test_top_lists(store: Store) -> None:
+    made = row_keys(["d:a"] * 4, ["all"] * 4, "daily", DAY)
+    ids = ["pin_1\t%", "_other", "Ünï/\"'", "x"]
+    ranks = [1, None, 2, 1]
+    rows = top_rows(made, ["pins", "pins", "pins", "boards"], ["like"] * 4, ranks, ids, [9, 20, 2.5, 1])
+    write_period(store, TOP_ITEMS, "daily", DAY, rows, version="1")
+    found = top(store, "d:a", "pins", "like", day=DAY)
+    assert found == [(1, "pin_1\t%", 9), (2, "Ünï/\"'", 2.5), (None, "_other", 20)]
+    assert found is not None
+    assert found[0]._asdict() == {"rank": 1, "id": "pin_1\t%", "value": 9}
+    assert top(store, "d:a", "boards", "like", day=DAY) == [(1, "x", 1)]
+    assert top(store, "d:a", "pins", "lik", day=DAY) == []
+    assert top(store, "d:a", "pins", "like", day=DAY + timedelta(1)) is None
+
+
+def test_audiences(store: Store) -> None:
+    values = ["US", "_unknown", "New York/NY\t", "f"]
+    kinds = ["country", "country", "metro", "gender"]
+    made = row_keys(["a:d:a"] * 4, ["all"] * 4, "weekly", DAY)
+    write_period(store, AUDIENCES, "weekly", DAY, audience_rows(made, kinds, values, [3, 2, 1, 4]), version="1")
+    assert audience(store, "d:a", "all", "weekly", day=date(2015, 5, 24)) == {
+        "country": {"US": 3, "_unknown": 2},
+        "metro": {"New York/NY\t": 1},
+        "gender": {"f": 4},
+    }
+    assert audience(store, "d:none", "all", "weekly", day=DAY) == {"country": {}, "metro": {}, "gender": {}}
+    assert audience(store, "d:a", day=DAY) is None
+
+
+def test_the_last_published_day(store: Store) -> None:
+    assert last_published_day(store) is None
+    serve(store, DAY, ["d:a"])
+    serve(store, DAY + timedelta(9), ["d:a"])
+    serve(store, date(2015, 6, 1), ["d:a"], "weekly")
+    assert last_published_day(store) == DAY + timedelta(9)
+    assert last_published_day(store, TOP_ITEMS) is None
+
+
+NAMES = st.sets(st.text(alphabet="abé_%/!.", max_size=3).map(lambda text: "d:" + text), max_size=20)
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(NAMES, st.text(alphabet="ab_%", max_size=1), st.integers(0, 5))
+def test_subjects_by_prefix(store: Store, names: set[str], letters: str, limit: int) -> None:
+    both = sorted(names | {f"p:{name}" for name in names})
+    random.Random(1).shuffle(both)
+    serve(store, DAY, both)
+    expected = {name for name in both if name.startswith(f"d:{letters}")}
+    found = subjects(store, f"d:{letters}")
+    assert found == sorted(expected)
+    some = subjects(store, f"d:{letters}", limit)
+    assert some == sorted(some)
+    assert set(some) <= expected
+    assert len(some) == min(limit, len(expected))
+    assert set(some) <= set(subjects(store, f"d:{letters}", limit + 1))
+    assert set(subjects(store)) == set(both)
+
+
+def test_subjects_are_published_ones(store: Store) -> None:
+    serve(store, DAY, ["d:a"])
+    audiences = row_keys(["a:d:x"], ["all"], "daily", DAY)
+    write_period(store, AUDIENCES, "daily", DAY, audience_rows(audiences, ["country"], ["US"], [1]), version="1")
+    for hidden in row_keys(["d:hidden", "d:a"], ["all"] * 2, "daily", DAY - timedelta(1)):
+        store.table("analytics_metrics").put(hidden, {b"m:like": b"1"})
+    assert subjects(store) == ["d:a"]
+
+
+def test_reading_before_anything_was_written(tmp_path: Path) -> None:
+    file = tmp_path / "serving.db"
+    with open_store(str(file)) as store:
+        assert metrics(store, "d:a") == ([], [])
+        assert top(store, "d:a", "pins", "like", day=DAY) is None
+        assert subjects(store) == []
+        assert last_published_day(store) is None
+    assert not file.exists()
+
+
+def test_what_is_no_subject(store: Store) -> None:
+    with pytest.raises(ConfigurationError, match="d:DOMAIN"):
+        metrics(store, "example.com")
+    with pytest.raises(UnknownNameError, match="daily"):
+        metrics(store, "d:a", aggregation="dayly")

@@ -1,0 +1,225 @@
+import mailbox
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from pinflow.errors import ConfigurationError
+from pinflow.stats_engine import mail
+from pinflow.stats_engine.alerts import JobKey
+from pinflow.stats_engine.mail import Delivery, deliver
+from pinflow.stats_engine.record import notify
+from pinflow.stats_engine.tables import MAILS
+
+
+@pytest.fixture
+def outbox(database: sa.Engine, key: JobKey, now: datetime) -> sa.Engine:
+    for number in range(3):
+        about = replace(key, run_id=f"run-{number}")
+        notify(database, about, f"nämlich {number}", f"body {number}\nünïcode\n", "warning", "late", now)
+    return database
+
+
+def _states(database: sa.Engine) -> list[str]:
+    with database.connect() as connection:
+        return sorted(connection.scalars(sa.select(MAILS.c.state)))
+
+
+class Inbox:
+    """An SMTP server's handler that keeps what it takes, and refuses what it is told to."""
+
+    def __init__(self, refuse: str = "") -> None:
+        self.refuse = refuse
+        self.envelopes: list[Envelope] = []
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        if self.refuse and self.refuse in str(envelope.content, "utf-8"):
+            return "550 not this one"
+        self.envelopes.append(envelope)
+        return "250 taken"
+
+    def messages(self) -> list[EmailMessage]:
+        return [message_from_bytes(envelope.content, policy=policy.default) for envelope in self.envelopes]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@contextmanager
+def smtp_server(handler: Inbox, port: int, **options: object) -> Iterator[str]:
+    controller = Controller(handler, "127.0.0.1", port, **options)
+    controller.start()
+    try:
+        yield f"smtp://127.0.0.1:{port}"
+    finally:
+        controller.stop()
+
+
+def test_into_a_maildir(outbox: sa.Engine, tmp_path: Path, now: datetime) -> None:
+    folder = tmp_path / "home" / "mail"
+    assert deliver(outbox, str(folder), now) == Delivery(sent=3, waiting=0, error=None)
+    assert deliver(outbox, str(folder), now + timedelta(days=1)) == Delivery(0, 0, None)
+    box = mailbox.Maildir(folder, factory=None, create=False)
+    found = sorted((message_from_bytes(bytes(m), policy=policy.default) for m in box), key=lambda m: m["Subject"])
+    assert [m["Subject"] for m in found] == [f"[pinflow] nämlich {number}" for number in range(3)]
+    assert found[0]["To"] == "ann@example.com"
+    assert found[0]["From"] == "pinflow@localhost"
+    assert found[0]["Date"].datetime == now
+    assert found[0].get_content() == "body 0\nünïcode\n"
+    assert list((folder / "tmp").iterdir()) == []
+
+
+def test_a_maildir_keeps_a_repeated_mail_once(outbox: sa.Engine, tmp_path: Path, now: datetime) -> None:
+    folder = tmp_path / "mail"
+    deliver(outbox, str(folder), now)
+    box = mailbox.Maildir(folder, factory=None)
+    read = box.keys()[0]
+    message = box[read]
+    message.set_subdir("cur")
+    message.add_flag("S")
+    box[read] = message
+    with outbox.begin() as connection:
+        connection.execute(MAILS.update().values(state="waiting", next_at=now))
+    assert deliver(outbox, str(folder), now).sent == 3
+    assert len(mailbox.Maildir(folder, factory=None)) == 3
+
+
+def test_a_maildir_that_cannot_be_written_loses_nothing(outbox: sa.Engine, tmp_path: Path, now: datetime) -> None:
+    (tmp_path / "mail").write_text("not a folder")
+    delivery = deliver(outbox, str(tmp_path / "mail"), now)
+    assert (delivery.sent, delivery.waiting) == (0, 3)
+    (tmp_path / "mail").unlink()
+    assert deliver(outbox, str(tmp_path / "mail"), now + timedelta(hours=1)).sent == 3
+
+
+def test_over_smtp(outbox: sa.Engine, now: datetime) -> None:
+    inbox = Inbox()
+    with smtp_server(inbox, _free_port()) as url:
+        assert deliver(outbox, url, now, sender="stats@example.com") == Delivery(3, 0, None)
+    assert {envelope.mail_from for envelope in inbox.envelopes} == {"stats@example.com"}
+    assert [envelope.rcpt_tos for envelope in inbox.envelopes] == [["ann@example.com"]] * 3
+    assert sorted(m["Subject"] for m in inbox.messages()) == [f"[pinflow] nämlich {number}" for number in range(3)]
+    assert _states(outbox) == ["sent"] * 3
+
+
+def test_smtp_away_then_back_loses_nothing(outbox: sa.Engine, now: datetime) -> None:
+    inbox, port = Inbox(), _free_port()
+    delivery = deliver(outbox, f"smtp://127.0.0.1:{port}", now)
+    assert (delivery.sent, delivery.waiting) == (0, 3)
+    assert "ConnectionRefusedError" in str(delivery.error)
+    assert _states(outbox) == ["waiting"] * 3
+    with smtp_server(inbox, port) as url:
+        assert deliver(outbox, url, now + timedelta(seconds=59)) == Delivery(0, 0, None)
+        assert deliver(outbox, url, now + timedelta(seconds=60)) == Delivery(3, 0, None)
+        assert deliver(outbox, url, now + timedelta(days=1)) == Delivery(0, 0, None)
+    assert len({m["Message-ID"] for m in inbox.messages()}) == len(inbox.envelopes) == 3
+
+
+def test_the_pause_doubles_up_to_an_hour(outbox: sa.Engine, now: datetime) -> None:
+    pauses = []
+    for _ in range(9):
+        deliver(outbox, f"smtp://127.0.0.1:{_free_port()}", now)
+        with outbox.connect() as connection:
+            due = connection.execute(sa.select(MAILS.c.next_at)).scalars().first()
+        assert due is not None
+        pauses.append((due - now).total_seconds() / 60)
+        now = due
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_one_refused_mail_does_not_hold_up_others(outbox: sa.Engine, now: datetime) -> None:
+    inbox = Inbox(refuse="body 1")
+    with smtp_server(inbox, _free_port()) as url:
+        delivery = deliver(outbox, url, now)
+    assert (delivery.sent, delivery.waiting) == (2, 1)
+    assert "550" in str(delivery.error)
+    assert _states(outbox) == ["sent", "sent", "waiting"]
+
+
+def test_a_recipient_that_is_no_address_does_not_hold_up_others(
+    outbox: sa.Engine, key: JobKey, tmp_path: Path, now: datetime
+) -> None:
+    notify(outbox, replace(key, owner="a\nb@example.com", run_id="r"), "s", "b", "warning", "x", now)
+    delivery = deliver(outbox, str(tmp_path / "mail"), now)
+    assert (delivery.sent, delivery.waiting) == (3, 1)
+
+
+def test_a_server_that_leaves_in_the_middle(outbox: sa.Engine, now: datetime) -> None:
+    class Leaving(Inbox):
+        async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+            if self.envelopes:
+                assert server.transport is not None
+                server.transport.abort()
+                return "421 leaving"
+            return await super().handle_DATA(server, session, envelope)
+
+    port = _free_port()
+    with smtp_server(Leaving(), port) as url:
+        delivery = deliver(outbox, url, now)
+    assert (delivery.sent, delivery.waiting) == (1, 2)
+    inbox = Inbox()
+    with smtp_server(inbox, port) as url:
+        assert deliver(outbox, url, now + timedelta(minutes=1)).sent == 2
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH")
+def test_logging_in(outbox: sa.Engine, now: datetime) -> None:
+    def authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object) -> AuthResult:
+        assert isinstance(data, LoginPassword)
+        known = (data.login, data.password) == (b"ann", b"p@ss:word")
+        return AuthResult(success=known, handled=False)
+
+    port = _free_port()
+    options = {"authenticator": authenticate, "auth_required": True, "auth_require_tls": False}
+    with smtp_server(Inbox(), port, **options):
+        assert "535" in str(deliver(outbox, f"smtp://ann:wrong@127.0.0.1:{port}", now).error)
+        later = now + timedelta(hours=1)
+        assert deliver(outbox, f"smtp://ann:p%40ss%3Aword@127.0.0.1:{port}", later).sent == 3
+
+
+def test_asking_for_encryption_never_sends_without(outbox: sa.Engine, now: datetime) -> None:
+    inbox = Inbox()
+    with smtp_server(inbox, _free_port()) as url:
+        delivery = deliver(outbox, f"{url}?starttls=1", now)
+    assert (delivery.waiting, inbox.envelopes) == (3, [])
+    assert "STARTTLS" in str(delivery.error)
+
+
+def test_a_mail_that_another_process_is_sending_is_left_to_it(
+    outbox: sa.Engine, tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliveries: list[Delivery] = []
+    message_of = mail._message
+
+    def meanwhile(row: object, sender: str) -> EmailMessage:
+        deliveries.append(deliver(outbox, str(tmp_path / "mail"), now))
+        return message_of(row, sender)
+
+    monkeypatch.setattr(mail, "_message", meanwhile)
+    assert deliver(outbox, str(tmp_path / "mail"), now).sent == 3
+    assert deliveries == [Delivery(0, 0, None)] * 3
+
+
+@pytest.mark.parametrize(
+    "url", ["", "imap://host", "smtp://", "smtp://host:port", "smtp://host/path", "smtp://host?tls=1", "smtp://:5@:1"]
+)
+def test_urls_that_cannot_be_used_are_explained(outbox: sa.Engine, url: str, now: datetime) -> None:
+    with pytest.raises(ConfigurationError, match="set `mail` to a folder or to smtp://"):
+        deliver(outbox, url, now)
+
+
+def test_messages_never_show_the_password(outbox: sa.Engine, now: datetime) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        deliver(outbox, "smtp://ann:secret@host?tls=1", now)
+    assert "secret" not in str(caught.value)
