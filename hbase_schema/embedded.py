@@ -1,12 +1,11 @@
 """The embedded table store: one SQLite file, a SQL table per table, a SQL row per row.
 
 WAL: readers never wait for a writer; writers wait for each other. `key` is the row key;
-`cells` is the number of cells, the lengths of their columns and values (32 bits, little-endian), then the bytes.
+`cells` are the row's cells as `packing` packs them.
 """
 
 import re
 import sqlite3
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from pinflow.errors import ConfigurationError, DamagedFileError, PinflowError
+from pinflow.hbase_schema.packing import pack_cells, unpack_cells
 from pinflow.hbase_schema.store import KEY_ONLY, Cells, ending_with, scan_range
 from pinflow.hbase_schema.tables import TABLES
 
@@ -30,28 +30,6 @@ CREATE INDEX {table}_by_end ON {table} (substr(key, -10));
 """
 _PUT = "INSERT INTO {table} VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET cells = merge_cells(cells, excluded.cells)"
 _SUFFIX_FILTER = re.compile(re.escape(ending_with(b"SUFFIX")).replace(b"SUFFIX", rb"([A-Za-z0-9_-]+)"))
-
-
-def pack_cells(cells: Mapping[bytes, bytes]) -> bytes:
-    """The cells of a row in one value."""
-    parts = [part for cell in cells.items() for part in cell]
-    return struct.pack(f"<{len(parts) + 1}I", len(cells), *map(len, parts)) + b"".join(parts)
-
-
-def unpack_cells(data: bytes) -> Cells:
-    """What `pack_cells` was given; raises `struct.error` on data cut short."""
-    (count,) = struct.unpack_from("<I", data)
-    lengths = struct.unpack_from(f"<{2 * count}I", data, 4)
-    cells: Cells = {}
-    position = 4 + 8 * count
-    if position + sum(lengths) != len(data):
-        raise struct.error("the lengths do not add up")
-    for place in range(0, 2 * count, 2):
-        middle = position + lengths[place]
-        end = middle + lengths[place + 1]
-        cells[data[position:middle]] = data[middle:end]
-        position = end
-    return cells
 
 
 def _merge(old: bytes, new: bytes) -> bytes:
@@ -117,9 +95,9 @@ class EmbeddedStore:
         """Turns what SQLite and the file system say into pinflow's errors."""
         try:
             yield
-        except (sqlite3.Error, OSError, struct.error) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
             text = f"cannot use the serving store {self.path}: {error}"
-            if isinstance(error, struct.error) or type(error) is sqlite3.DatabaseError:
+            if isinstance(error, ValueError) or type(error) is sqlite3.DatabaseError:
                 raise DamagedFileError(f"{text}; move it away and run the workflow again") from error
             raise PinflowError(f"{text}. See: pinflow doctor") from error
 
@@ -265,6 +243,11 @@ class EmbeddedBatch:
         """Store cells of a row."""
         if data:
             self._add(row, pack_cells(data), len(data))
+
+    def put_packed(self, row: bytes, packed: bytes, cells: int) -> None:
+        """Store cells of a row that are packed already."""
+        if packed:
+            self._add(row, packed, cells)
 
     def delete(self, row: bytes, columns: Sequence[bytes] | None = None) -> None:
         """Remove a row, or some of its columns."""

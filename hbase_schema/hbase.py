@@ -16,6 +16,7 @@ from happybase.connection import Connection
 from thriftpy2.thrift import TException
 
 from pinflow.errors import ConfigurationError, PinflowError
+from pinflow.hbase_schema.packing import unpack_cells
 from pinflow.hbase_schema.store import Cells, scan_range
 from pinflow.hbase_schema.tables import TABLES
 
@@ -202,6 +203,10 @@ class HBaseBatch:
         """Store cells of a row."""
         if data:
             self._add((row, dict(data), None), len(data))
+
+    def put_packed(self, row: bytes, packed: bytes, cells: int) -> None:
+        """Store cells of a row that are packed already."""
+        self.put(row, unpack_cells(packed))
 
     def delete(self, row: bytes, columns: Sequence[bytes] | None = None) -> None:
         """Remove a row, or some of its columns."""

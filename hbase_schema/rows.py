@@ -1,68 +1,82 @@
-"""From columns to sorted rows for `writer.write_period`; the columns are lists, such as those of a frame.
+"""From frames to sorted rows for `writer.write_period`, without a loop over cells.
 
-Keys come from `keys.row_keys`, in any order. 280,000 cells take a few tenths of a second.
+Frames have the columns `subject` and `platform`, which name the row. A row is packed once for all periods that
+hold the same values; `period_rows` gives it the key of each.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from datetime import date
 
-from pinflow.hbase_schema.tables import (
-    Number,
-    Row,
-    audience_qualifier,
-    encode_item,
-    encode_number,
-    list_prefix,
-    metric_qualifier,
-    rank_suffix,
-)
+import polars as pl
+
+from pinflow.hbase_schema.keys import escape, period_suffix, subject_prefix
+from pinflow.hbase_schema.tables import AUDIENCES, METRICS, OTHER, TOP_ITEMS, Row, Section
+
+NAMES = ("subject", "platform")
 
 
-def metric_rows(keys: Sequence[bytes], metrics: Mapping[str, Sequence[Number | None]]) -> list[Row]:
-    """Rows of metrics from one column of numbers per metric, each as long as `keys`; None leaves the cell out.
-
-    >>> metric_rows([b"k2", b"k1"], {"repin": [1, None], "like": [2, 5]})
-    [(b'k1', {b'like': b'5'}), (b'k2', {b'repin': b'1', b'like': b'2'})]
-    """
-    found: dict[bytes, dict[bytes, bytes]] = {key: {} for key in keys}
-    for name, values in metrics.items():
-        qualifier = metric_qualifier(name)
-        for key, value in zip(keys, values, strict=True):
-            if value is not None:
-                found[key][qualifier] = encode_number(value)
-    return sorted(found.items())
+def metric_rows(frame: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
+    """Packed rows from a column of whole numbers for each metric; zero and null leave the cell out."""
+    cells = [
+        pl.when(pl.col(name) != 0).then(_cell(METRICS, pl.lit(name), pl.col(name).cast(pl.String))) for name in metrics
+    ]
+    count = pl.sum_horizontal((pl.col(name) != 0) for name in metrics)
+    return _sorted(frame.select(*NAMES, packed=pl.concat_str(cells, ignore_nulls=True), cells=count))
 
 
-def audience_rows(
-    keys: Sequence[bytes], kinds: Sequence[str], values: Sequence[str], counts: Sequence[int]
-) -> list[Row]:
-    """Rows of audiences from one entry per key, attribute (`country`, …) and value."""
-    pairs = list(zip(kinds, values, strict=True))
-    qualifiers = {pair: audience_qualifier(*pair) for pair in set(pairs)}
-    return _collect(keys, (qualifiers[pair] for pair in pairs), map(encode_number, counts))
+def audience_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Packed rows from one entry for each `dimension` (country, …) and `value`, with its `users`."""
+    qualifier = pl.col("dimension") + "/" + pl.col("value")
+    entries = frame.select(*NAMES, qualifier=qualifier, text=pl.col("users").cast(pl.String))
+    return _joined(AUDIENCES, entries)
 
 
-def top_rows(
-    keys: Sequence[bytes],
-    items: Sequence[str],
-    by: Sequence[str],
-    ranks: Sequence[int | None],
-    ids: Sequence[str],
-    values: Sequence[Number],
-) -> list[Row]:
-    """Rows of top lists from one entry per key, list and rank; the remainder has rank None and id `_other`."""
-    places = list(zip(items, by, ranks, strict=True))
-    qualifiers = {
-        (item, criterion, rank): list_prefix(item, criterion) + rank_suffix(rank)
-        for item, criterion, rank in set(places)
-    }
-    return _collect(keys, (qualifiers[place] for place in places), map(encode_item, ids, values))
+def top_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Packed rows from one entry for each `items`, `by`, `rank` (null: the remainder), `id` and `value`."""
+    rank = pl.col("rank").cast(pl.String).str.zfill(3).fill_null(OTHER)
+    value = pl.col("value")
+    is_whole = (value == value.floor()) & (value.abs() < 2**53)
+    number = pl.when(is_whole).then(value.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(value.cast(pl.String))
+    quoted = pl.struct(i="id").struct.json_encode().str.slice(5).str.strip_suffix("}")
+    entries = frame.select(
+        *NAMES,
+        qualifier=pl.col("items") + "/" + pl.col("by") + "/" + rank,
+        text="[" + quoted + "," + number + "]",
+    )
+    return _joined(TOP_ITEMS, entries)
 
 
-def _collect(keys: Sequence[bytes], qualifiers: Iterable[bytes], values: Iterable[bytes]) -> list[Row]:
-    found: dict[bytes, dict[bytes, bytes]] = {}
-    for key, qualifier, value in zip(keys, qualifiers, values, strict=True):
-        cells = found.get(key)
-        if cells is None:
-            cells = found[key] = {}
-        cells[qualifier] = value
-    return sorted(found.items())
+def period_rows(rows: pl.DataFrame, aggregation: str, start: date) -> Iterator[Row]:
+    """The rows with their keys, for one period."""
+    suffix = period_suffix(aggregation, start).decode()
+    keys = rows.select((pl.col("head") + suffix).cast(pl.Binary)).to_series().to_list()
+    return map(Row, keys, rows["packed"].cast(pl.Binary).to_list(), rows["cells"].to_list())
+
+
+def _cell(section: Section, qualifier: pl.Expr, value: pl.Expr) -> pl.Expr:
+    column = pl.lit(section.family.decode()) + qualifier
+    return pl.concat_str(_sized(column), _sized(value))
+
+
+def _sized(text: pl.Expr) -> pl.Expr:
+    return text.str.len_bytes().cast(pl.String) + ":" + text
+
+
+def _joined(section: Section, entries: pl.DataFrame) -> pl.DataFrame:
+    """The cells of each row together, in the order of their columns."""
+    cells = entries.sort("qualifier").select(*NAMES, cell=_cell(section, pl.col("qualifier"), pl.col("text")))
+    return _sorted(cells.group_by(NAMES, maintain_order=True).agg(packed=pl.col("cell").str.join(""), cells=pl.len()))
+
+
+def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
+    """The packed rows in the order of their keys, whose part before the aggregation is `head`."""
+    subjects = rows["subject"].unique()
+    prefixes = pl.DataFrame({"subject": subjects, "prefix": [subject_prefix(s).decode() for s in subjects]})
+    platforms = rows["platform"].unique()
+    escaped = [escape(platform).decode() for platform in platforms]
+    platform = pl.col("platform").replace_strict(platforms, escaped, return_dtype=pl.String)
+    return (
+        rows.join(prefixes, on="subject", how="left")
+        .select("packed", "cells", head=pl.col("prefix") + platform)
+        .sort("head")
+    )

@@ -35,6 +35,9 @@ class Batch(Protocol):
     def put(self, row: bytes, data: Mapping[bytes, bytes]) -> None:
         """As `Table.put`."""
 
+    def put_packed(self, row: bytes, packed: bytes, cells: int) -> None:
+        """As `put`, of a number of cells as `packing.pack_cells` packs them."""
+
     def delete(self, row: bytes, columns: Sequence[bytes] | None = None) -> None:
         """As `Table.delete`."""
 

@@ -13,8 +13,14 @@ from typing import NamedTuple, SupportsFloat, SupportsIndex
 from pinflow.errors import ConfigurationError, DamagedFileError, PinflowError
 from pinflow.hbase_schema.keys import encode_text, period_suffix
 
-Row = tuple[bytes, dict[bytes, bytes]]
-"""A row key, and its values by column qualifier (without the family)."""
+
+class Row(NamedTuple):
+    """A row key, its cells as `packing.pack_cells` packs them, and their number."""
+
+    key: bytes
+    packed: bytes
+    cells: int
+
 
 Number = int | float
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pinflow.errors import PinflowError, StaleFenceError
 from pinflow.hbase_schema import markers
 from pinflow.hbase_schema.keys import is_audience, period_suffix
+from pinflow.hbase_schema.packing import unpack_cells
 from pinflow.hbase_schema.periods import check_start, period_end
 from pinflow.hbase_schema.store import Store, Table, ending_with
 from pinflow.hbase_schema.tables import AUDIENCES, DATA_START, METRICS, SECTIONS, Marker, Row, Section
@@ -66,7 +67,7 @@ def write_period(
     else:
         stored = _stored_rows(store.table(section.table), section, aggregation, start)
     checked = _checked(rows, section, period_suffix(aggregation, start))
-    result = _write_rows(store.table(section.table), section, checked, stored, batch_cells)
+    result = _write_rows(store.table(section.table), checked, stored, batch_cells)
     before = markers.read_marker(store, section, aggregation, start)
     _check_fence(before, fence)
     kept_fence = before.fence if before else 0
@@ -103,7 +104,6 @@ def _expire_period(store: Store, section: Section, marker: Marker, dry_run: bool
 
 def _write_rows(
     table: Table,
-    section: Section,
     rows: Iterator[Row],
     stored: Iterator[tuple[bytes, set[bytes]]],
     batch_cells: int,
@@ -114,23 +114,21 @@ def _write_rows(
     written, so it never meets rows of this writer.
     """
     count = cells = deleted_rows = deleted_cells = 0
-    family = section.family
     with table.batch(batch_cells) as batch:
         old = next(stored, None)
-        for key, values in rows:
+        for key, packed, number in rows:
             while old is not None and old[0] < key:
                 batch.delete(old[0])
                 deleted_rows += 1
                 old = next(stored, None)
-            data = {family + qualifier: value for qualifier, value in values.items()}
             if old is not None and old[0] == key:
-                if vanished := old[1].difference(data):
+                if vanished := old[1].difference(unpack_cells(packed)):
                     batch.delete(key, sorted(vanished))
                     deleted_cells += len(vanished)
                 old = next(stored, None)
-            batch.put(key, data)
+            batch.put_packed(key, packed, number)
             count += 1
-            cells += len(data)
+            cells += number
         while old is not None:
             batch.delete(old[0])
             deleted_rows += 1
@@ -154,14 +152,15 @@ def _belongs(key: bytes, section: Section) -> bool:
 
 def _checked(rows: Iterable[Row], section: Section, suffix: bytes) -> Iterator[Row]:
     last = b""
-    for key, values in rows:
+    for row in rows:
+        key = row.key
         if not key.endswith(suffix) or not _belongs(key, section):
             raise PinflowError(f"the row {key!r} is no row of {section.name} that ends with {suffix.decode()!r}")
         if key <= last:
             raise PinflowError(f"rows must come sorted, each key once: {key!r} came after {last!r}")
         last = key
-        if values:
-            yield key, values
+        if row.packed:
+            yield row
 
 
 def _check_fence(marker: Marker | None, fence: int | None) -> None:

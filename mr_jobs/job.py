@@ -39,6 +39,7 @@ class DatasetJob(MRJob):  # type: ignore[misc]
         """Declare the options that every job has."""
         super().configure_args()
         self.add_passthru_arg("--date", default="", help="day of the run, YYYY-MM-DD")
+        self.add_passthru_arg("--days", default="", help="published days of the periods of the run, by comma")
         self.add_passthru_arg("--to", choices=("lines", "parquet"), default="lines", help="form of the output")
         self.add_passthru_arg("--splits", action="store_true", help="input lines name splits, they are not data")
         self.add_passthru_arg("--buckets", type=int, default=1, help="buckets of the output, a power of two")

@@ -301,7 +301,7 @@ class LocalRunner:
             function=f"{TASKS}:{task.function}",
             arguments=arguments,
             environment=environment,
-            folder=os.getcwd(),
+            folder=str(Path.cwd()),
             output=1,
             group=os.getpgrp(),
         )

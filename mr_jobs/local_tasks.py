@@ -7,6 +7,7 @@ import os
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -150,9 +151,6 @@ def _input(lines: Sequence[str], files: Sequence[str]) -> Iterator[bytes]:
 
 
 def _merged(files: Sequence[str]) -> Iterator[bytes]:
-    streams = [Path(file).open("rb") for file in files]
-    try:
+    with ExitStack() as stack:
+        streams = [stack.enter_context(Path(file).open("rb")) for file in files]
         yield from heapq.merge(*streams, key=_sort_key)
-    finally:
-        for stream in streams:
-            stream.close()

@@ -154,13 +154,26 @@ select distinct subject, platform, aggregation, pin_id, score
 from facts join scores using (aggregation, pin_id) where score is not null
 """
 
+# A board's value comes from its own latest day in the subject and platform: its best pin with events on that day.
+LATEST_BOARDS = """
+create table latest_boards as
+with last_days as (
+    select subject, platform, aggregation, board_id, max(day) as day
+    from facts where board_id is not null group by all
+), active as (
+    select distinct subject, platform, aggregation, board_id, day, pin_id from facts
+), scores as (
+    select day, pin_id, score from pins where score is not null
+)
+select subject, platform, aggregation, board_id, max(score) as score
+from last_days join active using (subject, platform, aggregation, board_id, day) join scores using (day, pin_id)
+group by all
+"""
+
 TOP_RANKED = f"""
 select subject, platform, aggregation, 'pins', '{RANKING}', pin_id, score from latest
 union all
-select subject, platform, aggregation, 'boards', '{RANKING}', board_id, max(score)
-from (select distinct subject, platform, aggregation, pin_id, board_id from facts where board_id is not null)
-    join latest using (subject, platform, aggregation, pin_id)
-group by all
+select subject, platform, aggregation, 'boards', '{RANKING}', board_id, score from latest_boards
 """
 
 
@@ -196,6 +209,7 @@ class Oracle:
         self.sql.execute("set threads = 2; set TimeZone = 'UTC'")
         self._load()
         self.sql.execute(LATEST_ANYWHERE if latest_anywhere else LATEST)
+        self.sql.execute(LATEST_BOARDS)
 
     def counts(self) -> dict[str, int]:
         """Totals of the day's input: what was read, kept and lost; all names are there, also zeros."""

@@ -54,6 +54,7 @@ def resolve(node: MapReduce, day: date, settings: Settings, warehouse: Warehouse
             _add_splits(resolved, part_splits(warehouse, published, given.below), [published])
         else:
             found = period_days(warehouse, given, day)
+            resolved.options["days"] = ",".join(published.date for published in found)
             _add_splits(resolved, bucket_splits(warehouse, found), found)
     for name in node.tables:
         published = warehouse.require(name, day)

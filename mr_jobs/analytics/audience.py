@@ -5,15 +5,15 @@ from typing import ClassVar
 
 import polars as pl
 
-from pinflow.mr_jobs.analytics.columns import ALL, UNKNOWN, day_sets, label, set_bits
+from pinflow.mr_jobs.analytics.columns import ALL, UNKNOWN, day_sets, set_bits
 from pinflow.mr_jobs.batch_job import BatchJob
 
 DIMENSIONS = ("country", "metro", "gender")
-KEYS = ("subject", "platform", "aggregation", "dimension", "value")
+KEYS = ("subject", "platform", "aggregations", "dimension", "value")
 
 
 class Audience(BatchJob):
-    """Distinct users by subject, platform, aggregation, dimension and value.
+    """Distinct users by subject, platform, aggregations, dimension and value.
 
     Users lie in one bucket on all days, so the buckets' counts add up. Counts `rows_read` and `audience_rows`.
     """
@@ -28,7 +28,7 @@ class Audience(BatchJob):
         named = batch.filter(pl.col(self.subject).is_not_null())
         if named.is_empty():
             return None
-        sets = day_sets(date.fromisoformat(self.options.date), named["date"].unique().to_list())
+        sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
         marked = named.select(
             pl.col(self.subject).alias("subject"),
             pl.col("app").alias("platform"),
@@ -41,7 +41,8 @@ class Audience(BatchJob):
             counted = _count(marked, dimension, len(sets))
             for number, (aggregations, _) in enumerate(sets):
                 users = counted.filter(pl.col(f"{number}") > 0).with_columns(users=pl.col(f"{number}"))
-                rows.append(label(users.drop(str(i) for i in range(len(sets))), aggregations))
+                kept = users.drop(str(i) for i in range(len(sets)))
+                rows.append(kept.with_columns(aggregations=pl.lit(aggregations)))
         return pl.concat(rows, how="diagonal")
 
     def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -52,7 +53,7 @@ class Audience(BatchJob):
         """The audiences of the bucket's subjects."""
         audience = self.combine(frame).sort(KEYS)
         self.stats.incr_count("audience_rows", audience.height)
-        daily = audience.filter((pl.col("aggregation") == "daily") & (pl.col("platform") == ALL))
+        daily = audience.filter(pl.col("aggregations").str.starts_with("daily") & (pl.col("platform") == ALL))
         genders = daily.filter(pl.col("dimension") == "gender")
         known = genders.filter(pl.col("value") != UNKNOWN)
         self.stats.incr_count("audience_users", int(genders["users"].sum()))

@@ -17,7 +17,8 @@ RANK_PREFIX = "rank_"
 ALL = "all"
 UNKNOWN = "_unknown"
 
-DaySet = tuple[tuple[str, ...], list[str]]
+DaySet = tuple[str, list[str]]
+SEPARATOR = "+"
 
 
 def sum_counts() -> list[pl.Expr]:
@@ -36,18 +37,19 @@ def rank_columns(frame: pl.DataFrame) -> list[str]:
     return [name for name in frame.columns if name.startswith(RANK_PREFIX)]
 
 
-def day_sets(day: date, present: Sequence[str]) -> list[DaySet]:
-    """The aggregations of a day, those over the same present days together: `((aggregations), [days])`.
+def day_sets(day: date, published: Sequence[str]) -> list[DaySet]:
+    """The aggregations of a day, those over the same published days together: `(aggregations, [days])`.
 
-    What is computed once serves all aggregations of a set; on the first day of a warehouse that is all of them.
+    What is computed and kept once serves all aggregations of a set; on the first day of a warehouse that is all
+    four of them. They are named with `+` between: `daily+weekly`.
     """
     sets: dict[tuple[str, ...], list[str]] = {}
     for aggregation in AGGREGATIONS:
         wanted = {d.isoformat() for d in days(aggregation, period_start(aggregation, day))}
-        chosen = tuple(sorted(wanted.intersection(present)))
+        chosen = tuple(sorted(wanted.intersection(published)))
         if chosen:
             sets.setdefault(chosen, []).append(aggregation)
-    return [(tuple(aggregations), list(chosen)) for chosen, aggregations in sets.items()]
+    return [(SEPARATOR.join(aggregations), list(chosen)) for chosen, aggregations in sets.items()]
 
 
 def set_bits(sets: Sequence[DaySet], width: int = 1) -> pl.Expr:
@@ -56,8 +58,3 @@ def set_bits(sets: Sequence[DaySet], width: int = 1) -> pl.Expr:
     for name in sorted({day for _, chosen in sets for day in chosen}):
         bits[name] = reduce(or_, (1 << (i * width) for i, (_, chosen) in enumerate(sets) if name in chosen), 0)
     return pl.col("date").replace_strict(bits, default=0, return_dtype=pl.Int64)
-
-
-def label(frame: pl.DataFrame, aggregations: Sequence[str]) -> pl.DataFrame:
-    """The rows once for each aggregation, named in column `aggregation`."""
-    return pl.concat([frame.with_columns(aggregation=pl.lit(name)) for name in aggregations])

@@ -1,17 +1,24 @@
 """Stage 4: rows into the serving store, a period at a time, its marker last (AN-13, AN-20)."""
 
-from collections.abc import Iterator
 from datetime import date
 from typing import ClassVar
 
 import polars as pl
 
-from pinflow.hbase_schema.keys import row_keys
 from pinflow.hbase_schema.periods import period_start
+from pinflow.hbase_schema.rows import period_rows
 from pinflow.hbase_schema.store import open_store
-from pinflow.hbase_schema.tables import Row, Section
+from pinflow.hbase_schema.tables import Section
 from pinflow.hbase_schema.writer import write_period
+from pinflow.mr_jobs.analytics.columns import SEPARATOR
 from pinflow.mr_jobs.batch_job import BatchJob
+
+WRITTEN = {
+    "section": pl.String,
+    "aggregation": pl.String,
+    "start": pl.Date,
+    **dict.fromkeys(("rows", "cells", "deleted_rows", "deleted_cells"), pl.Int64),
+}
 
 
 class Persist(BatchJob):
@@ -22,7 +29,7 @@ class Persist(BatchJob):
     """
 
     section: ClassVar[Section]
-    cluster_by = ("aggregation",)
+    cluster_by = ("aggregations",)
 
     def configure_args(self) -> None:
         """Declare where to write and which periods."""
@@ -30,30 +37,29 @@ class Persist(BatchJob):
         self.add_passthru_arg("--serving", required=True, help="file or hbase://host:port of the serving store")
         self.add_passthru_arg("--fence", type=int, default=0, help="a period of a higher fence is left alone")
         self.add_passthru_arg("--version", default="", help="what the markers are to say")
-        self.add_passthru_arg("--aggregations", default="daily,weekly,biweekly,monthly", help="which periods, by comma")
+        self.add_passthru_arg("--aggregations", default="daily", help="which periods, by comma")
 
     def map(self, batch: pl.DataFrame) -> pl.DataFrame:
-        """The rows of the periods that are to be written."""
-        chosen = batch.filter(pl.col("aggregation").is_in(self.options.aggregations.split(",")))
+        """The rows of a dataset as they are."""
         self.stats.incr_count("rows_read", batch.height)
-        return chosen.drop("date")
+        return batch.drop("date")
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Write the periods of the bucket."""
-        return pl.DataFrame([self._write(*period) for period in self._periods(frame)], orient="row")
+        written = []
+        for (names,), rows in sorted(frame.partition_by("aggregations", as_dict=True).items()):
+            chosen = set(str(names).split(SEPARATOR)).intersection(self.options.aggregations.split(","))
+            packed = self.pack(rows) if chosen else rows
+            written += [self._write(packed, name) for name in sorted(chosen)]
+        return pl.DataFrame(written, schema=WRITTEN)
 
-    def rows(self, frame: pl.DataFrame, keys: list[bytes]) -> list[Row]:
-        """The rows of one period, sorted by key; `keys` has the row key of each row of the frame."""
+    def pack(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows of the store, packed and sorted, as `hbase_schema.rows` makes them."""
         raise NotImplementedError
 
-    def _periods(self, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-        for (aggregation,), rows in sorted(frame.partition_by("aggregation", as_dict=True).items()):
-            yield str(aggregation), rows
-
-    def _write(self, aggregation: str, frame: pl.DataFrame) -> dict[str, object]:
+    def _write(self, packed: pl.DataFrame, aggregation: str) -> dict[str, object]:
         start = period_start(aggregation, date.fromisoformat(self.options.date))
-        keys = row_keys(frame["subject"].to_list(), frame["platform"].to_list(), aggregation, start)
-        rows = self.rows(frame, keys)
+        rows = period_rows(packed, aggregation, start)
         with open_store(self.options.serving) as store:
             written = write_period(
                 store, self.section, aggregation, start, rows, version=self.options.version, fence=self.options.fence

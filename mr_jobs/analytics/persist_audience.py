@@ -3,7 +3,7 @@
 import polars as pl
 
 from pinflow.hbase_schema.rows import audience_rows
-from pinflow.hbase_schema.tables import AUDIENCES, Row
+from pinflow.hbase_schema.tables import AUDIENCES
 from pinflow.mr_jobs.analytics.persist import Persist
 
 
@@ -12,9 +12,9 @@ class PersistAudience(Persist):
 
     section = AUDIENCES
 
-    def rows(self, frame: pl.DataFrame, keys: list[bytes]) -> list[Row]:
+    def pack(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of audiences."""
-        return audience_rows(keys, *(frame[name].to_list() for name in ("dimension", "value", "users")))
+        return audience_rows(frame)
 
 
 if __name__ == "__main__":

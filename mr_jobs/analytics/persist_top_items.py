@@ -3,7 +3,7 @@
 import polars as pl
 
 from pinflow.hbase_schema.rows import top_rows
-from pinflow.hbase_schema.tables import TOP_ITEMS, Row
+from pinflow.hbase_schema.tables import TOP_ITEMS
 from pinflow.mr_jobs.analytics.persist import Persist
 
 
@@ -12,9 +12,9 @@ class PersistTopItems(Persist):
 
     section = TOP_ITEMS
 
-    def rows(self, frame: pl.DataFrame, keys: list[bytes]) -> list[Row]:
+    def pack(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of top lists."""
-        return top_rows(keys, *(frame[name].to_list() for name in ("items", "by", "rank", "id", "value")))
+        return top_rows(frame)
 
 
 if __name__ == "__main__":

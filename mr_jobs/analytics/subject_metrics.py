@@ -16,14 +16,13 @@ from pinflow.mr_jobs.analytics.columns import (
     EVENT_TYPES,
     DaySet,
     day_sets,
-    label,
     set_bits,
     sum_counts,
 )
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.splits import DatasetSplit, read_split
 
-KEYS = ("subject", "platform", "aggregation")
+KEYS = ("subject", "platform", "aggregations")
 USER_METRICS = (*(f"{event}_users" for event in EVENT_TYPES), "users")
 METRICS = (*COUNTS, *USER_METRICS, "pins", "boards")
 WIDTH = len(EVENT_TYPES)
@@ -32,7 +31,7 @@ WIDTH = len(EVENT_TYPES)
 class SubjectMetrics(BatchJob):
     """Metrics of the subjects that one column names, from pin counts, board counts and user actions.
 
-    Rows: `subject`, `platform`, `aggregation` and a column a metric. Counts `rows_read` and `subjects`.
+    Rows: `subject`, `platform`, `aggregations` and a column a metric. Counts `rows_read` and `subjects`.
     """
 
     subject: ClassVar[str]
@@ -51,7 +50,7 @@ class SubjectMetrics(BatchJob):
         named = frame.filter(pl.col(self.subject).is_not_null()).rename({self.subject: "subject"})
         if named.is_empty():
             return None
-        sets = day_sets(date.fromisoformat(self.options.date), named["date"].unique().to_list())
+        sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
         if dataset == "user_actions":
             return self._users(named, sets)
         item, metric = ("pin_id", "pins") if dataset == "pin_counts" else ("board_id", "boards")
@@ -64,7 +63,7 @@ class SubjectMetrics(BatchJob):
         rows = frame.filter(pl.col("date").is_in(chosen))
         by_app = rows.group_by("subject", pl.col("app").alias("platform")).agg(metrics)
         over_all = rows.group_by("subject").agg(metrics).with_columns(platform=pl.lit(ALL))
-        return label(pl.concat([by_app, over_all], how="diagonal"), aggregations)
+        return pl.concat([by_app, over_all], how="diagonal").with_columns(aggregations=pl.lit(aggregations))
 
     def _users(self, frame: pl.DataFrame, sets: list[DaySet]) -> pl.DataFrame:
         masks = frame.select("subject", "app", "user_id", mask=pl.col("mask").cast(pl.Int64) * set_bits(sets, WIDTH))
@@ -75,7 +74,7 @@ class SubjectMetrics(BatchJob):
             counts = _count_users(number * WIDTH)
             apps = by_app.group_by("subject", pl.col("app").alias("platform")).agg(counts)
             every = over_all.group_by("subject").agg(counts).with_columns(platform=pl.lit(ALL))
-            rows.append(label(pl.concat([apps, every], how="diagonal"), aggregations))
+            rows.append(pl.concat([apps, every], how="diagonal").with_columns(aggregations=pl.lit(aggregations)))
         return pl.concat(rows)
 
     def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -87,7 +86,7 @@ class SubjectMetrics(BatchJob):
         """The metrics of the bucket's subjects."""
         missing = [pl.lit(0, pl.Int64).alias(name) for name in METRICS if name not in frame.columns]
         metrics = self.combine(frame.with_columns(missing)).filter(pl.any_horizontal(pl.col(METRICS) > 0))
-        daily = metrics.filter((pl.col("aggregation") == "daily") & (pl.col("platform") == ALL))
+        daily = metrics.filter(pl.col("aggregations").str.starts_with("daily") & (pl.col("platform") == ALL))
         self.stats.incr_count("subjects", daily.height)
         for event in EVENT_TYPES:
             self.stats.incr_count(event, int(daily[event].sum()))

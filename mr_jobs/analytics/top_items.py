@@ -16,12 +16,11 @@ from pinflow.mr_jobs.analytics.columns import (
     RANK_PREFIX,
     DaySet,
     day_sets,
-    label,
     rank_columns,
 )
 from pinflow.mr_jobs.batch_job import BatchJob
 
-GROUP = ("subject", "platform", "aggregation", "by")
+GROUP = ("subject", "platform", "aggregations", "by")
 OTHER = "_other"
 ROW = ("rank", "id", "value")
 
@@ -29,7 +28,7 @@ ROW = ("rank", "id", "value")
 class TopItems(BatchJob):
     """Top lists of one kind of item for one kind of subject.
 
-    Rows: `subject`, `platform`, `aggregation`, `items`, `by`, `rank` (from 1; null for the remainder), `id`, `value`.
+    Rows: `subject`, `platform`, `aggregations`, `items`, `by`, `rank` (from 1; null for the remainder), `id`, `value`.
     Order: value descending, then id ascending by code point. Counts `rows_read`, `lists`, `lists_cut`.
     """
 
@@ -51,7 +50,7 @@ class TopItems(BatchJob):
         if named.is_empty():
             return None
         rows = named.rename({self.subject: "subject", self.item: "id", "app": "platform"})
-        sets = day_sets(date.fromisoformat(self.options.date), rows["date"].unique().to_list())
+        sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
         return pl.concat([self._lists(rows, days) for days in sets])
 
     def _lists(self, rows: pl.DataFrame, days: DaySet) -> pl.DataFrame:
@@ -64,7 +63,9 @@ class TopItems(BatchJob):
             every.filter(condition).select("subject", "platform", "id", pl.lit(by).alias("by"), value=value)
             for by, value, condition in _measures(every)
         ]
-        return label(cut(pl.concat(lists), ("subject", "platform", "by"), self.options.top), aggregations)
+        return cut(pl.concat(lists), ("subject", "platform", "by"), self.options.top).with_columns(
+            aggregations=pl.lit(aggregations)
+        )
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The top lists of the bucket's subjects."""
@@ -87,11 +88,11 @@ class TopItems(BatchJob):
         rows = pl.concat([ranked.with_columns(rank=first), others.select(*ranked.columns, "rank")])
         return rows.select(
             (pl.lit(self.prefix) + pl.col("subject")).alias("subject"),
-            *("platform", "aggregation"),
+            *("platform", "aggregations"),
             pl.lit(self.items).alias("items"),
             "by",
             *ROW,
-        ).sort("subject", "platform", "aggregation", "by", "rank", nulls_last=True)
+        ).sort("subject", "platform", "aggregations", "by", "rank", nulls_last=True)
 
 
 def cut(frame: pl.DataFrame, group: tuple[str, ...], length: int) -> pl.DataFrame:
