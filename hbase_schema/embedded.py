@@ -1,4 +1,4 @@
-"""The embedded table store: one SQLite file, a SQL table per table, a SQL row per row.
+"""The embedded table store: one SQLite file, a SQL table per table, a SQL row per row, whole periods in segments.
 
 WAL: readers never wait for a writer; writers wait for each other. `key` is the row key;
 `cells` are the row's cells as `packing` packs them.
@@ -6,18 +6,23 @@ WAL: readers never wait for a writer; writers wait for each other. `key` is the 
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
+from heapq import merge
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
 from pinflow.errors import ConfigurationError, DamagedFileError, PinflowError
+from pinflow.hbase_schema import segments
 from pinflow.hbase_schema.packing import pack_cells, unpack_cells
+from pinflow.hbase_schema.segments import PackedRow
 from pinflow.hbase_schema.store import KEY_ONLY, Cells, ending_with, scan_range
-from pinflow.hbase_schema.tables import TABLES
+from pinflow.hbase_schema.tables import TABLES, Section
 
 Mutation = tuple[bytes, bytes | Sequence[bytes] | None]
 """A row key, and the packed cells to put, or the columns to delete (None: all)."""
@@ -73,6 +78,12 @@ class EmbeddedStore:
     ) -> None:
         self.close()
 
+    def bulk_load(self, section: Section, suffixes: Sequence[bytes], rows: Iterable[PackedRow]) -> list[int]:
+        """Replace the rows of whole periods in one transaction."""
+        with self.explained(), self.transaction() as connection:
+            segments.clear(connection, section, suffixes)
+            return segments.load(connection, section, suffixes, rows)
+
     def reading(self) -> sqlite3.Connection | None:
         """The connection; None as long as nothing was ever written."""
         if self._connection is None and self.path.exists():
@@ -89,6 +100,19 @@ class EmbeddedStore:
         if connection is None:
             raise PinflowError(f"the serving store {self.path} has no tables; make them with: pinflow run analytics")
         return connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A connection within one writing transaction: all of it is stored, or nothing."""
+        connection = self.writing()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -111,6 +135,7 @@ class EmbeddedStore:
             connection.execute("PRAGMA journal_mode = WAL")
             for name in TABLES:
                 connection.executescript(_SCHEMA.format(table=name))
+            connection.executescript(segments.SCHEMA)
             connection.close()
             with suppress(FileExistsError):
                 self.path.hardlink_to(file)
@@ -139,7 +164,12 @@ class EmbeddedTable:
     def row(self, row: bytes, columns: Sequence[bytes] | None = None) -> Cells:
         """The cells of one row."""
         found = self._select("key = ?", [row], 1)
-        return _chosen(found[0][1], columns) if found else {}
+        if found:
+            return _chosen(found[0][1], columns)
+        with self.store.explained():
+            connection = self.store.reading()
+            packed = segments.find(connection, self.name, row) if connection else None
+            return _chosen(unpack_cells(packed), columns) if packed else {}
 
     def rows(self, rows: Sequence[bytes], columns: Sequence[bytes] | None = None) -> list[tuple[bytes, Cells]]:
         """Those of `rows` that exist."""
@@ -157,21 +187,34 @@ class EmbeddedTable:
     ) -> Iterator[tuple[bytes, Cells]]:
         """Rows in order of their keys, a page at a time."""
         start, stop = scan_range(row_start, row_stop, row_prefix)
+        left = limit
+        for key, found in self._merged(start, stop, filter, batch_size):
+            if cells := _chosen(found, columns):
+                yield key, dict.fromkeys(cells, b"") if filter else cells
+                left = None if left is None else left - 1
+                if left == 0:
+                    return
+
+    def _merged(
+        self, start: bytes, stop: bytes | None, filter: bytes | None, size: int
+    ) -> Iterator[tuple[bytes, Cells]]:
+        """Rows of the ordinary table and of the segments, in order."""
+        with self.store.explained():
+            connection = self.store.reading()
+            found = segments.segments(connection, self.name, _ending(filter)) if connection else []
         condition, values = _condition(filter)
         if stop is not None:
             condition, values = f"{condition} AND key < ?", [*values, stop]
-        left = limit
-        while left is None or left > 0:
-            page = self._select(f"{condition} AND key >= ?", [*values, start], batch_size)
-            for key, found in page:
-                if cells := _chosen(found, columns):
-                    yield key, dict.fromkeys(cells, b"") if filter else cells
-                    left = None if left is None else left - 1
-                    if left == 0:
-                        return
-            if len(page) < batch_size:
-                return
-            start = page[-1][0] + b"\0"
+        ordinary = _paged(lambda at: self._select(f"{condition} AND key >= ?", [*values, at], size), start, size)
+        loaded = (_paged(partial(self._segment_page, segment, stop, size), start, size) for segment in found)
+        return merge(ordinary, *loaded, key=itemgetter(0))
+
+    def _segment_page(
+        self, segment: segments.Segment, stop: bytes | None, size: int, start: bytes
+    ) -> list[tuple[bytes, Cells]]:
+        with self.store.explained():
+            rows = segments.page(self.store.writing(), self.name, segment, start, stop, size)
+            return [(key, unpack_cells(packed)) for key, packed in rows]
 
     def put(self, row: bytes, data: Mapping[bytes, bytes]) -> None:
         """Store cells of a row; they and all that was stored before are on disk when it returns."""
@@ -195,20 +238,13 @@ class EmbeddedTable:
 
     def apply(self, mutations: Sequence[Mutation]) -> None:
         """Store puts (packed cells) and deletes (columns, None: all) in one transaction."""
-        with self.store.explained():
-            connection = self.store.writing()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                for is_put, group in groupby(mutations, key=lambda mutation: isinstance(mutation[1], bytes)):
-                    if is_put:
-                        connection.executemany(_PUT.format(table=self.name), group)
-                    else:
-                        self._remove(connection, group)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        with self.store.explained(), self.store.transaction() as connection:
+            segments.dissolve(connection, self.name, (row for row, _ in mutations))
+            for is_put, group in groupby(mutations, key=lambda mutation: isinstance(mutation[1], bytes)):
+                if is_put:
+                    connection.executemany(_PUT.format(table=self.name), group)
+                else:
+                    self._remove(connection, group)
 
     def _remove(self, connection: sqlite3.Connection, mutations: Iterable[Mutation]) -> None:
         for row, columns in mutations:
@@ -274,6 +310,23 @@ class EmbeddedBatch:
     ) -> None:
         if kind is None:
             self.send()
+
+
+def _paged(
+    fetch: Callable[[bytes], list[tuple[bytes, Cells]]], start: bytes, size: int
+) -> Iterator[tuple[bytes, Cells]]:
+    """All rows from `start`, a page at a time; nothing stays open between two pages."""
+    while True:
+        page = fetch(start)
+        yield from page
+        if len(page) < size:
+            return
+        start = page[-1][0] + b"\0"
+
+
+def _ending(filter: bytes | None) -> bytes:
+    match = _SUFFIX_FILTER.fullmatch(filter or b"")
+    return match[1] if match else b""
 
 
 def _condition(filter: bytes | None) -> tuple[str, list[bytes]]:

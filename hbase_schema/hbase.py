@@ -5,7 +5,7 @@ call with the answer of the last one. So each failure closes the connection, and
 one: every call of the interface can be repeated.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -18,7 +18,7 @@ from thriftpy2.thrift import TException
 from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.hbase_schema.packing import unpack_cells
 from pinflow.hbase_schema.store import Cells, scan_range
-from pinflow.hbase_schema.tables import TABLES
+from pinflow.hbase_schema.tables import TABLES, Section
 
 Result = TypeVar("Result")
 
@@ -102,6 +102,12 @@ class HBaseStore:
         if self._connection is None:
             self._connection = self._connect(self._host, self._port)
         return function(self._connection)
+
+    def bulk_load(
+        self, section: Section, suffixes: Sequence[bytes], rows: Iterable[tuple[bytes, bytes]]
+    ) -> list[int] | None:
+        """HBase loads by batches only."""
+        return None
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,7 +1,7 @@
 """From frames to sorted rows for `writer.write_period`, without a loop over cells.
 
 Frames have the columns `subject` and `platform`, which name the row. A row is packed once for all periods that
-hold the same values; `period_rows` gives it the key of each.
+hold the same values.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,11 +46,19 @@ def top_rows(frame: pl.DataFrame) -> pl.DataFrame:
     return _joined(TOP_ITEMS, entries)
 
 
+def heads(rows: pl.DataFrame) -> list[tuple[bytes, bytes]]:
+    """Head (the key without aggregation and date) and packed cells of each row, sorted."""
+    return list(zip(_bytes(rows["head"]), _bytes(rows["packed"]), strict=True))
+
+
 def period_rows(rows: pl.DataFrame, aggregation: str, start: date) -> Iterator[Row]:
     """The rows with their keys, for one period."""
-    suffix = period_suffix(aggregation, start).decode()
-    keys = rows.select((pl.col("head") + suffix).cast(pl.Binary)).to_series().to_list()
-    return map(Row, keys, rows["packed"].cast(pl.Binary).to_list(), rows["cells"].to_list())
+    keys = _bytes(rows["head"] + period_suffix(aggregation, start).decode())
+    return map(Row, keys, _bytes(rows["packed"]), rows["cells"].to_list())
+
+
+def _bytes(texts: pl.Series) -> list[bytes]:
+    return texts.cast(pl.Binary).to_list()
 
 
 def _cell(section: Section, qualifier: pl.Expr, value: pl.Expr) -> pl.Expr:

@@ -4,11 +4,12 @@ A store holds tables; a table holds rows sorted by key (bytes); a row holds cell
 value, all bytes. A row without cells does not exist. A store belongs to one thread.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from pinflow.errors import ConfigurationError
+from pinflow.hbase_schema.tables import Section
 
 Cells = dict[bytes, bytes]
 
@@ -98,6 +99,15 @@ class Store(Protocol):
 
     def table(self, name: str) -> Table:
         """The table of that name; it isn't asked for before it is used."""
+
+    def bulk_load(
+        self, section: Section, suffixes: Sequence[bytes], rows: Iterable[tuple[bytes, bytes]]
+    ) -> list[int] | None:
+        """Replace all rows of whole periods of a section, named by their `period_suffix`, at once.
+
+        `rows` are head (the key without the suffix) and packed cells, sorted by head; all the periods get the same.
+        Gives for each period how many of its rows vanished. None: the store has no such way, nothing was done.
+        """
 
     def close(self) -> None:
         """Give back files and sockets; calls afterwards open them anew."""

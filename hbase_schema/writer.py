@@ -4,9 +4,9 @@ A writer that dies in between leaves the marker as it was: readers of a new peri
 rebuilt one go on under the old version, with old and new rows mixed, until the period is written again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pinflow.errors import PinflowError, StaleFenceError
 from pinflow.hbase_schema import markers
@@ -15,6 +15,9 @@ from pinflow.hbase_schema.packing import unpack_cells
 from pinflow.hbase_schema.periods import check_start, period_end
 from pinflow.hbase_schema.store import Store, Table, ending_with
 from pinflow.hbase_schema.tables import AUDIENCES, DATA_START, METRICS, SECTIONS, Marker, Row, Section
+
+if TYPE_CHECKING:
+    import polars as pl
 
 BATCH_CELLS = 20_000
 # Rows of top lists have over a thousand columns each: a page of them must stay small.
@@ -76,6 +79,47 @@ def write_period(
     return result
 
 
+def write_periods(
+    store: Store,
+    section: Section,
+    starts: Mapping[str, date],
+    rows: "pl.DataFrame",
+    *,
+    version: str,
+    fence: int | None = None,
+) -> dict[str, WriteResult]:
+    """Make the packed `rows` (see `rows`) those of one period of each aggregation in `starts`, as `write_period` does.
+
+    A store that can load whole periods gets the rows once, and its readers never see a period half old, half new.
+    """
+    from pinflow.hbase_schema.rows import heads, period_rows  # readers need no Polars
+
+    store.create_tables()
+    fences = {}
+    for aggregation, start in starts.items():
+        check_start(aggregation, start)
+        before = markers.read_marker(store, section, aggregation, start)
+        _check_fence(before, fence)
+        if before is None:
+            markers.begin(store, section, aggregation, start)
+        fences[aggregation] = fence if fence is not None else before.fence if before else 0
+    suffixes = [period_suffix(aggregation, start) for aggregation, start in starts.items()]
+    vanished = store.bulk_load(section, suffixes, heads(rows))
+    if vanished is None:
+        return {
+            aggregation: write_period(
+                store, section, aggregation, start, period_rows(rows, aggregation, start), version=version, fence=fence
+            )
+            for aggregation, start in starts.items()
+        }
+    cells = int(rows["cells"].sum())
+    for aggregation, start in starts.items():
+        marker = Marker(section.name, aggregation, start, version, rows.height, fences[aggregation])
+        markers.publish(store, section, marker)
+    results = (WriteResult(rows.height, cells, gone, 0) for gone in vanished)
+    return dict(zip(starts, results, strict=True))
+
+
 def expire(store: Store, before: date, *, dry_run: bool = False) -> list[ExpiredPeriod]:
     """Remove the periods whose last day is before `before` (AN-26), published or not; `dry_run` only counts them."""
     gone = []
@@ -89,15 +133,14 @@ def expire(store: Store, before: date, *, dry_run: bool = False) -> list[Expired
 
 def _expire_period(store: Store, section: Section, marker: Marker, dry_run: bool) -> int:
     table = store.table(section.table)
-    stored = _stored_rows(table, section, marker.aggregation, marker.start)
+    count = sum(1 for _ in _stored_rows(table, section, marker.aggregation, marker.start))
     if dry_run:
-        return sum(1 for _ in stored)
+        return count
     markers.withdraw(store, section, marker.aggregation, marker.start)
-    count = 0
-    with table.batch(BATCH_CELLS) as batch:
-        for key, _ in stored:
-            batch.delete(key)
-            count += 1
+    if store.bulk_load(section, [period_suffix(marker.aggregation, marker.start)], []) is None:
+        with table.batch(BATCH_CELLS) as batch:
+            for key, _ in _stored_rows(table, section, marker.aggregation, marker.start):
+                batch.delete(key)
     markers.forget(store, section, marker.aggregation, marker.start)
     return count
 

@@ -4,6 +4,7 @@ An attempt writes a folder of its own (`_attempt-…`, which Spark and Hive skip
 `current.json`, which names that folder: readers see the whole of one attempt or the whole of another (AD-02).
 """
 
+import builtins
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -48,12 +49,12 @@ class Published:
     number: int = 1
     inputs: tuple[tuple[str, str, str], ...] = ()
 
-    def to_json(self) -> bytes:
+    def to_json(self) -> builtins.bytes:
         """The content of current.json."""
         return json.dumps(asdict(self), indent=1).encode()
 
     @classmethod
-    def from_json(cls, data: bytes, path: str) -> "Published":
+    def from_json(cls, data: builtins.bytes, path: str) -> "Published":
         """Read current.json; unknown keys of later versions are skipped. Raises `DamagedFileError`."""
         try:
             values = json.loads(data)
@@ -102,7 +103,8 @@ class Warehouse:
         published = self.current(dataset, day)
         if published is None:
             raise InputMissingError(
-                f"dataset {dataset!r} has no published data of {day}; see what there is with: pinflow datasets {dataset}"
+                f"dataset {dataset!r} has no published data of {day}; "
+                f"see what there is with: pinflow datasets {dataset}"
             )
         return published
 

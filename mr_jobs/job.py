@@ -23,7 +23,7 @@ DESCRIPTION = "_dataset.json"
 DEFAULT_MEMORY = "512MB"
 
 
-class DatasetJob(MRJob):  # type: ignore[misc]
+class DatasetJob(MRJob):
     """An mrjob job whose last step writes a dataset and whose every task counts what passes.
 
     `version` is to be raised when the job's meaning changes without its module (AN-14: it is part of what a

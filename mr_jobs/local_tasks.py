@@ -49,7 +49,7 @@ class Reporter(io.RawIOBase):
         return len(data)
 
 
-def _execute(job_name: str, arguments: Sequence[str], source: Iterable[bytes], sink: BinaryIO) -> MRJob:
+def _execute(job_name: str, arguments: Sequence[str], source: Iterable[bytes], sink: BinaryIO | io.RawIOBase) -> MRJob:
     job = load_job(job_name)(args=list(arguments))
     job.sandbox(stdin=source, stdout=sink, stderr=Reporter(sys.stderr.buffer))
     job.execute()

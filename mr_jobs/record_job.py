@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
@@ -25,7 +25,7 @@ class RecordJob(DatasetJob):
     tasks with their pairs.
     """
 
-    schema: dict[str, Any] | None = None
+    schema: ClassVar[dict[str, Any] | None] = None
 
     def records(self, lines: Iterator[bytes]) -> Iterator[Any]:
         """The records that input lines with splits name: rows of datasets as dicts, one by one."""

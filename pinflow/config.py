@@ -98,7 +98,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only what `load` hands over: it merges the file, the environment and the options itself."""
         return (init_settings,)
@@ -153,7 +158,8 @@ def parse_size(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+)\s*([KMG])i?B?\s*", text, re.IGNORECASE)
     if not match or int(match[1]) == 0:
         raise ValueError(f"{text!r} is not a size; write a number and a unit: 256MB, 2GB")
-    return int(match[1]) * 1024 ** {"K": 1, "M": 2, "G": 3}[match[2].upper()]
+    factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[match[2].upper()]
+    return int(match[1]) * factor
 
 
 def find_file(folder: Path) -> Path | None:

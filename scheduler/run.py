@@ -99,7 +99,7 @@ class _Executor:
         """Drive a run; False if another process has taken it over meanwhile."""
         try:
             if opened.previous is not None:
-                _end_leftovers(self.store.zygote_of(opened.previous))
+                _end_leftovers(self.store.zygote_of(opened.previous), self._names()[1])
             with connect(self.zygote.path) as forks:
                 Worker(self.store, lease, self.definition, self.place, forks, self.on_event).drive()
         except StaleFenceError:
@@ -119,14 +119,18 @@ class _Executor:
         return identity.process_id(), identity.process_id(self.zygote.pid)
 
 
-def _end_leftovers(zygote: str | None) -> None:
+def _end_leftovers(zygote: str | None, own: str) -> None:
     """Make sure that no job of a dead or frozen driver of this machine runs on beside its next attempt."""
-    if zygote is None or not identity.is_here(zygote) or identity.is_dead(zygote):
+    if zygote in (None, own) or not identity.is_here(zygote) or identity.is_dead(zygote):
         return
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(identity.pid_of(zygote))
         doomed = [process, *process.children(recursive=True)]
+        names = [identity.process_id(each.pid) for each in doomed]
         for each in doomed:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
-        psutil.wait_procs(doomed, timeout=_LEFTOVERS_SECONDS)
+        # A frozen driver does not reap its zygote: a process that only waits for that is dead enough.
+        end = time.monotonic() + _LEFTOVERS_SECONDS
+        while time.monotonic() < end and not all(map(identity.is_dead, names)):
+            time.sleep(0.002)

@@ -34,11 +34,14 @@ def clean(settings: Settings, now: datetime, *, dry_run: bool = False) -> list[R
         for path, _ in due:
             warehouse.delete(path)
     with open_store(settings.serving_url) as store:
-        rows = expire(store, last_gone, dry_run=dry_run)
-    removals = [removal for _, removal in due]
-    if rows:
-        removals.append(Removal("rows", f"{rows} rows of the serving store", f"older than {settings.keep}"))
-    return removals
+        expired = expire(store, last_gone, dry_run=dry_run)
+    rows = (
+        Removal(
+            "rows", f"{period.rows} rows of {period.section} {period.aggregation} {period.start}", f"before {last_gone}"
+        )
+        for period in expired
+    )
+    return [*(removal for _, removal in due), *rows]
 
 
 def _old_days(warehouse: Warehouse, last_gone: date) -> Iterator[tuple[str, Removal]]:

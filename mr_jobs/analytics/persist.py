@@ -6,10 +6,9 @@ from typing import ClassVar
 import polars as pl
 
 from pinflow.hbase_schema.periods import period_start
-from pinflow.hbase_schema.rows import period_rows
 from pinflow.hbase_schema.store import open_store
 from pinflow.hbase_schema.tables import Section
-from pinflow.hbase_schema.writer import write_period
+from pinflow.hbase_schema.writer import write_periods
 from pinflow.mr_jobs.analytics.columns import SEPARATOR
 from pinflow.mr_jobs.batch_job import BatchJob
 
@@ -49,23 +48,26 @@ class Persist(BatchJob):
         written = []
         for (names,), rows in sorted(frame.partition_by("aggregations", as_dict=True).items()):
             chosen = set(str(names).split(SEPARATOR)).intersection(self.options.aggregations.split(","))
-            packed = self.pack(rows) if chosen else rows
-            written += [self._write(packed, name) for name in sorted(chosen)]
+            if chosen:
+                written += self._write(self.pack(rows), sorted(chosen))
         return pl.DataFrame(written, schema=WRITTEN)
 
     def pack(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows of the store, packed and sorted, as `hbase_schema.rows` makes them."""
         raise NotImplementedError
 
-    def _write(self, packed: pl.DataFrame, aggregation: str) -> dict[str, object]:
-        start = period_start(aggregation, date.fromisoformat(self.options.date))
-        rows = period_rows(packed, aggregation, start)
+    def _write(self, packed: pl.DataFrame, aggregations: list[str]) -> list[dict[str, object]]:
+        day = date.fromisoformat(self.options.date)
+        starts = {aggregation: period_start(aggregation, day) for aggregation in aggregations}
+        options = {"version": self.options.version, "fence": self.options.fence}
         with open_store(self.options.serving) as store:
-            written = write_period(
-                store, self.section, aggregation, start, rows, version=self.options.version, fence=self.options.fence
-            )
-        self.stats.incr_count("periods")
-        self.stats.incr_count("rows_written", written.rows)
-        self.stats.incr_count("cells_written", written.cells)
-        self.stats.incr_count("rows_deleted", written.deleted_rows)
-        return {"section": self.section.name, "aggregation": aggregation, "start": start, **written._asdict()}
+            results = write_periods(store, self.section, starts, packed, **options)
+        for result in results.values():
+            self.stats.incr_count("periods")
+            self.stats.incr_count("rows_written", result.rows)
+            self.stats.incr_count("cells_written", result.cells)
+            self.stats.incr_count("rows_deleted", result.deleted_rows)
+        return [
+            {"section": self.section.name, "aggregation": aggregation, "start": starts[aggregation], **result._asdict()}
+            for aggregation, result in results.items()
+        ]

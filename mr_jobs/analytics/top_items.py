@@ -83,7 +83,7 @@ class TopItems(BatchJob):
             ]
         )
         others = merged.filter(pl.col("other")).with_columns(rank=pl.lit(None, pl.Int64))
-        self.stats.incr_count("lists", int(groups.max() or 0) + 1 if ranked.height else 0)
+        self.stats.incr_count("lists", pl.Series(groups).n_unique())
         self.stats.incr_count("lists_cut", others.height)
         rows = pl.concat([ranked.with_columns(rank=first), others.select(*ranked.columns, "rank")])
         return rows.select(

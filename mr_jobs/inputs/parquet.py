@@ -43,7 +43,7 @@ def read_row_groups(split: Split, fields: Mapping[str, str], block_bytes: int) -
     groups = list(range(split.start, split.start + split.length))
     size = max(1, block_bytes // _BYTES_A_ROW)
     try:
-        for batch in file.iter_batches(size, row_groups=groups, columns=names):  # type: ignore[no-untyped-call]
+        for batch in file.iter_batches(size, row_groups=groups, columns=names):
             frame = pl.DataFrame(pl.from_arrow(batch)) if names else pl.DataFrame()
             yield _rows(frame, batch.num_rows, fields, first, split.path)
             first += batch.num_rows
@@ -53,7 +53,7 @@ def read_row_groups(split: Split, fields: Mapping[str, str], block_bytes: int) -
 
 def _open(path: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)  # type: ignore[no-untyped-call]
+        return pq.ParquetFile(path)
     except (ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
 

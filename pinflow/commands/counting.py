@@ -14,6 +14,7 @@ from pinflow.commands.output import DURATION, date_option, json_option, print_js
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from pinflow.stats_engine.alerts import AlertState
     from pinflow.stats_engine.statistics import Statistics
 
 QUANTILES = (0.5, 0.9, 0.99)
@@ -47,7 +48,7 @@ def stats(job: str, date: date | None, as_json: bool) -> None:
         return
     state = "published" if info.published else "not published"
     click.echo(f"{info.workflow} {info.date}: {info.job}, attempt {info.attempt} of {info.run_id}, {state}")
-    numbers = [(name, value) for name, value in sorted(statistics.counts.items())]
+    numbers: list[tuple[str, float]] = [(name, value) for name, value in sorted(statistics.counts.items())]
     numbers += [(name, float(value)) for name, value in sorted(statistics.sums.items())]
     print_table(("name", "value"), numbers, empty="it counted nothing")
     for name, histogram in sorted(statistics.histograms.items()):
@@ -84,7 +85,7 @@ def alerts(
             queries.acknowledge(engine, acknowledge, now)
         if mute is not None:
             queries.mute(engine, mute, now + length, now)
-        states = None if every else ("open", "acknowledged", "muted")
+        states: tuple[AlertState, ...] | None = None if every else ("open", "acknowledged", "muted")
         found = queries.list_alerts(engine, job=job, date=date.isoformat() if date else None, states=states)
     if as_json:
         print_json(found)

@@ -1,12 +1,17 @@
 """What is kept, and for how long: datasets and their removal."""
 
+from dataclasses import asdict
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from pinflow import config
 from pinflow.commands.output import date_option, json_option, print_json, print_table
 from pinflow.errors import InputMissingError, UnknownNameError
+
+if TYPE_CHECKING:
+    from pinflow.mr_jobs.datasets import Published
 
 
 @click.command()
@@ -53,8 +58,6 @@ def clean(dry_run: bool, as_json: bool) -> None:
     print_table(("kind", word, "why"), rows, empty="nothing to remove")
 
 
-def _described(path: str, published: object) -> dict[str, object]:
-    from dataclasses import asdict
-
-    values = asdict(published)  # type: ignore[call-overload]
+def _described(path: str, published: "Published") -> dict[str, object]:
+    values = asdict(published)
     return values | {"path": path, "parts": [part["name"] for part in values["parts"]]}

@@ -27,7 +27,7 @@ STATE_STYLES = {
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
-class DateType(click.ParamType):
+class DateType(click.ParamType):  # type: ignore[type-arg]  # generic only in the latest click
     """A day, YYYY-MM-DD, `today` or `yesterday` (UTC)."""
 
     name = "date"
@@ -44,7 +44,7 @@ class DateType(click.ParamType):
             self.fail(f"{value!r} is not a day; write YYYY-MM-DD such as 2015-05-18, today or yesterday", param, ctx)
 
 
-class DurationType(click.ParamType):
+class DurationType(click.ParamType):  # type: ignore[type-arg]  # as above
     """A length of time such as 90s, 15m, 6h, 35d."""
 
     name = "duration"

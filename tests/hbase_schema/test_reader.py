@@ -2,16 +2,18 @@ import random
 from datetime import date, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.hbase_schema.keys import row_keys
+from pinflow.hbase_schema.packing import pack_cells
 from pinflow.hbase_schema.reader import audience, last_published_day, metrics, subjects, top
-from pinflow.hbase_schema.rows import audience_rows, metric_rows, top_rows
+from pinflow.hbase_schema.rows import audience_rows, period_rows, top_rows
 from pinflow.hbase_schema.store import Store, open_store
-from pinflow.hbase_schema.tables import AUDIENCES, METRICS, TOP_ITEMS
+from pinflow.hbase_schema.tables import AUDIENCES, METRICS, TOP_ITEMS, Row
 from pinflow.hbase_schema.writer import write_period
 
 DAY = date(2015, 5, 18)
@@ -19,8 +21,15 @@ DAY = date(2015, 5, 18)
 
 def serve(store: Store, day: date, names: list[str], aggregation: str = "daily", platform: str = "all") -> None:
     made = row_keys(names, [platform] * len(names), aggregation, day)
-    rows = metric_rows(made, {"like": [number + 1 for number in range(len(names))], "score": [0.5] * len(names)})
-    write_period(store, METRICS, aggregation, day, rows, version="1")
+    rows = [
+        Row(key, pack_cells({b"m:like": b"%d" % (number + 1), b"m:score": b"0.5"}), 2)
+        for number, key in enumerate(made)
+    ]
+    write_period(store, METRICS, aggregation, day, sorted(rows), version="1")
+
+
+def named(subject: str, count: int) -> dict[str, list[str]]:
+    return {"subject": [subject] * count, "platform": ["all"] * count}
 
 
 def test_a_missing_day_is_told_from_an_empty_one(store: Store) -> None:
@@ -62,11 +71,11 @@ def test_other_subjects_and_platforms_stay_out(store: Store) -> None:
 
 
 def test_top_lists(store: Store) -> None:
-    made = row_keys(["d:a"] * 4, ["all"] * 4, "daily", DAY)
     ids = ["pin_1\t%", "_other", "Ünï/\"'", "x"]
     ranks = [1, None, 2, 1]
-    rows = top_rows(made, ["pins", "pins", "pins", "boards"], ["like"] * 4, ranks, ids, [9, 20, 2.5, 1])
-    write_period(store, TOP_ITEMS, "daily", DAY, rows, version="1")
+    lists = {"items": ["pins", "pins", "pins", "boards"], "by": ["like"] * 4, "rank": ranks, "id": ids}
+    frame = pl.DataFrame({**named("d:a", 4), **lists, "value": [9.0, 20.0, 2.5, 1.0]})
+    write_period(store, TOP_ITEMS, "daily", DAY, period_rows(top_rows(frame), "daily", DAY), version="1")
     found = top(store, "d:a", "pins", "like", day=DAY)
     assert found == [(1, "pin_1\t%", 9), (2, "Ünï/\"'", 2.5), (None, "_other", 20)]
     assert found is not None
@@ -79,8 +88,9 @@ def test_top_lists(store: Store) -> None:
 def test_audiences(store: Store) -> None:
     values = ["US", "_unknown", "New York/NY\t", "f"]
     kinds = ["country", "country", "metro", "gender"]
-    made = row_keys(["a:d:a"] * 4, ["all"] * 4, "weekly", DAY)
-    write_period(store, AUDIENCES, "weekly", DAY, audience_rows(made, kinds, values, [3, 2, 1, 4]), version="1")
+    columns = {"dimension": kinds, "value": values, "users": [3, 2, 1, 4]}
+    packed = audience_rows(pl.DataFrame({**named("a:d:a", 4), **columns}))
+    write_period(store, AUDIENCES, "weekly", DAY, period_rows(packed, "weekly", DAY), version="1")
     assert audience(store, "d:a", "all", "weekly", day=date(2015, 5, 24)) == {
         "country": {"US": 3, "_unknown": 2},
         "metro": {"New York/NY\t": 1},
@@ -121,8 +131,9 @@ def test_subjects_by_prefix(store: Store, names: set[str], letters: str, limit: 
 
 def test_subjects_are_published_ones(store: Store) -> None:
     serve(store, DAY, ["d:a"])
-    audiences = row_keys(["a:d:x"], ["all"], "daily", DAY)
-    write_period(store, AUDIENCES, "daily", DAY, audience_rows(audiences, ["country"], ["US"], [1]), version="1")
+    (audiences,) = row_keys(["a:d:x"], ["all"], "daily", DAY)
+    row = Row(audiences, pack_cells({b"m:country/US": b"1"}), 1)
+    write_period(store, AUDIENCES, "daily", DAY, [row], version="1")
     for hidden in row_keys(["d:hidden", "d:a"], ["all"] * 2, "daily", DAY - timedelta(1)):
         store.table("analytics_metrics").put(hidden, {b"m:like": b"1"})
     assert subjects(store) == ["d:a"]

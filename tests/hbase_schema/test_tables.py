@@ -1,12 +1,16 @@
 import json
 import math
+from datetime import date
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pinflow.errors import ConfigurationError, DamagedFileError, PinflowError
+from pinflow.hbase_schema.keys import row_key
+from pinflow.hbase_schema.packing import unpack_cells
 from pinflow.hbase_schema.rows import audience_rows, metric_rows, top_rows
 from pinflow.hbase_schema.tables import (
     audience_qualifier,
@@ -72,19 +76,34 @@ def test_names_of_lists() -> None:
         rank_suffix(1000)
 
 
-def test_rows_from_columns() -> None:
-    assert metric_rows([b"b", b"a"], {"like": [1, 2], "pins": [None, 3]}) == [
-        (b"a", {b"like": b"2", b"pins": b"3"}),
-        (b"b", {b"like": b"1"}),
-    ]
-    assert audience_rows([b"b", b"a", b"b"], ["country", "country", "metro"], ["US", "DE", "a/b"], [3, 2, 1]) == [
-        (b"a", {b"country/DE": b"2"}),
-        (b"b", {b"country/US": b"3", b"metro/a/b": b"1"}),
-    ]
-    found = top_rows([b"k"] * 2, ["pins"] * 2, ["like"] * 2, [1, None], ["x", "_other"], [5, 1.5])
-    assert found == [(b"k", {b"pins/like/001": b'["x",5]', b"pins/like/_other": b'["_other",1.5]'})]
+DAY = date(2015, 5, 18)
 
 
-def test_columns_of_unequal_length_are_refused() -> None:
-    with pytest.raises(ValueError):
-        metric_rows([b"a"], {"like": [1, 2]})
+def unpacked(rows: pl.DataFrame) -> list[tuple[str, dict[bytes, bytes], int]]:
+    packed = (unpack_cells(text.encode()) for text in rows["packed"])
+    return list(zip(rows["head"], packed, rows["cells"], strict=True))
+
+
+def test_rows_from_frames() -> None:
+    names = {"subject": ["d:b", "d:a_%"], "platform": ["all", "web_1"]}
+    keys = [row_key("d:b", "all", "daily", DAY), row_key("d:a_%", "web_1", "daily", DAY)]
+    heads = [key.decode().removesuffix("_daily_2015-05-18") for key in keys]
+    made = metric_rows(pl.DataFrame({**names, "like": [1, 20], "pins": [0, 3]}), ["like", "pins"])
+    expected = [(heads[0], {b"m:like": b"1"}, 1), (heads[1], {b"m:like": b"20", b"m:pins": b"3"}, 2)]
+    assert unpacked(made) == sorted(expected)
+
+
+def test_rows_of_audiences_and_lists() -> None:
+    names = {"subject": ["a:d:a"] * 3, "platform": ["all"] * 3}
+    columns = {"dimension": ["metro", "country", "country"], "value": ["ü/b", "US", "DE"], "users": [1, 2, 3]}
+    ((_, cells, count),) = unpacked(audience_rows(pl.DataFrame({**names, **columns})))
+    assert list(cells.items()) == [(b"m:country/DE", b"3"), (b"m:country/US", b"2"), ("m:metro/ü/b".encode(), b"1")]
+    assert count == 3
+    lists = {"items": ["pins"] * 3, "by": ["like"] * 3, "rank": [1, 12, None], "id": ['"\\\t', "é\x00", "_other"]}
+    frame = pl.DataFrame({**names, **lists, "value": [5.0, 2.5, 1e15]})
+    ((_, cells, _),) = unpacked(top_rows(frame))
+    assert {column: decode_item(value) for column, value in cells.items()} == {
+        b"t:pins/like/001": ('"\\\t', 5),
+        b"t:pins/like/012": ("é\x00", 2.5),
+        b"t:pins/like/_other": ("_other", 10**15),
+    }

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pinflow.errors import ConfigurationError, PinflowError, StaleFenceError
 from pinflow.hbase_schema.keys import row_key
 from pinflow.hbase_schema.markers import published, read_marker
+from pinflow.hbase_schema.packing import pack_cells, unpack_cells
 from pinflow.hbase_schema.reader import audience, metrics
 from pinflow.hbase_schema.store import Store
 from pinflow.hbase_schema.tables import AUDIENCES, METRICS, TOP_ITEMS, Row
@@ -23,9 +24,13 @@ DAY = date(2015, 5, 18)
 
 def made(values: dict[str, dict[str, int]], day: date = DAY, aggregation: str = "daily") -> list[Row]:
     return sorted(
-        (row_key(userparam, "all", aggregation, day), {name.encode(): str(n).encode() for name, n in cells.items()})
+        row(row_key(userparam, "all", aggregation, day), {f"m:{name}".encode(): b"%d" % n for name, n in cells.items()})
         for userparam, cells in values.items()
     )
+
+
+def row(key: bytes, cells: dict[bytes, bytes]) -> Row:
+    return Row(key, pack_cells(cells), len(cells))
 
 
 def keys(store: Store) -> list[bytes]:
@@ -72,7 +77,7 @@ def test_the_last_version_is_all_that_is_left(
 ) -> None:
     for number, values in enumerate(versions):
         write_period(store, METRICS, "daily", DAY, made(values), version=str(number), batch_cells=batch_cells)
-    expected = [(key, {b"m:" + name: n for name, n in cells.items()}) for key, cells in made(versions[-1])]
+    expected = [(row.key, unpack_cells(row.packed)) for row in made(versions[-1])]
     assert list(store.table("analytics_metrics").scan(row_start=b"0")) == expected
 
 
@@ -82,7 +87,7 @@ def test_many_pages_of_stored_rows(store: Store, monkeypatch: pytest.MonkeyPatch
     new = made({f"d:{n}": {"x": n} for n in range(0, 60, 3)})
     result = write_period(store, METRICS, "daily", DAY, new, version="2", batch_cells=2)
     assert result == (20, 20, 20, 0)
-    assert keys(store) == [key for key, _ in new]
+    assert keys(store) == [row.key for row in new]
 
 
 def failing(rows: list[Row]) -> Iterator[Row]:
@@ -108,15 +113,16 @@ KILLED = """
 import os, signal, sys
 from datetime import date
 from pinflow.hbase_schema.keys import row_key
+from pinflow.hbase_schema.packing import pack_cells
 from pinflow.hbase_schema.store import open_store
-from pinflow.hbase_schema.tables import METRICS
+from pinflow.hbase_schema.tables import METRICS, Row
 from pinflow.hbase_schema.writer import write_period
 def rows():
     keys = sorted(row_key(f"d:{n}", "all", "daily", date(2015, 5, 18)) for n in range(50))
     for number, key in enumerate(keys):
         if number == 30:
             os.kill(os.getpid(), signal.SIGKILL)
-        yield key, {b"x": b"2"}
+        yield Row(key, pack_cells({b"m:x": b"2"}), 1)
 write_period(open_store(sys.argv[1]), METRICS, "daily", date(2015, 5, 18), rows(), version="2", batch_cells=10)
 """
 
@@ -137,7 +143,7 @@ def test_a_killed_writer_and_a_second_one(tmp_path: Path, rebuilt: bool) -> None
         assert sorted(seen) == ([1] * 20 + [2] * 30 if rebuilt else [])
         assert [m.version for m in published(store, METRICS, "daily").values()] == (["1"] if rebuilt else [])
         write_period(store, METRICS, "daily", DAY, rows[:10], version="3")
-        assert keys(store) == [key for key, _ in rows[:10]]
+        assert keys(store) == [row.key for row in rows[:10]]
 
 
 def test_a_later_fence_is_respected(store: Store) -> None:

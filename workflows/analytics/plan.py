@@ -1,8 +1,8 @@
 """What all stages of one day's run have in common."""
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import networkx as nx
@@ -18,7 +18,7 @@ JOBS = "pinflow.mr_jobs.analytics"
 class Plan:
     """The day and the parameters of the run."""
 
-    date: date
+    date: datetime.date
     owner: str
     format: str = "canonical"
     bad_share: float = 0.01
@@ -26,7 +26,7 @@ class Plan:
     rebuild: bool = False
 
     @classmethod
-    def of(cls, day: date, parameters: Mapping[str, Any]) -> "Plan":
+    def of(cls, day: datetime.date, parameters: Mapping[str, Any]) -> "Plan":
         """From the parameters that a run is frozen with; those of other workflows are left out."""
         known = {name: value for name, value in parameters.items() if name in cls.__dataclass_fields__}
         return cls(day, **known)

@@ -1,0 +1,131 @@
+"""Periods that are loaded at once: seen like rows that were put one by one, on every store."""
+
+import sqlite3
+import tempfile
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinflow.hbase_schema.embedded import EmbeddedStore
+from pinflow.hbase_schema.keys import row_key
+from pinflow.hbase_schema.reader import metrics, subjects
+from pinflow.hbase_schema.rows import metric_rows
+from pinflow.hbase_schema.store import KEY_ONLY, Store, ending_with
+from pinflow.hbase_schema.tables import METRICS
+from pinflow.hbase_schema.writer import expire, write_periods
+
+DAY = date(2015, 5, 18)
+STARTS = {"daily": DAY, "weekly": DAY, "monthly": date(2015, 5, 1)}
+TABLE = "analytics_metrics"
+
+
+def packed(likes: dict[str, int]) -> pl.DataFrame:
+    frame = pl.DataFrame(
+        {"subject": list(likes), "platform": ["all"] * len(likes), "like": list(likes.values())},
+        schema={"subject": pl.String, "platform": pl.String, "like": pl.Int64},
+    )
+    return metric_rows(frame, ["like"])
+
+
+def likes(store: Store, subject: str, aggregation: str = "daily") -> list[int]:
+    return [int(row.metrics["like"]) for row in metrics(store, subject, aggregation=aggregation).rows]
+
+
+def test_periods_of_equal_rows_are_loaded_at_once(store: Store) -> None:
+    results = write_periods(store, METRICS, STARTS, packed({"d:a": 1, "d:b": 2}), version="1", fence=5)
+    assert {name: (r.rows, r.cells, r.deleted_rows) for name, r in results.items()} == dict.fromkeys(STARTS, (2, 2, 0))
+    for aggregation in STARTS:
+        assert likes(store, "d:a", aggregation) == [1]
+        assert likes(store, "d:b", aggregation) == [2]
+    assert subjects(store) == ["d:a", "d:b"]
+
+
+def test_one_of_them_can_be_replaced(store: Store) -> None:
+    write_periods(store, METRICS, STARTS, packed({"d:a": 1, "d:b": 2}), version="1", fence=5)
+    results = write_periods(store, METRICS, {"weekly": DAY}, packed({"d:b": 3, "d:c": 4}), version="2", fence=6)
+    assert results["weekly"].deleted_rows == 1
+    assert [likes(store, name, "weekly") for name in ("d:a", "d:b", "d:c")] == [[], [3], [4]]
+    assert [likes(store, name) for name in ("d:a", "d:b", "d:c")] == [[1], [2], []]
+
+
+def test_single_rows_of_a_loaded_period_can_be_changed(store: Store) -> None:
+    write_periods(store, METRICS, STARTS, packed({"d:a": 1, "d:b": 2}), version="1")
+    table = store.table(TABLE)
+    table.put(row_key("d:a", "all", "daily", DAY), {b"m:like": b"7"})
+    table.delete(row_key("d:b", "all", "daily", DAY))
+    assert (likes(store, "d:a"), likes(store, "d:b")) == ([7], [])
+    assert (likes(store, "d:a", "weekly"), likes(store, "d:b", "weekly")) == ([1], [2])
+
+
+def test_expired_periods_leave_nothing(store: Store) -> None:
+    write_periods(store, METRICS, STARTS, packed({"d:a": 1, "d:b": 2}), version="1")
+    planned = expire(store, date(2015, 5, 25), dry_run=True)
+    assert [(period.aggregation, period.rows) for period in planned] == [("daily", 2), ("weekly", 2)]
+    assert expire(store, date(2015, 5, 25)) == planned
+    assert (likes(store, "d:a"), likes(store, "d:a", "monthly")) == ([], [1])
+    expire(store, date(2015, 7, 1))
+    assert list(store.table(TABLE).scan()) == []
+
+
+def test_segments_are_shared_and_dropped_with_their_last_period(tmp_path: Path) -> None:
+    file = tmp_path / "serving.db"
+    with EmbeddedStore(file) as store:
+        write_periods(store, METRICS, STARTS, packed({"d:a": 1}), version="1")
+        assert segment_tables(file) == ["segment_1"]
+        write_periods(store, METRICS, {"weekly": DAY}, packed({"d:a": 2}), version="2")
+        assert segment_tables(file) == ["segment_1", "segment_2"]
+        write_periods(store, METRICS, STARTS, packed({"d:a": 3}), version="3")
+        assert segment_tables(file) == ["segment_3"]
+
+
+def test_a_slow_reader_goes_on_when_its_period_is_replaced(store: Store) -> None:
+    names = [f"d:{number:04}" for number in range(50)]
+    write_periods(store, METRICS, {"daily": DAY}, packed(dict.fromkeys(names, 1)), version="1")
+    scan = store.table(TABLE).scan(row_start=b"0", batch_size=10)
+    first = [next(scan)[0] for _ in range(5)]
+    write_periods(store, METRICS, {"daily": DAY}, packed(dict.fromkeys(names, 2)), version="2")
+    keys = first + [key for key, _ in scan]
+    assert keys == sorted(row_key(name, "all", "daily", DAY) for name in names)
+
+
+def segment_tables(file: Path) -> list[str]:
+    with sqlite3.connect(file) as connection:
+        return [
+            n for (n,) in connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'segment!_%' ESCAPE '!'")
+        ]
+
+
+NAMES = st.sets(st.text(alphabet="ab_%Z!é", max_size=3).map(lambda text: f"d:{text}"), max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(NAMES, NAMES, st.binary(max_size=3), st.integers(0, 40), st.integers(1, 7), st.booleans())
+def test_scans_see_the_same_rows_whether_loaded_or_put(
+    loaded: set[str], put: set[str], more: bytes, cut: int, size: int, keys_only: bool
+) -> None:
+
+    with tempfile.TemporaryDirectory() as folder, EmbeddedStore(Path(folder, "a.db")) as store:
+        write_periods(store, METRICS, {"daily": DAY, "weekly": DAY}, packed(dict.fromkeys(loaded, 1)), version="1")
+        other = date(2015, 5, 19)
+        table = store.table(TABLE)
+        with table.batch() as batch:
+            for name in put:
+                batch.put(row_key(name, "all", "daily", other), {b"m:like": b"1"})
+        expected = sorted(
+            [row_key(name, "all", period, DAY) for name in loaded for period in ("daily", "weekly")]
+            + [row_key(name, "all", "daily", other) for name in put]
+        )
+        start = (expected[cut % len(expected)][:cut] if expected else b"") + more
+        start = max(start, b"0")
+        flags = {"filter": KEY_ONLY} if keys_only else {}
+        found = [key for key, _ in table.scan(row_start=start, batch_size=size, **flags)]
+        assert found == [key for key in expected if key >= start]
+        ending = ending_with(b"_weekly_2015-05-18")
+        assert [key for key, _ in table.scan(row_start=b"0", filter=ending)] == [
+            k for k in expected if b"_weekly_" in k
+        ]
+        for key in expected:
+            assert table.row(key) == {b"m:like": b"1"}

@@ -1,0 +1,173 @@
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pinflow.errors import ConfigurationError, FatalAlertError, PinflowError
+from pinflow.mr_jobs.launch import JobOutput, launch
+from pinflow.mr_jobs.local_runner import MAX_ATTEMPTS, SMALL_TASK_BYTES, JobSpec
+from pinflow.stats_engine.shards import decode
+from pinflow.zygote import Zygote
+from tests.mr_jobs.sample_jobs import DIE_ONCE
+
+TEXT = [" ".join(f"w{(line * 7 + n) % (line % 5 + 3)}" for n in range(line % 6)) for line in range(40)]
+WORDS = Counter(word for line in TEXT for word in line.split())
+ROWS = [[(f"k{(file + n) % 9}", n * 3 - file) for n in range(file * 10)] for file in range(6)]
+EVERY_ROW = [row for rows in ROWS for row in rows]
+RUNNERS = pytest.mark.parametrize("runner", ["inline", "local"])
+SLOTS = pytest.mark.parametrize("slots", [1, 2, 3])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def zygote() -> Iterator[Zygote]:
+    with Zygote.start(["polars", "pinflow.mr_jobs.local_tasks"]) as running:
+        yield running
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Parquet files of keys and values."""
+    paths = [tmp_path / f"{number}.parquet" for number in range(len(ROWS))]
+    for path, rows in zip(paths, ROWS, strict=True):
+        pl.DataFrame(rows, schema={"key": pl.String, "value": pl.Int64}, orient="row").write_parquet(path)
+    return [str(path) for path in paths]
+
+
+def run(
+    folder: Path, job: str, lines: list[str], runner: str = "local", *, slots: int = 1, **variables: str
+) -> JobOutput:
+    """Run a sample job; every input line weighs as much as a task, so there are as many map tasks as slots."""
+    arguments = () if job in ("WordsByCount", "CountingCombiner") else ("--to=parquet",)
+    weighed = tuple((line, SMALL_TASK_BYTES) for line in lines)
+    name = f"tests.mr_jobs.sample_jobs:{job}"
+    output = folder / f"_attempt-{job}-{runner}-{slots}"
+    spec = JobSpec(name, arguments, weighed, str(output), buckets=4, slots=slots)
+    return launch(spec, runner, {**os.environ, **variables})
+
+
+def rows(folder: Path) -> list[tuple[object, ...]]:
+    frames = [pl.read_parquet(path) for path in sorted(folder.glob("_attempt-*/part-*.parquet"))]
+    return sorted(pl.concat(frames).rows())
+
+
+def lines(folder: Path) -> list[list[object]]:
+    files = sorted(folder.glob("_attempt-*/part-*"))
+    pairs = [line.split("\t") for file in files for line in file.read_text().splitlines()]
+    return sorted([json.loads(key), json.loads(value)] for key, value in pairs)
+
+
+def counts(output: JobOutput) -> dict[str, int]:
+    """What the job counted itself, and its rows."""
+    return {name: n for name, n in output.statistics.counts.items() if not name.endswith("_bytes")}
+
+
+def totals() -> list[tuple[str, int, int]]:
+    values = defaultdict(list)
+    for key, value in EVERY_ROW:
+        values[key].append(value)
+    return sorted((key, sum(some), len(some)) for key, some in values.items())
+
+
+@RUNNERS
+@SLOTS
+def test_a_batch_job(tmp_path: Path, files: list[str], runner: str, slots: int) -> None:
+    output = run(tmp_path, "Totals", files, runner, slots=slots)
+    assert rows(tmp_path) == totals()
+    assert counts(output) == {"rows_read": 150, "keys": 9, "output_rows": 9}
+    histogram = output.statistics.histograms["value"]
+    values = [value for _, value in EVERY_ROW]
+    assert (histogram.count, histogram.lowest, histogram.highest) == (150, min(values), max(values))
+    assert {part.bucket for part in output.parts} <= set(range(4))
+
+
+@RUNNERS
+@SLOTS
+def test_a_batch_job_of_maps_alone(tmp_path: Path, files: list[str], runner: str, slots: int) -> None:
+    output = run(tmp_path, "Doubled", files, runner, slots=slots)
+    assert rows(tmp_path) == sorted((key, 2 * value) for key, value in EVERY_ROW)
+    assert counts(output) == {"rows_read": 150, "output_rows": 150}
+
+
+@RUNNERS
+@SLOTS
+def test_a_record_job(tmp_path: Path, runner: str, slots: int) -> None:
+    output = run(tmp_path, "WordRows", TEXT, runner, slots=slots)
+    assert rows(tmp_path) == sorted(WORDS.items())
+    different = len(WORDS)
+    wanted = {"lines_read": 40, "words_read": WORDS.total(), "words_kept": different, "output_rows": different}
+    assert counts(output) == wanted
+
+
+def words_by_count() -> list[list[object]]:
+    groups: dict[int, list[str]] = defaultdict(list)
+    for word, n in WORDS.items():
+        groups[n].append(word)
+    return sorted([n, sorted(words)] for n, words in groups.items())
+
+
+@RUNNERS
+@SLOTS
+def test_a_plain_mrjob_job(tmp_path: Path, runner: str, slots: int) -> None:
+    output = run(tmp_path, "WordsByCount", TEXT, runner, slots=slots)
+    assert lines(tmp_path) == words_by_count()
+    assert counts(output) == {
+        "text/lines": 40,
+        "text/words": WORDS.total(),
+        "text/different words": len(WORDS),
+        "text/counts": len(set(WORDS.values())),
+        "output_rows": 0,
+    }
+
+
+@RUNNERS
+def test_counters_of_a_combiner_count(tmp_path: Path, runner: str) -> None:
+    output = run(tmp_path, "CountingCombiner", ["a", "b", "a"], runner)
+    assert lines(tmp_path) == [["a", 2], ["b", 1]]
+    assert counts(output) == {"text/combined": 2, "output_rows": 0}
+
+
+@pytest.mark.parametrize("job", ["Totals", "Doubled", "WordRows", "WordsByCount"])
+def test_a_killed_task_is_tried_again_and_counted_once(tmp_path: Path, files: list[str], job: str) -> None:
+    given = files if job in ("Totals", "Doubled") else TEXT
+    undisturbed = run(tmp_path / "undisturbed", job, given, slots=2)
+    disturbed = run(tmp_path / "disturbed", job, given, slots=2, **{DIE_ONCE: str(tmp_path / "died")})
+    assert (tmp_path / "died").exists()
+    assert counts(disturbed) == counts(undisturbed)
+    assert disturbed.usage.tasks == undisturbed.usage.tasks + 1
+    read = lines if job == "WordsByCount" else rows
+    assert read(tmp_path / "disturbed") == read(tmp_path / "undisturbed")
+
+
+def test_a_task_killed_in_every_attempt_fails_the_job(tmp_path: Path) -> None:
+    (tmp_path / "traces").mkdir()
+    with pytest.raises(PinflowError, match="killed by signal 9 in each of 4 attempts"):
+        run(tmp_path, "Suicidal", ["a"], SAMPLE_TRACES=str(tmp_path / "traces"))
+    assert len(list((tmp_path / "traces").iterdir())) == MAX_ATTEMPTS
+
+
+def test_a_failing_task_fails_the_job(tmp_path: Path) -> None:
+    with pytest.raises(PinflowError, match=r"task 0 of tests\.mr_jobs\.sample_jobs:Broken failed with exit code 1"):
+        run(tmp_path, "Broken", TEXT)
+    assert list(tmp_path.glob("_attempt-*/part-*")) == []
+
+
+@RUNNERS
+def test_a_fatal_alert_of_a_task_is_one_of_the_job(tmp_path: Path, runner: str) -> None:
+    with pytest.raises(FatalAlertError, match="crossed a fatal limit"):
+        run(tmp_path, "Fatal", TEXT, runner)
+
+
+def test_an_unknown_job_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="sample_jobs:Nothing"):
+        run(tmp_path, "Nothing", TEXT)
+
+
+def test_the_merged_statistics_lie_beside_the_output(tmp_path: Path) -> None:
+    output = run(tmp_path, "WordRows", TEXT, slots=2)
+    [shard] = tmp_path.glob("_attempt-*/_stats/job.thrift.gz")
+    assert decode(shard.read_bytes(), str(shard)).counts == output.statistics.counts
+    assert list(tmp_path.glob("_attempt-*/_temporary")) == []

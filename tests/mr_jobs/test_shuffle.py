@@ -1,0 +1,99 @@
+import io
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinflow.mr_jobs import shuffle
+from pinflow.mr_jobs.shuffle import (
+    BAD,
+    ROWS,
+    STATISTICS,
+    FileShuffle,
+    FileShuffleReader,
+    LineShuffle,
+    Parcel,
+    read_lines,
+)
+
+FRAME = pl.DataFrame({"id": ["a", None, "ü\t\n"], "n": [1, None, -3], "list": [["x"], [], None]})
+OTHER = pl.DataFrame({"id": ["z"], "x": [0.5]})
+PARCELS = [
+    Parcel(0, ROWS, FRAME),
+    Parcel(3, ROWS, OTHER),
+    Parcel(0, ROWS, FRAME.reverse()),
+    Parcel(3, BAD, None, b"one\nbad\tline\n"),
+    Parcel(0, STATISTICS, None, bytes(range(256))),
+]
+
+
+def through_lines(parcels: list[Parcel]) -> tuple[list[Parcel], list[bytes]]:
+    output = io.BytesIO()
+    writer = LineShuffle(output)
+    for parcel in parcels:
+        writer.write(parcel)
+    writer.close()
+    lines = output.getvalue().splitlines(keepends=True)
+    return list(read_lines(lines)), lines
+
+
+def through_files(folder: Path, *tasks: list[Parcel]) -> FileShuffleReader:
+    folders = [folder / f"map-{number}" for number in range(len(tasks))]
+    for target, parcels in zip(folders, tasks, strict=True):
+        writer = FileShuffle(target)
+        for parcel in parcels:
+            writer.write(parcel)
+        writer.close()
+    return FileShuffleReader(folders)
+
+
+def assert_same(found: list[Parcel], wanted: list[Parcel]) -> None:
+    assert [(p.bucket, p.kind, p.data) for p in found] == [(p.bucket, p.kind, p.data) for p in wanted]
+    for one, two in zip(found, wanted, strict=True):
+        assert (one.frame is None) == (two.frame is None)
+        if one.frame is not None and two.frame is not None:
+            assert one.frame.schema == two.frame.schema
+            assert one.frame.equals(two.frame)
+
+
+def test_lines_give_back_the_same_parcels() -> None:
+    found, lines = through_lines(PARCELS)
+    assert_same(found, PARCELS)
+    assert [line.split(b"\t")[0] for line in lines] == [b"0", b"3", b"0", b"3", b"0"]
+
+
+def test_files_give_back_the_same_parcels_by_bucket(tmp_path: Path) -> None:
+    reader = through_files(tmp_path, PARCELS)
+    assert reader.buckets() == [0, 3]
+    for bucket in (0, 3):
+        assert_same(list(reader.read(bucket)), [p for p in PARCELS if p.bucket == bucket])
+    assert list(reader.read(1)) == []
+
+
+def test_files_of_all_map_tasks_are_read_in_their_order(tmp_path: Path) -> None:
+    reader = through_files(tmp_path, [Parcel(1, ROWS, FRAME)], [Parcel(1, ROWS, OTHER), Parcel(2, ROWS, FRAME)])
+    assert_same(list(reader.read(1)), [Parcel(1, ROWS, FRAME), Parcel(1, ROWS, OTHER)])
+
+
+def test_parcels_without_an_index_are_not_seen(tmp_path: Path) -> None:
+    FileShuffle(tmp_path / "map-0").write(PARCELS[0])
+    with pytest.raises(FileNotFoundError):
+        FileShuffleReader([tmp_path / "map-0"])
+
+
+def test_a_large_frame_is_cut_into_several_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shuffle, "LINE_BYTES", 4096)
+    frame = pl.DataFrame({"n": range(5000)})
+    found, lines = through_lines([Parcel(2, ROWS, frame)])
+    assert len(lines) == -(-5000 // 512)
+    assert {parcel.bucket for parcel in found} == {2}
+    assert pl.concat([parcel.frame for parcel in found if parcel.frame is not None]).equals(frame)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.lists(st.text(max_size=5), min_size=1, max_size=5)), max_size=6))
+def test_any_texts_survive_the_lines(given_rows: list[tuple[int, list[str]]]) -> None:
+    parcels = [Parcel(bucket, ROWS, pl.DataFrame({"text": texts})) for bucket, texts in given_rows]
+    assert_same(through_lines(parcels)[0], parcels)

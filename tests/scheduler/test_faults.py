@@ -1,0 +1,193 @@
+"""Drivers that are killed, frozen and stopped, with real processes and signals."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+HERE = Path(__file__).parent
+
+
+class Home:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(self, shape: str, seconds: float, *lease: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(HERE / "drive.py"), f"sqlite:///{self.folder / 'pinflow.db'}"]
+        command += [str(self.folder / "logs"), str(self.folder / "notes"), shape, str(seconds), *lease]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.started.append(process)
+        return process
+
+    def wait_for(self, count: int) -> None:
+        """Until so many jobs have noted their effect."""
+        self.until(lambda: self.notes().total() >= count)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+    def notes(self) -> Counter[str]:
+        """How often each job had its effect."""
+        file = self.folder / "notes"
+        return Counter(line.split()[0] for line in (file.read_text().splitlines() if file.exists() else []))
+
+    def rows(self, query: str) -> list[tuple]:
+        if not (self.folder / "pinflow.db").exists():
+            return []
+        with sqlite3.connect(self.folder / "pinflow.db") as connection:
+            return connection.execute(query).fetchall()
+
+    def check_whole(self, jobs: int) -> None:
+        """The story in the database is one in which each job succeeded exactly once, with one fence each."""
+        assert self.rows("SELECT run_id, state FROM run") == [("demo-2015-05-18-1", "succeeded")]
+        assert self.rows("SELECT count(*) FROM job WHERE state <> 'succeeded'") == [(0,)]
+        succeeded = self.rows("SELECT job, fence FROM attempt WHERE state = 'succeeded'")
+        assert len(succeeded) == len({job for job, _ in succeeded}) == jobs
+        assert self.rows("SELECT count(*) FROM attempt WHERE state NOT IN ('succeeded', 'lost')") == [(0,)]
+        effects = {tuple(line.split()[:2]) for line in (self.folder / "notes").read_text().splitlines()}
+        assert {(job, str(fence)) for job, fence in succeeded} <= effects
+        assert self.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+@pytest.fixture
+def home(tmp_path) -> Iterator[Home]:
+    home = Home(tmp_path)
+    yield home
+    for process in home.started:
+        process.kill()
+        process.communicate()
+
+
+def finish(process: subprocess.Popen[str]) -> list[str]:
+    out, error = process.communicate(timeout=30)
+    assert error == ""
+    assert process.returncode == 0, out
+    return out.splitlines()
+
+
+def kill_at_random_moments(folder: Path, times: int, seed: int) -> None:
+    chance = random.Random(seed)
+    for number in range(times):
+        home = Home(folder / str(number))
+        home.folder.mkdir()
+        first = home.start("tree", 0.01)
+        time.sleep(0.2 + chance.random() * 0.6)
+        first.kill()
+        first.communicate()
+        if home.rows("SELECT name FROM sqlite_master WHERE name = 'run'") and home.rows("SELECT state FROM run") == [
+            ("succeeded",)
+        ]:
+            continue
+        finish(home.start("tree", 0.01))
+        home.check_whole(8)
+
+
+def test_kill_9_of_the_driver_at_random_moments(tmp_path):
+    kill_at_random_moments(tmp_path, 3, seed=1)
+
+
+@pytest.mark.soak
+def test_kill_9_of_the_driver_at_many_random_moments(tmp_path):
+    kill_at_random_moments(tmp_path, 50, seed=2)
+
+
+def test_kill_9_right_after_each_transition(tmp_path):
+    for number in (2, 5):
+        home = Home(tmp_path / str(number))
+        home.folder.mkdir()
+        first = home.start("pair", 0.1)
+        assert first.stdout is not None
+        for _ in range(number):
+            first.stdout.readline()
+        first.kill()
+        first.communicate()
+        assert finish(home.start("pair", 0.1))[-1].split()[1:] == ["demo-2015-05-18-1", "succeeded"]
+        home.check_whole(2)
+
+
+def test_two_commands_at_once_one_drives_the_other_follows(home):
+    both = [home.start("tree", 0.1), home.start("tree", 0.1)]
+    ends = [finish(process) for process in both]
+    assert sorted(lines[-1] for lines in ends) == [
+        "driven demo-2015-05-18-1 succeeded",
+        "followed demo-2015-05-18-1 succeeded",
+    ]
+    (follower,) = (lines for lines in ends if lines[-1].startswith("followed"))
+    assert follower[0] == "joined demo-2015-05-18-1"
+    assert sorted(home.notes().items()) == [(name, 1) for name in "abcdefgh"]
+    home.check_whole(8)
+
+
+def test_the_follower_goes_on_when_the_driver_is_killed(home):
+    driver = home.start("tree", 0.2)
+    home.wait_for(1)
+    follower = home.start("tree", 0.2)
+    assert follower.stdout is not None
+    assert follower.stdout.readline().startswith("joined")
+    driver.kill()
+    killed = time.monotonic()
+    assert finish(follower)[-1] == "driven demo-2015-05-18-1 succeeded"
+    assert time.monotonic() - killed < 10
+    home.check_whole(8)
+
+
+def test_a_frozen_driver_is_replaced_after_its_lease_and_cannot_write_when_it_wakes(home):
+    driver = home.start("pair", 1.0, "1")
+    home.until(lambda: home.rows("SELECT 1 FROM sqlite_master WHERE name = 'fence'") != [])
+    home.until(lambda: home.rows("SELECT 1 FROM attempt") != [])
+    driver.send_signal(signal.SIGSTOP)
+    follower = home.start("pair", 1.0, "1")
+    home.until(lambda: len(home.rows("SELECT 1 FROM attempt")) > 1)
+    driver.send_signal(signal.SIGCONT)
+    ends = [finish(driver)[-1], finish(follower)[-1]]
+    assert ends == ["followed demo-2015-05-18-1 succeeded", "driven demo-2015-05-18-1 succeeded"]
+    assert home.rows("SELECT attempt, state FROM attempt WHERE job = 'a' ORDER BY 1") == [(1, "lost"), (2, "succeeded")]
+    home.check_whole(2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_jobs_and_the_run_can_be_resumed(home, number):
+    driver = home.start("pair", 1.0)
+    home.until(lambda: (home.folder / "logs" / "demo-2015-05-18-1" / "a.1.log").exists())
+    children = psutil.Process(driver.pid).children(recursive=True)
+    driver.send_signal(number)
+    out, error = driver.communicate(timeout=10)
+    assert (driver.returncode, error) == (1, "")
+    assert out.splitlines()[-1] == "driven demo-2015-05-18-1 aborted"
+    assert home.rows("SELECT name, state, reason FROM job ORDER BY 1") == [
+        ("a", "aborted", f"stopped by {number.name}"),
+        ("b", "aborted", f"stopped by {number.name}"),
+    ]
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert finish(home.start("pair", 0.0))[-1] == "driven demo-2015-05-18-2 succeeded"
+
+
+def test_a_stopped_run_of_the_same_work_goes_on(home):
+    driver = home.start("pair", 0.6)
+    home.wait_for(1)
+    home.until(lambda: home.rows("SELECT 1 FROM job WHERE state = 'succeeded'") != [])
+    driver.send_signal(signal.SIGTERM)
+    driver.communicate(timeout=10)
+    assert finish(home.start("pair", 0.6))[-1] == "driven demo-2015-05-18-1 succeeded"
+    assert home.notes() == Counter(a=1, b=1)
+
+
+def test_nothing_of_a_killed_driver_outlives_it(home):
+    driver = home.start("one", 60.0)
+    home.until(lambda: len(psutil.Process(driver.pid).children(recursive=True)) >= 2)
+    children = psutil.Process(driver.pid).children(recursive=True)
+    os.kill(driver.pid, signal.SIGKILL)
+    assert psutil.wait_procs(children, timeout=5)[1] == []
