@@ -134,6 +134,7 @@ class LocalRunner:
         self._output = Path(self.spec.output)
         self._temporary = self._output / TEMPORARY
         self._key = self._output.name.lstrip("_")
+        self._step = 0
 
     def run(self) -> Usage:
         """Run all tasks; the job's files lie in its output folder afterwards.
@@ -195,6 +196,7 @@ class LocalRunner:
         for number, step in enumerate(steps):
             description = step.description(number)
             _check_step(self.spec.job, description)
+            self._step = number
             last = number == len(steps) - 1
             if "reducer" in description:
                 folders = self._map_lines(number, inputs, combine="combiner" in description)
@@ -276,7 +278,7 @@ class LocalRunner:
 
     def _attempt(self, task: _Task, kind: str) -> str:
         letter = "m" if kind == "map" else "r"
-        return f"attempt_{self._key}_{letter}_{task.partition:06d}_{task.attempt}"
+        return f"attempt_{self._key}_{self._step:04d}_{letter}_{task.partition:06d}_{task.attempt}"
 
     def _start(self, task: _Task, kind: str) -> int:
         attempt = self._attempt(task, kind)

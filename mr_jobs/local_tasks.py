@@ -69,17 +69,19 @@ def run_line_mapper(
     def run() -> None:
         partitions: list[list[bytes]] = [[] for _ in range(reducers)]
         done = _execute(job, arguments, _input(lines, files), _Partitioner(partitions))
-        if not isinstance(done, DatasetJob):
-            _write_own_statistics()
+        is_plain = not isinstance(done, DatasetJob)
         Path(folder).mkdir(parents=True, exist_ok=True)
         for number, partition in enumerate(partitions):
             partition.sort(key=_sort_key)
             if combiner and partition:
-                engine().reset()  # what the mapper counted is on its way
+                if not is_plain:
+                    engine().reset()  # what the mapper counted is on its way
                 output = io.BytesIO()
                 _execute(job, combiner, partition, output)
                 partition = sorted(output.getvalue().splitlines(keepends=True), key=_sort_key)
             Path(folder, f"{number}.lines").write_bytes(b"".join(partition))
+        if is_plain:
+            _write_own_statistics()
 
     return _guarded(run)
 

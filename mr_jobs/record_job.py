@@ -28,7 +28,10 @@ class RecordJob(DatasetJob):
     schema: ClassVar[dict[str, Any] | None] = None
 
     def records(self, lines: Iterator[bytes]) -> Iterator[Any]:
-        """The records that input lines with splits name: rows of datasets as dicts, one by one."""
+        """The records of the input lines: by default rows, as dicts, of the dataset splits that they name.
+
+        Called with `--splits`, and always in a class that overrides it; else mrjob's input protocol reads.
+        """
         for line in lines:
             yield from read_split(DatasetSplit.from_line(line)).iter_rows(named=True)
 
@@ -81,7 +84,8 @@ class RecordJob(DatasetJob):
 
     def _wrap_protocols(self, step_num: int, step_type: str) -> Any:
         read_lines, write_line = super()._wrap_protocols(step_num, step_type)
-        if step_type == "mapper" and step_num == 0 and self.options.splits:
+        reads_itself = self.options.splits or type(self).records is not RecordJob.records
+        if step_type == "mapper" and step_num == 0 and reads_itself:
             return self._read_records, write_line
         return read_lines, write_line
 

@@ -11,10 +11,17 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from pinflow.errors import ConfigurationError
 
@@ -80,9 +87,14 @@ class Settings(BaseSettings):
     memory: str = Field("512MB", description="What one task may hold of its data before it splits or spills.")
     keep: str = Field("35d", description="How long datasets, serving rows and bad lines are kept.")
     top: int = Field(100, ge=1, le=999, description="Length of the top lists.")
-    workflows: list[str] = Field(
-        default_factory=lambda: ["pinflow.workflows.analytics"], description="Modules that declare workflows."
+    workflows: Annotated[list[str], NoDecode] = Field(
+        ["pinflow.workflows.analytics"], description="Modules that declare workflows; in PINFLOW_WORKFLOWS by comma."
     )
+
+    @field_validator("workflows", mode="before")
+    @classmethod
+    def _by_comma(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     @field_validator("keep")
     @classmethod
@@ -181,8 +193,7 @@ def load(
     if file is not None:
         base = file.absolute().parent
         values = _anchor(_read(file), base)
-    environment = EnvSettingsSource(Settings)
-    for layer in (_environment(environment), dict(options or {})):
+    for layer in (_environment(), dict(options or {})):
         values = _merge(values, _anchor(layer, folder))
     values.setdefault("home", str(base / ".pinflow"))
     try:
@@ -191,13 +202,12 @@ def load(
         raise ConfigurationError(_explain(error, file)) from error
 
 
-def _environment(source: EnvSettingsSource) -> dict[str, Any]:
-    known = set(Settings.model_fields)
-    values = {name: value for name, value in source().items() if name in known}
-    values.pop("workflows", None)
-    if modules := os.environ.get("PINFLOW_WORKFLOWS"):
-        values["workflows"] = [name.strip() for name in modules.split(",") if name.strip()]
-    return values
+def _environment() -> dict[str, Any]:
+    try:
+        found = EnvSettingsSource(Settings)()
+    except SettingsError as error:
+        raise ConfigurationError(f"cannot read the PINFLOW_* variables: {error}") from error
+    return {name: value for name, value in found.items() if name in Settings.model_fields}
 
 
 def _read(file: Path) -> dict[str, Any]:

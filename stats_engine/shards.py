@@ -7,8 +7,6 @@ checks what it finds. thriftpy2 is imported by the first call.
 import gzip
 import math
 import zlib
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from pinflow.errors import DamagedFileError, PinflowError
@@ -20,7 +18,6 @@ JOB_SHARD = "job.thrift.gz"
 LARGEST = 256 * 1024 * 1024
 """Bytes that a file may inflate to."""
 
-_SCHEMA = Path(__file__).with_name("stats.thrift")
 _VERSION_FIELD = b"\x08\x00\x01"
 """How the content begins: field 1, a 32-bit integer."""
 _LARGEST_COUNT = 2**63 - 1
@@ -63,11 +60,10 @@ def decode(data: bytes, name: str) -> Statistics:
     return statistics
 
 
-@cache
 def _schema() -> Any:
-    import thriftpy2
+    from pinflow.stats_engine.thrift_types import TYPES
 
-    return thriftpy2.load(str(_SCHEMA), module_name="pinflow_stats_thrift")
+    return TYPES
 
 
 def _damaged(name: str, reason: str) -> DamagedFileError:

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "mr_jobs": {"mr_jobs", *MIDDLE, *GROUND},
     "stats_engine": {"stats_engine", *GROUND},
     "hbase_schema": {"hbase_schema", *GROUND},
-    **{name: GROUND for name in GROUND},
+    **dict.fromkeys(GROUND, GROUND),
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "misc"}
 LARGEST_MODULE = 400

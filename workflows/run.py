@@ -33,7 +33,7 @@ PRELOAD = (
     "pinflow.mr_jobs.batch_job",
     "pinflow.mr_jobs.record_job",
     "pinflow.mr_jobs.analytics.raw_input",
-    "pinflow.stats_engine.shards",
+    "pinflow.stats_engine.thrift_types",
 )
 LEAST_FREE_BYTES = 16 << 20
 

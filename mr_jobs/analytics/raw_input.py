@@ -67,7 +67,8 @@ class RawInputJob(DatasetJob):
 
     def _parse(self, lines: Iterator[bytes]) -> Iterator[ParsedBlock]:
         if not self.options.splits:
-            for number, data in enumerate(_gather(lines)):
+            # Without splits a task knows only its number: the rows of a later task count as later ones.
+            for number, data in enumerate(_gather(lines), self.partition << 16):
                 yield ParsedBlock(STANDARD_INPUT, self._parse_block(Block(data), number))
             return
         for line in lines:

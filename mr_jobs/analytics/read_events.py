@@ -13,9 +13,9 @@ from pinflow.mr_jobs.batch_job import BatchJob
 class ReadEvents(RawInputJob, BatchJob):
     """Keep the day's events of known types, in one folder a type.
 
-    Counts `lines_read` = `events_kept` + `blank_lines` + `bad_lines` + `other_event_types` + `out_of_day_events`;
-    access logs also `dropped_…` by reason, and there a page view with a foreign referrer is two events
-    (`clickthroughs_found` more than lines).
+    Counts `lines_read` = `events_kept` + `blank_lines` + `bad_lines` + `other_event_types` + `out_of_day_events`. Of
+    access logs `lines_read` = `page_views` + `blank_lines` + `bad_lines` + `dropped_…` by reason; there a page view
+    with a foreign referrer is two events.
     """
 
     kind = "events"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 LENGTHS = {"daily": 1, "weekly": 7, "biweekly": 14, "monthly": 31}
 SHOWN_PERIODS = 30
+SHOWN_COLUMNS = 7
 NEAR = 1000
 METRIC_ORDER = ("impression", "clickthrough", "repin", "like", "create", "users", "pins", "boards")
 
@@ -70,11 +71,15 @@ def metrics(subject: str, platform: str, aggregation: str, as_json: bool, **days
     if as_json:
         print_json([row.as_json() for row in series.rows])
         return
-    found = sorted({name for row in series.rows for name in row.metrics}, key=_metric_order)
-    table = ([row.date, *(row.metrics.get(name, 0) for name in found)] for row in series.rows)
     if series.missing and days["from"]:
         click.echo(f"not published: {', '.join(str(day) for day in series.missing)}", err=True)
-    print_table(("date", *found), table, empty=f"{subject} has no {aggregation} metrics on {platform} in these days")
+    shown = series.rows[-SHOWN_COLUMNS:]
+    names = sorted({name for row in shown for name in row.metrics}, key=_metric_order)
+    table = ([name, *(row.metrics.get(name, 0) for row in shown)] for name in names)
+    columns = (f"{aggregation} on {platform}", *(str(row.date) for row in shown))
+    print_table(columns, table, empty=f"{subject} has no {aggregation} metrics on {platform} in these days")
+    if len(shown) < len(series.rows):
+        click.echo(f"{len(series.rows) - len(shown)} earlier periods are in: --json, or choose with --from and --to")
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""The command as programs call it: the shapes of its JSON, its exit codes, and what stands after something went wrong."""
+"""The command as programs call it: the shapes of its JSON, its exit codes, and what stands after a failure."""
 
 import gzip
 import json

@@ -96,7 +96,7 @@ def read(warehouse: Warehouse) -> list[str]:
 
 
 def test_a_day_that_is_missing_is_said_to_be_missing(warehouse: Warehouse) -> None:
-    with pytest.raises(InputMissingError, match="2015-05-18.*pinflow datasets pins"):
+    with pytest.raises(InputMissingError, match=r"2015-05-18.*pinflow datasets pins"):
         warehouse.require("pins", DAY)
 
 

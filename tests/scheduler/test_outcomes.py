@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_poll_asks_less_and_less_often_and_a_last_time_at_the_end():
     while not poll.is_over:
         asked.append(poll.next_at)
         poll = poll.again(poll.next_at)
-    gaps = [b - a for a, b in zip(asked, asked[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(asked)]
     assert gaps[:5] == [10, 15, 22.5, 33.75, 50.625]
     assert max(gaps) <= 60
     assert 199.9 < asked[-1] < 200

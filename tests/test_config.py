@@ -1,0 +1,61 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pinflow import config
+from pinflow.errors import ConfigurationError
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "INPUT", "CONFIG", "WORKFLOWS", "SLOTS", "SOURCE__SITE", "SOURCE"):
+        monkeypatch.delenv(f"PINFLOW_{name}", raising=False)
+
+
+def test_paths_count_from_where_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "project/below").mkdir(parents=True)
+    (tmp_path / "project/pinflow.toml").write_text('input = "data"\nhome = "state"\n[source]\nsite = "a.example"\n')
+    monkeypatch.setenv("PINFLOW_HOME", "elsewhere")
+    settings = config.load(working_folder=tmp_path / "project/below")
+    assert settings.input == str(tmp_path / "project/data")
+    assert settings.home == str(tmp_path / "project/below/elsewhere")
+    assert settings.source.site == "a.example"
+    assert settings.warehouse_url == str(tmp_path / "project/below/elsewhere/warehouse")
+
+
+def test_the_last_to_name_a_setting_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pinflow.toml").write_text('slots = 3\nkeep = "7d"\n[source]\nsite = "file.example"\nready = "_OK"\n')
+    monkeypatch.setenv("PINFLOW_SOURCE__SITE", "variable.example")
+    monkeypatch.setenv("PINFLOW_SLOTS", "4")
+    settings = config.load({"slots": 5}, working_folder=tmp_path)
+    assert (settings.slot_count, settings.source.site, settings.source.ready) == (5, "variable.example", "_OK")
+    assert settings.keep_for == timedelta(days=7)
+
+
+def test_modules_by_comma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINFLOW_WORKFLOWS", "a.b, c")
+    assert config.load(working_folder=tmp_path).workflows == ["a.b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("slots = [", "cannot read the configuration"),
+        ("slost = 3", "unknown setting 'slost'"),
+        ('runner = "spark"', "'local' or 'inline'"),
+        ('keep = "a month"', "35d"),
+        ('memory = "0GB"', "256MB"),
+        ("[source]\nbad_share = 2", "source.bad_share"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "pinflow.toml").write_text(text)
+    with pytest.raises(ConfigurationError, match=told):
+        config.load(working_folder=tmp_path)
+
+
+def test_variables_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINFLOW_SOURCE", "{")
+    with pytest.raises(ConfigurationError, match="PINFLOW"):
+        config.load(working_folder=tmp_path)
