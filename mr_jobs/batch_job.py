@@ -36,6 +36,8 @@ class BatchJob(DatasetJob):
     """
 
     columns: ClassVar[Sequence[str] | None] = None
+    reduces_empty: ClassVar[bool] = False
+    """Whether `reduce` is also called for a bucket without rows, with a frame without columns."""
 
     def configure_args(self) -> None:
         """Declare the options of the shuffle between tasks of one machine."""
@@ -144,8 +146,8 @@ class BatchJob(DatasetJob):
         with self.task_output() as output:
             for bucket, frames in self._received(output):
                 self.bucket = bucket
-                if frames:
-                    result = self.reduce(pl.concat(frames, how="diagonal"))
+                if frames or self.reduces_empty:
+                    result = self.reduce(pl.concat(frames, how="diagonal") if frames else pl.DataFrame())
                     if result.width:
                         output.write(result, bucket)
 

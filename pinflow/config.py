@@ -216,7 +216,9 @@ def _read(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigurationError(f"there is no configuration file {file}; write one with: pinflow init") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"cannot read the configuration {file}: {error}") from error
+        raise ConfigurationError(
+            f"cannot read the configuration {file}: {error}; correct it, then: pinflow doctor"
+        ) from error
 
 
 def _anchor(values: dict[str, Any], base: Path) -> dict[str, Any]:

@@ -56,12 +56,13 @@ def draw_text(definition: Definition, states: Mapping[str, str] | None = None) -
     """The workflow as lines of text: its stages, each job with what it comes after; `*` marks the critical path."""
     critical = set(critical_path(definition))
     width = max((len(name) for name in definition.nodes), default=0)
+    room = max((len(state) for state in states.values()), default=0) if states else 0
     lines = [f"{definition.workflow} {definition.date.isoformat()}"]
     for stage in definition.stages:
         lines.append(f"\n{stage.name}")
         for node in stage.jobs:
             mark = "*" if node.name in critical else " "
-            state = f"  {states.get(node.name, '')}" if states else ""
+            state = f"  {states.get(node.name, ''):{room}}" if states else ""
             after = f"  <- {', '.join(node.after)}" if node.after else ""
             lines.append(f" {mark} {node.name:{width}}{state}{after}".rstrip())
     return "\n".join(lines) + "\n"

@@ -36,7 +36,7 @@ def judge(
     A failure is tried again while the job has retries left, except after a fatal alert or a missing input.
     """
     usage = Usage(ended.pid, ended.signal, ended.user_seconds, ended.system_seconds, ended.peak_bytes)
-    reason = stopped or _reason_in(left)
+    reason = stopped or reason_in(left)
     if stopped is None and ended.code == 0:
         return Outcome(claim, AttemptState.SUCCEEDED, reason, 0, usage, left)
     if stopped is None and ended.code == SKIPPED:
@@ -85,7 +85,8 @@ def last_line(file: Path) -> str | None:
     return next((line.strip()[:300] for line in reversed(lines) if line.strip()), None)
 
 
-def _reason_in(left: str | None) -> str | None:
+def reason_in(left: str | None) -> str | None:
+    """The `reason` that a job left, if it left one."""
     reason = json.loads(left).get("reason") if left else None
     return reason[:1000] if isinstance(reason, str) and reason else None
 

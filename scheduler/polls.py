@@ -1,5 +1,6 @@
 """The conditions that a worker asks again and again; between two questions they hold no slot and no process."""
 
+import math
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -29,14 +30,12 @@ class Poll:
     @property
     def is_over(self) -> bool:
         """Whether it was asked for the last time."""
-        return self.next_at >= self.until
+        return self.next_at > self.until
 
     def again(self, now: float) -> "Poll":
         """The same after one more question that was answered with no; the last question is asked at `until`."""
         longest = _LONGEST * parse_duration(self.condition.poll).total_seconds()
-        next_at = now + self.interval
-        if now < self.until < next_at:
-            next_at = max(now, self.until - 0.001)
+        next_at = min(now + self.interval, self.until) if now < self.until else math.inf
         return replace(self, next_at=next_at, interval=min(self.interval * _GROWTH, longest), asked=self.asked + 1)
 
 

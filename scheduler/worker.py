@@ -16,7 +16,7 @@ from random import Random
 from pinflow.errors import ExitCode
 from pinflow.scheduler.declare import Condition
 from pinflow.scheduler.definition import Definition
-from pinflow.scheduler.outcomes import judge, last_line, read_result
+from pinflow.scheduler.outcomes import judge, last_line, read_result, reason_in
 from pinflow.scheduler.polls import Poll, Polls, is_no
 from pinflow.scheduler.processes import Process, Processes
 from pinflow.scheduler.records import Advance, Claim, Event, Lease, Outcome, Usage
@@ -148,7 +148,7 @@ class Worker:
         claim, stopped = process.claim, process.stopped
         left = read_result(self._processes.result_of(claim))
         if poll is not None and stopped is None and is_no(ended.code):
-            return self._postpone(poll, ended)
+            return self._postpone(poll, ended, reason_in(left) or "not there")
         hint = None if ended.code in (0, ExitCode.INPUT_MISSING) else last_line(self._processes.log_of(claim))
         outcome = judge(
             process.node,
@@ -164,17 +164,18 @@ class Worker:
             return replace(outcome, state=AttemptState.ABORTED, retry_at=None)
         return outcome
 
-    def _postpone(self, poll: Poll, ended: Exit) -> Outcome | None:
-        """Ask a condition again later, or give it up."""
+    def _postpone(self, poll: Poll, ended: Exit, reason: str) -> Outcome | None:
+        """Ask a condition again later, or give it up; `reason` is what it said."""
         now = time.monotonic()
         later = poll.again(now)
         if later.is_over:
-            reason = f"not there; asked {later.asked} times" if later.asked > 1 else "not there"
+            if later.asked > 1:
+                reason = f"{reason} (asked {later.asked} times)"
             usage = Usage(ended.pid, None, ended.user_seconds, ended.system_seconds, ended.peak_bytes)
             return Outcome(poll.claim, AttemptState.FAILED, reason, ExitCode.INPUT_MISSING, usage)
         self._polls.waiting.append(later)
         until = self._store.clock() + timedelta(seconds=later.next_at - now)
-        self._store.postpone(self._lease, poll.claim, until, f"not there yet; asked {later.asked} times")
+        self._store.postpone(self._lease, poll.claim, until, f"{reason} (asked {later.asked} times)")
         return None
 
     def _renew(self, now: float) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pinflow
 from pinflow.config import Settings
 from pinflow.hbase_schema.periods import AGGREGATIONS, days, period_start
+from pinflow.mr_jobs.analytics.columns import SEPARATOR, day_sets
 from pinflow.mr_jobs.datasets import Published, Warehouse
 from pinflow.mr_jobs.inputs.discover import Source
 from pinflow.mr_jobs.inputs.numeric import numeric_columns
@@ -71,25 +72,32 @@ def period_days(warehouse: Warehouse, given: Periods, day: date) -> list[Publish
     return [published for published in found if published is not None]
 
 
-def complete_aggregations(warehouse: Warehouse, resolved: Resolved, day: date) -> list[str]:
-    """The aggregations whose period has no other days now than those that the inputs were made from.
+def served_labels(warehouse: Warehouse, resolved: Resolved, day: date) -> list[str]:
+    """The aggregations that this run is to serve, those over the same days joined as in `day_sets`.
 
-    A day published meanwhile by another run makes that run the one to serve the period: it has seen this day too.
+    An aggregation is left out when a dataset that is read was made from other days than are published now: another
+    run has published a day meanwhile, has seen this day too, and serves the period.
     """
-    made_from = {
-        source for name, date_text, _ in resolved.datasets for source in warehouse.require(name, date_text).inputs
-    }
-    names = {name for name, _, _ in made_from}
-    return [
+    read = [warehouse.require(name, date_text) for name, date_text, _ in resolved.datasets]
+    complete = [
         aggregation
         for aggregation in AGGREGATIONS
-        if made_from.issuperset(
-            (name, found.date, found.attempt)
-            for name in names
-            for other in days(aggregation, period_start(aggregation, day))
-            if (found := warehouse.current(name, other)) is not None
-        )
+        if all(_is_complete(warehouse, published, aggregation, day) for published in read)
     ]
+    seen = sorted({date_text for published in read for _, date_text, _ in published.inputs})
+    sets = (label.split(SEPARATOR) for label, _ in day_sets(day, seen))
+    kept = ([name for name in names if name in complete] for names in sets)
+    return [SEPARATOR.join(names) for names in kept if names]
+
+
+def _is_complete(warehouse: Warehouse, published: Published, aggregation: str, day: date) -> bool:
+    made_from = set(published.inputs)
+    return all(
+        (name, found.date, found.attempt) in made_from
+        for name in {name for name, _, _ in made_from}
+        for other in days(aggregation, period_start(aggregation, day))
+        if (found := warehouse.current(name, other)) is not None
+    )
 
 
 def identity_of(node: MapReduce, resolved: Resolved, day: date) -> str:

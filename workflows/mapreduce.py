@@ -28,7 +28,7 @@ from pinflow.stats_engine.alerts import JobKey, alerts_of
 from pinflow.stats_engine.mail import deliver
 from pinflow.stats_engine.record import is_recorded, mark_published, record
 from pinflow.stats_engine.rules import Violation, evaluate
-from pinflow.workflows.inputs import Resolved, complete_aggregations, identity_of, resolve
+from pinflow.workflows.inputs import Resolved, identity_of, resolve, served_labels
 from pinflow.workflows.node import MapReduce
 
 SMALL_JOB_BYTES = 4 << 20
@@ -140,12 +140,11 @@ class _NodeRun:
         return marker is not None and marker.version == published.run_id
 
     def _serving_options(self, resolved: Resolved) -> dict[str, Any]:
-        complete = complete_aggregations(self.warehouse, resolved, self.attempt.day)
         return {
             "serving": self.settings.serving_url,
             "fence": self.attempt.fence,
             "version": self.attempt.run_id,
-            "aggregations": ",".join(complete),
+            "labels": ",".join(served_labels(self.warehouse, resolved, self.attempt.day)),
         }
 
     def _audit(self, output: JobOutput) -> list[Violation]:

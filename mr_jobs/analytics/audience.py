@@ -6,6 +6,7 @@ from typing import ClassVar
 import polars as pl
 
 from pinflow.mr_jobs.analytics.columns import ALL, UNKNOWN, day_sets, set_bits
+from pinflow.mr_jobs.analytics.distinct import DistinctUsers, code
 from pinflow.mr_jobs.batch_job import BatchJob
 
 DIMENSIONS = ("country", "metro", "gender")
@@ -29,21 +30,27 @@ class Audience(BatchJob):
         if named.is_empty():
             return None
         sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
-        marked = named.select(
-            pl.col(self.subject).alias("subject"),
-            pl.col("app").alias("platform"),
-            "user_id",
-            pl.col(DIMENSIONS).fill_null(UNKNOWN),
-            bits=set_bits(sets),
-        )
+        columns = {"subject": code(named[self.subject]), "platform": code(named["app"])}
+        columns |= {name: code(named[name].fill_null(UNKNOWN)) for name in DIMENSIONS}
+        bits = named.select(bits=set_bits(sets))["bits"].to_numpy()
+        users = DistinctUsers(columns, code(named["user_id"]), bits, len(sets))
+        selections = {str(number): 1 << number for number in range(len(sets))}
         rows = []
         for dimension in DIMENSIONS:
-            counted = _count(marked, dimension, len(sets))
+            counted = users.count(["subject", dimension], "platform", selections)
             for number, (aggregations, _) in enumerate(sets):
-                users = counted.filter(pl.col(f"{number}") > 0).with_columns(users=pl.col(f"{number}"))
-                kept = users.drop(str(i) for i in range(len(sets)))
-                rows.append(kept.with_columns(aggregations=pl.lit(aggregations)))
-        return pl.concat(rows, how="diagonal")
+                kept = counted.filter(pl.col(str(number)) > 0)
+                rows.append(
+                    kept.select(
+                        "subject",
+                        "platform",
+                        pl.col(dimension).alias("value"),
+                        dimension=pl.lit(dimension),
+                        users=pl.col(str(number)),
+                        aggregations=pl.lit(aggregations),
+                    )
+                )
+        return pl.concat(rows)
 
     def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Sums of users."""
@@ -59,14 +66,3 @@ class Audience(BatchJob):
         self.stats.incr_count("audience_users", int(genders["users"].sum()))
         self.stats.incr_count("audience_users_of_known_gender", int(known["users"].sum()))
         return audience.with_columns(subject=pl.lit(self.prefix) + pl.col("subject"))
-
-
-def _count(marked: pl.DataFrame, dimension: str, sets: int) -> pl.DataFrame:
-    """Users by subject, platform and value, a column for each day set."""
-    value = pl.col(dimension).alias("value")
-    by_app = marked.group_by("subject", "platform", "user_id", value).agg(pl.col("bits").bitwise_or())
-    over_all = by_app.group_by("subject", "user_id", "value").agg(pl.col("bits").bitwise_or())
-    every = pl.concat([by_app, over_all.with_columns(platform=pl.lit(ALL))], how="diagonal")
-    counts = [(pl.col("bits") // (1 << i) % 2).sum().cast(pl.Int64).alias(str(i)) for i in range(sets)]
-    counted = every.group_by("subject", "platform", "value").agg(counts)
-    return counted.with_columns(dimension=pl.lit(dimension))

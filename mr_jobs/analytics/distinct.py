@@ -1,4 +1,4 @@
-"""Exact distinct users, and distinct rows, by sorting packed integers in place of hashing strings (AN-11).
+"""Exact distinct users by sorting packed integers in place of hashing strings (AN-11).
 
 Each string column becomes dense integers, so that a row's codes and its mask fit one uint64. Sorted, equal keys lie
 side by side: their masks are OR-ed, and counted, in one pass. Where 64 bits don't do, Polars groups.
@@ -7,7 +7,6 @@ side by side: their masks are OR-ed, and counted, in one pass. Where 64 bits don
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import prod
 from operator import or_
 from typing import Any
 
@@ -142,30 +141,6 @@ def _count_grouped(frame: pl.DataFrame, group: Sequence[str]) -> _MaskCounts:
     counts = frame.group_by(*group, "mask").agg(users=pl.len()).sort(group)
     masks, users = (counts[name].cast(pl.Int64).to_numpy() for name in ("mask", "users"))
     return _MaskCounts([counts[name].to_numpy() for name in group], masks, users)
-
-
-def distinct_rows(frame: pl.DataFrame, names: Sequence[str], mask: str, key_bits: int = KEY_BITS) -> pl.DataFrame:
-    """The frame's distinct rows of the string columns `names`, their UInt8 column `mask` OR-ed.
-
-    The key counts in mixed radix, by the number of each column's values: seven columns hardly fit otherwise.
-    """
-    coded = [code(frame[name]) for name in names]
-    sizes = [len(column.values) for column in coded]
-    if frame.is_empty() or prod(sizes) << 8 > 1 << key_bits:
-        return frame.group_by(names).agg(pl.col(mask).bitwise_or())
-    keys = np.zeros(frame.height, np.uint64)
-    for column, size in zip(coded, sizes, strict=True):
-        keys *= np.uint64(size)
-        keys += column.codes
-    keys = _pack([(keys, 0), (frame[mask].to_numpy(), 8)])
-    keys.sort()
-    rest, masks = _or_runs(keys >> np.uint64(8), keys & _ones(8))
-    columns = {mask: pl.Series(masks.astype(np.uint8))}
-    for name, column, size in reversed(list(zip(names, coded, sizes, strict=True))):
-        upper = rest // np.uint64(size)
-        columns[name] = column.decode(rest - upper * np.uint64(size))
-        rest = upper
-    return pl.DataFrame(columns).select(*names, mask)
 
 
 def _pack(fields: Sequence[tuple[Integers, int]]) -> Keys:

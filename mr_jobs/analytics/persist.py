@@ -11,6 +11,7 @@ from pinflow.hbase_schema.tables import Section
 from pinflow.hbase_schema.writer import write_periods
 from pinflow.mr_jobs.analytics.columns import SEPARATOR
 from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.clustering import bucket_of
 
 WRITTEN = {
     "section": pl.String,
@@ -18,6 +19,7 @@ WRITTEN = {
     "start": pl.Date,
     **dict.fromkeys(("rows", "cells", "deleted_rows", "deleted_cells"), pl.Int64),
 }
+NO_ROWS = pl.DataFrame(schema={"head": pl.String, "packed": pl.String, "cells": pl.UInt32})
 
 
 class Persist(BatchJob):
@@ -29,6 +31,7 @@ class Persist(BatchJob):
 
     section: ClassVar[Section]
     cluster_by = ("aggregations",)
+    reduces_empty = True
 
     def configure_args(self) -> None:
         """Declare where to write and which periods."""
@@ -36,21 +39,29 @@ class Persist(BatchJob):
         self.add_passthru_arg("--serving", required=True, help="file or hbase://host:port of the serving store")
         self.add_passthru_arg("--fence", type=int, default=0, help="a period of a higher fence is left alone")
         self.add_passthru_arg("--version", default="", help="what the markers are to say")
-        self.add_passthru_arg("--aggregations", default="daily", help="which periods, by comma")
+        self.add_passthru_arg("--labels", default="daily", help="aggregations to write, those of equal rows joined")
 
     def map(self, batch: pl.DataFrame) -> pl.DataFrame:
-        """The rows of a dataset as they are."""
+        """The rows of a dataset, labelled with those of their aggregations that are to be written."""
         self.stats.incr_count("rows_read", batch.height)
-        return batch.drop("date")
+        wanted = {name for label in self._labels() for name in label.split(SEPARATOR)}
+        known = batch["aggregations"].unique().to_list()
+        kept = {label: SEPARATOR.join(n for n in label.split(SEPARATOR) if n in wanted) for label in known}
+        labels = pl.col("aggregations").replace_strict(kept, default="", return_dtype=pl.String)
+        return batch.drop("date").with_columns(aggregations=labels).filter(pl.col("aggregations") != "")
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Write the periods of the bucket."""
+        """Write the periods of the bucket, also those that have no rows."""
         written = []
-        for (names,), rows in sorted(frame.partition_by("aggregations", as_dict=True).items()):
-            chosen = set(str(names).split(SEPARATOR)).intersection(self.options.aggregations.split(","))
-            if chosen:
-                written += self._write(self.pack(rows), sorted(chosen))
+        for label in self._labels():
+            if bucket_of(pl.DataFrame({"aggregations": [label]}), self.cluster_by, self.options.buckets) != self.bucket:
+                continue
+            rows = frame.filter(pl.col("aggregations") == label) if frame.width else frame
+            written += self._write(self.pack(rows) if rows.height else NO_ROWS, label.split(SEPARATOR))
         return pl.DataFrame(written, schema=WRITTEN)
+
+    def _labels(self) -> list[str]:
+        return [label for label in self.options.labels.split(",") if label]
 
     def pack(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows of the store, packed and sorted, as `hbase_schema.rows` makes them."""

@@ -49,6 +49,8 @@ class RawInputJob(DatasetJob):
 
         With `--splits` a line names a split; else the lines are the data, as under Hadoop Streaming.
         """
+        for name in ("lines_read", "bad_lines"):
+            self.stats.incr_count(name, 0)
         of_views = self.options.format == "access_log" and self.kind != "events"
         for path, parsed in self._of_page_views(lines) if of_views else self._parse(lines):
             for name, number in parsed.counts.items():

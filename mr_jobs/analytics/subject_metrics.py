@@ -19,13 +19,15 @@ from pinflow.mr_jobs.analytics.columns import (
     set_bits,
     sum_counts,
 )
+from pinflow.mr_jobs.analytics.distinct import DistinctUsers, code
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.splits import DatasetSplit, read_split
 
 KEYS = ("subject", "platform", "aggregations")
-USER_METRICS = (*(f"{event}_users" for event in EVENT_TYPES), "users")
-METRICS = (*COUNTS, *USER_METRICS, "pins", "boards")
 WIDTH = len(EVENT_TYPES)
+USER_BITS = {**{f"{event}_users": 1 << i for i, event in enumerate(EVENT_TYPES)}, "users": (1 << WIDTH) - 1}
+USER_METRICS = tuple(USER_BITS)
+METRICS = (*COUNTS, *USER_METRICS, "pins", "boards")
 
 
 class SubjectMetrics(BatchJob):
@@ -66,15 +68,19 @@ class SubjectMetrics(BatchJob):
         return pl.concat([by_app, over_all], how="diagonal").with_columns(aggregations=pl.lit(aggregations))
 
     def _users(self, frame: pl.DataFrame, sets: list[DaySet]) -> pl.DataFrame:
-        masks = frame.select("subject", "app", "user_id", mask=pl.col("mask").cast(pl.Int64) * set_bits(sets, WIDTH))
-        by_app = masks.group_by("subject", "app", "user_id").agg(pl.col("mask").bitwise_or())
-        over_all = by_app.group_by("subject", "user_id").agg(pl.col("mask").bitwise_or())
+        masks = frame.select(mask=pl.col("mask").cast(pl.Int64) * set_bits(sets, WIDTH))["mask"]
+        columns = {"subject": code(frame["subject"]), "platform": code(frame["app"])}
+        users = DistinctUsers(columns, code(frame["user_id"]), masks.to_numpy(), len(sets) * WIDTH)
+        selections = {
+            f"{number}{metric}": bits << (number * WIDTH)
+            for number in range(len(sets))
+            for metric, bits in USER_BITS.items()
+        }
+        counts = users.count(["subject"], "platform", selections)
         rows = []
         for number, (aggregations, _) in enumerate(sets):
-            counts = _count_users(number * WIDTH)
-            apps = by_app.group_by("subject", pl.col("app").alias("platform")).agg(counts)
-            every = over_all.group_by("subject").agg(counts).with_columns(platform=pl.lit(ALL))
-            rows.append(pl.concat([apps, every], how="diagonal").with_columns(aggregations=pl.lit(aggregations)))
+            metrics = [pl.col(f"{number}{metric}").alias(metric) for metric in USER_METRICS]
+            rows.append(counts.select("subject", "platform", *metrics, aggregations=pl.lit(aggregations)))
         return pl.concat(rows)
 
     def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -93,9 +99,3 @@ class SubjectMetrics(BatchJob):
         self.stats.add_item("subjects_by_impression", daily["subject"], daily["impression"])
         self.stats.add_to_histogram("users_per_subject", daily["users"])
         return metrics.with_columns(subject=pl.lit(self.prefix) + pl.col("subject")).sort(KEYS)
-
-
-def _count_users(shift: int) -> list[pl.Expr]:
-    mask = pl.col("mask").cast(pl.Int64) // (1 << shift) % (1 << WIDTH)
-    by_type = [(mask // (1 << i) % 2).sum().alias(f"{event}_users") for i, event in enumerate(EVENT_TYPES)]
-    return [*by_type, (mask > 0).sum().cast(pl.Int64).alias("users")]

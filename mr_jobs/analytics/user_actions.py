@@ -31,28 +31,30 @@ class UserActions(BatchJob):
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The bucket's distinct actions."""
-        actions = frame.group_by(EVENT_COLUMNS).agg(pl.col("mask").bitwise_or())
-        joined = self._with_users(actions).group_by(KEYS).agg(pl.col("mask").bitwise_or())
-        self.stats.incr_count("actions", joined.height)
-        self.stats.incr_count("users", joined["user_id"].n_unique())
-        return joined
+        own = self._own_values()
+        actions = _with_own_values(frame, own).group_by(KEYS).agg(pl.col("mask").bitwise_or())
+        users = actions.select("user_id").unique()
+        self.stats.incr_count("actions", actions.height)
+        self.stats.incr_count("users", users.height)
+        self.stats.incr_count("unknown_users", users.join(own, on="user_id", how="anti").height)
+        return actions
 
-    def _with_users(self, actions: pl.DataFrame) -> pl.DataFrame:
+    def _own_values(self) -> pl.DataFrame:
+        """The bucket's users, with `country_own`, `metro_own` and `gender_own`."""
         users = self.table_bucket("users", self.bucket)
         if not users.width:
             users = pl.DataFrame(schema={"user_id": pl.String})
         missing = [pl.lit(None, pl.String).alias(name) for name in USER_COLUMNS if name not in users.columns]
-        own = users.with_columns(missing).select(
-            "user_id", *(pl.col(name).alias(f"{name}_own") for name in USER_COLUMNS), pl.lit(True).alias("_known")
-        )
-        joined = actions.join(own, on="user_id", how="left")
-        known = joined.select("user_id", "_known").unique()
-        self.stats.incr_count("unknown_users", int(known["_known"].null_count()))
-        return joined.with_columns(
-            country=pl.coalesce("country_own", "country"),
-            metro=pl.coalesce("metro_own", "metro"),
-            gender=pl.col("gender_own"),
-        )
+        own = [pl.col(name).alias(f"{name}_own") for name in USER_COLUMNS]
+        return users.with_columns(missing).select("user_id", *own)
+
+
+def _with_own_values(events: pl.DataFrame, own: pl.DataFrame) -> pl.DataFrame:
+    return events.join(own, on="user_id", how="left").with_columns(
+        country=pl.coalesce("country_own", "country"),
+        metro=pl.coalesce("metro_own", "metro"),
+        gender=pl.col("gender_own"),
+    )
 
 
 if __name__ == "__main__":

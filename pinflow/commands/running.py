@@ -96,6 +96,8 @@ class _View:
         elif event.state in STATE_STYLES:
             self._running.pop(event.job, None)
             self._done += 1
+            if event.state == "upstream_failed":
+                return
             state = click.style(f"{event.state:<15}", fg=STATE_STYLES[event.state].split()[-1])
             self._write(f"{state} {event.job}{f': {event.detail}' if event.detail else ''}")
         if self._is_live:
@@ -119,6 +121,9 @@ def _conclude(result: "RunResult") -> None:
             if job.state == "failed":
                 click.echo(f"  {job.name}: {job.reason or 'failed'}", err=True)
                 click.echo(f"  see: pinflow logs {run.run_id} {job.name}", err=True)
+        stopped = sum(job.state == "upstream_failed" for job in run.jobs)
+        if stopped:
+            click.echo(f"  {stopped} jobs that come after did not run", err=True)
         return
     click.echo("See the results with:  pinflow subjects   and   pinflow metrics SUBJECT")
     click.echo(f"See the run with:      pinflow show {run.run_id}")

@@ -31,8 +31,8 @@ def test_text():
         " * pins      failed  <- ready\n"
         "   users\n"
         "\ncount\n"
-        " * domains    <- pins, users\n"
-        "   audience    <- users\n"
+        " * domains           <- pins, users\n"
+        "   audience          <- users\n"
     )
 
 

@@ -162,7 +162,7 @@ def test_a_condition_that_stays_untrue_fails_at_the_end_of_the_wait(run, of, tmp
     assert (job(once, "input").reason, once.exit_code) == ("not there", ExitCode.INPUT_MISSING)
     assert once.run.seconds < 1
     later = run(of(condition), wait=1.2)
-    assert (job(later, "input").reason, later.exit_code) == ("not there; asked 3 times", ExitCode.INPUT_MISSING)
+    assert (job(later, "input").reason, later.exit_code) == ("not there (asked 3 times)", ExitCode.INPUT_MISSING)
     assert later.run.seconds >= 1.2
 
 

@@ -1,0 +1,72 @@
+"""Distinct users against Polars' own group_by and n_unique."""
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from pinflow.mr_jobs.analytics.columns import ALL
+from pinflow.mr_jobs.analytics.distinct import KEY_BITS, DistinctUsers, code
+
+BITS = 20
+SELECTIONS = {**{f"bit{i}": 1 << i for i in range(BITS)}, **{f"run{i}": 31 << (5 * i) for i in range(BITS // 5)}}
+COLUMNS = ("subject", "platform", "value", "user_id")
+ODD = ["", " ", "a", "A", "a\x00", "\x00", "é", "e\u0301", "𝄞", "_unknown", "null", "x" * 40, "x" * 41, "d:a+b|c"]
+
+strings = st.sampled_from(ODD) | st.text(max_size=3)
+masks = st.sampled_from([0, 1, 1 << (BITS - 1), (1 << BITS) - 1]) | st.integers(0, (1 << BITS) - 1)
+rows = st.lists(st.tuples(strings, st.sampled_from(["web", "ipad", ""]), strings, strings, masks), min_size=1)
+key_bits = pytest.mark.parametrize("key_bits", [KEY_BITS, 0], ids=["sorted", "grouped"])
+
+
+def frame_of(drawn: list[tuple[str, str, str, str, int]]) -> pl.DataFrame:
+    schema = {**dict.fromkeys(COLUMNS, pl.String), "mask": pl.Int64}
+    return pl.DataFrame(drawn, schema=schema, orient="row")
+
+
+def distinct_users(frame: pl.DataFrame, key_bits: int) -> DistinctUsers:
+    columns = {name: code(frame[name]) for name in COLUMNS[:3]}
+    return DistinctUsers(columns, code(frame["user_id"]), frame["mask"].to_numpy(), BITS, key_bits)
+
+
+def counted_by_polars(frame: pl.DataFrame, group: list[str]) -> pl.DataFrame:
+    both = pl.concat([frame, frame.with_columns(platform=pl.lit(ALL))])
+    users = [
+        pl.col("user_id").filter(pl.col("mask") & bits != 0).n_unique().cast(pl.Int64).alias(name)
+        for name, bits in SELECTIONS.items()
+    ]
+    return both.group_by(*group, "platform").agg(users)
+
+
+@key_bits
+@pytest.mark.parametrize("group", [["subject"], ["subject", "value"]], ids=len)
+@given(drawn=rows)
+def test_users_are_those_that_n_unique_counts(drawn, group, key_bits):
+    frame = frame_of(drawn)
+    counted = distinct_users(frame, key_bits).count(group, "platform", SELECTIONS)
+    assert_frame_equal(counted, counted_by_polars(frame, group), check_row_order=False)
+
+
+@given(values=st.lists(st.none() | strings))
+def test_codes_are_dense_and_decode_to_the_column(values):
+    column = pl.Series("name", values, dtype=pl.String)
+    coded = code(column)
+    assert coded.decode(coded.codes).to_list() == values
+    assert len(coded.values) == column.n_unique()
+    assert coded.values.is_unique().all()
+
+
+@key_bits
+def test_one_user_of_two_apps_is_one_user_of_all(key_bits):
+    frame = frame_of([("s", "web", "v", "u", 1), ("s", "ipad", "v", "u", 2), ("s", "web", "v", "w", 1)])
+    counted = distinct_users(frame, key_bits).count(["subject"], "platform", {"first": 1, "any": 3})
+    assert sorted(counted.rows()) == [("s", "all", 2, 2), ("s", "ipad", 0, 1), ("s", "web", 2, 2)]
+
+
+@pytest.mark.parametrize("spare", [0, -1], ids=["just fits", "one bit short"])
+def test_keys_up_to_the_last_bit(spare):
+    frame = frame_of([(f"s{i % 5}", f"p{i % 3}", f"v{i % 2}", f"u{i % 9}", i * 7919 % (1 << BITS)) for i in range(400)])
+    needed = 3 + 2 + 1 + 4 + BITS
+    counted = distinct_users(frame, needed + spare).count(["subject", "value"], "platform", SELECTIONS)
+    assert_frame_equal(counted, counted_by_polars(frame, ["subject", "value"]), check_row_order=False)
