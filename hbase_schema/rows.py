@@ -1,7 +1,7 @@
 """From frames to sorted rows for `writer.write_period`, without a loop over cells.
 
-Frames have the columns `subject` and `platform`, which name the row. A row is packed once for all periods that
-hold the same values.
+Frames have the columns `subject` and `platform`, which name the row; packed rows have `head` (the key up to the
+aggregation), `packed` and `cells`. A row is packed once for all periods that hold the same values.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,6 +44,15 @@ def top_rows(frame: pl.DataFrame) -> pl.DataFrame:
         text="[" + quoted + "," + number + "]",
     )
     return _joined(TOP_ITEMS, entries)
+
+
+def joined(rows: pl.DataFrame) -> pl.DataFrame:
+    """Packed rows that were made in parts, in the order of their keys: the cells of equal heads together."""
+    ordered = rows.select("head", "packed", "cells").sort("head", "packed")
+    if not ordered["head"].is_duplicated().any():
+        return ordered
+    parts = ordered.group_by("head", maintain_order=True)
+    return parts.agg(pl.col("packed").str.join(""), pl.col("cells").sum())
 
 
 def heads(rows: pl.DataFrame) -> list[tuple[bytes, bytes]]:

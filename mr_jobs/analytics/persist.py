@@ -6,6 +6,7 @@ from typing import ClassVar
 import polars as pl
 
 from pinflow.hbase_schema.periods import period_start
+from pinflow.hbase_schema.rows import joined
 from pinflow.hbase_schema.store import open_store
 from pinflow.hbase_schema.tables import Section
 from pinflow.hbase_schema.writer import write_periods
@@ -41,23 +42,24 @@ class Persist(BatchJob):
         self.add_passthru_arg("--version", default="", help="what the markers are to say")
         self.add_passthru_arg("--labels", default="daily", help="aggregations to write, those of equal rows joined")
 
-    def map(self, batch: pl.DataFrame) -> pl.DataFrame:
-        """The rows of a dataset, labelled with those of their aggregations that are to be written."""
+    def map(self, batch: pl.DataFrame) -> pl.DataFrame | None:
+        """Packed rows of one file, labelled with those of their aggregations that are to be written."""
         self.stats.incr_count("rows_read", batch.height)
         wanted = {name for label in self._labels() for name in label.split(SEPARATOR)}
-        known = batch["aggregations"].unique().to_list()
-        kept = {label: SEPARATOR.join(n for n in label.split(SEPARATOR) if n in wanted) for label in known}
-        labels = pl.col("aggregations").replace_strict(kept, default="", return_dtype=pl.String)
-        return batch.drop("date").with_columns(aggregations=labels).filter(pl.col("aggregations") != "")
+        packed = []
+        for (label,), rows in batch.partition_by("aggregations", as_dict=True).items():
+            kept = SEPARATOR.join(name for name in str(label).split(SEPARATOR) if name in wanted)
+            if kept:
+                packed.append(self.pack(rows).with_columns(aggregations=pl.lit(kept)))
+        return pl.concat(packed) if packed else None
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Write the periods of the bucket, also those that have no rows."""
         written = []
         for label in self._labels():
-            if bucket_of(pl.DataFrame({"aggregations": [label]}), self.cluster_by, self.options.buckets) != self.bucket:
-                continue
-            rows = frame.filter(pl.col("aggregations") == label) if frame.width else frame
-            written += self._write(self.pack(rows) if rows.height else NO_ROWS, label.split(SEPARATOR))
+            if bucket_of(pl.DataFrame({"aggregations": [label]}), self.cluster_by, self.options.buckets) == self.bucket:
+                rows = frame.filter(pl.col("aggregations") == label) if frame.width else NO_ROWS
+                written += self._write(joined(rows), label.split(SEPARATOR))
         return pl.DataFrame(written, schema=WRITTEN)
 
     def _labels(self) -> list[str]:

@@ -92,7 +92,7 @@ def test_jobs_and_commands_run_in_order_with_logs_and_resources(run, of, real_st
         (Job("j", call="sample_jobs:die", arguments={"number": 9}), "failed", None, "killed by SIGKILL", 1),
         (Command("j", argv=["no-such-program"]), "failed", 127, "exit code 127: cannot start", 1),
         (Job("j", call="no_module:f"), "failed", 1, "exit code 1: ModuleNotFoundError", 1),
-        (Condition("j", call="sample_jobs:missing"), "failed", 4, "not there", 4),
+        (Condition("j", call="sample_jobs:missing"), "failed", 4, "no input for 2015-05-18", 4),
     ],
 )
 def test_the_exit_code_decides(run, of, node, state, code, reason, exit_code):
