@@ -80,8 +80,8 @@ def _sized(text: pl.Expr) -> pl.Expr:
 
 
 def _joined(section: Section, entries: pl.DataFrame) -> pl.DataFrame:
-    """The cells of each row together, in the order of their columns."""
-    cells = entries.sort("qualifier").select(*NAMES, cell=_cell(section, pl.col("qualifier"), pl.col("text")))
+    """The cells of each row together, in the order of the entries."""
+    cells = entries.select(*NAMES, cell=_cell(section, pl.col("qualifier"), pl.col("text")))
     return _sorted(cells.group_by(NAMES, maintain_order=True).agg(packed=pl.col("cell").str.join(""), cells=pl.len()))
 
 

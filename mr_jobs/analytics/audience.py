@@ -52,13 +52,9 @@ class Audience(BatchJob):
                 )
         return pl.concat(rows)
 
-    def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Sums of users."""
-        return frame.group_by(KEYS).agg(pl.col("users").sum())
-
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The audiences of the bucket's subjects."""
-        audience = self.combine(frame).sort(KEYS)
+        audience = frame.group_by(KEYS).agg(pl.col("users").sum()).sort("subject")
         self.stats.incr_count("audience_rows", audience.height)
         daily = audience.filter(pl.col("aggregations").str.starts_with("daily") & (pl.col("platform") == ALL))
         genders = daily.filter(pl.col("dimension") == "gender")

@@ -82,7 +82,7 @@ class TopItems(BatchJob):
                 "rank"
             ]
         )
-        others = merged.filter(pl.col("other")).with_columns(rank=pl.lit(None, pl.Int64))
+        others = merged.filter(pl.col("other")).sort(GROUP).with_columns(rank=pl.lit(None, pl.Int64))
         self.stats.incr_count("lists", pl.Series(groups).n_unique())
         self.stats.incr_count("lists_cut", others.height)
         rows = pl.concat([ranked.with_columns(rank=first), others.select(*ranked.columns, "rank")])
@@ -92,7 +92,7 @@ class TopItems(BatchJob):
             pl.lit(self.items).alias("items"),
             "by",
             *ROW,
-        ).sort("subject", "platform", "aggregations", "by", "rank", nulls_last=True)
+        ).sort("subject", maintain_order=True)
 
 
 def cut(frame: pl.DataFrame, group: tuple[str, ...], length: int) -> pl.DataFrame:
