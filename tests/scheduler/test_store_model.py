@@ -21,6 +21,7 @@ AFTER = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "x": [], "y": ["x", "
 PUBLISHING = {"b"}
 DRIVERS = ("one", "two", "three")
 DONE = {"succeeded", "skipped"}
+RETRIES = {"retry": timedelta(0), "retry later": timedelta(seconds=10)}
 
 
 def definition(variant: int) -> Definition:
@@ -35,6 +36,7 @@ class Run:
     fence: int
     until: datetime
     state: str = "running"
+    not_before: dict[str, datetime] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=lambda: {n: "waiting" if a else "ready" for n, a in AFTER.items()})
 
     def settle(self) -> None:
@@ -55,7 +57,11 @@ class Run:
         for name in AFTER:
             if self.jobs[name] == "waiting" and all(self.jobs[b] in DONE for b in AFTER[name]):
                 self.jobs[name] = "ready"
+        self.not_before.clear()
         self.state = "running"
+
+    def may_start(self, now: datetime) -> set[str]:
+        return {n for n, s in self.jobs.items() if s == "ready" and self.not_before.get(n, now) <= now}
 
     def abort(self) -> None:
         self.state = "aborted"
@@ -121,14 +127,15 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(
         driver=st.sampled_from(DRIVERS),
         free=st.integers(0, 3),
-        ends=st.lists(st.sampled_from(["succeeded", "skipped", "failed", "retry"]), max_size=3),
+        ends=st.lists(st.sampled_from(["succeeded", "skipped", "failed", *RETRIES]), max_size=3),
     )
     def advance(self, driver: str, free: int, ends: list[str]) -> None:
         if driver not in self.leases:
             return
         held = self.claims[driver][: len(ends)]
+        retries = {c.job: self.now + RETRIES[e] for c, e in zip(held, ends, strict=False) if e in RETRIES}
         outcomes = [
-            Outcome(c, AttemptState("failed" if e == "retry" else e), retry_at=self.now if e == "retry" else None)
+            Outcome(c, AttemptState("failed" if c.job in retries else e), retry_at=retries.get(c.job))
             for c, e in zip(held, ends, strict=False)
         ]
         if not self.holds(driver):
@@ -138,9 +145,10 @@ class StoreMachine(RuleBasedStateMachine):
         step = self.store.advance(self.leases[driver], outcomes, free)
         run = self.runs[-1]
         for claim, end in zip(held, ends, strict=False):
-            run.jobs[claim.job] = "ready" if end == "retry" else end
+            run.jobs[claim.job] = "ready" if end in RETRIES else end
             run.settle()
-        ready = {n for n, s in run.jobs.items() if s == "ready"}
+        run.not_before |= retries
+        ready = run.may_start(self.now)
         assert len(step.claims) == min(free, len(ready))
         for claim in step.claims:
             assert claim.job in ready
@@ -194,5 +202,5 @@ class StoreMachine(RuleBasedStateMachine):
             assert {j.name: j.state.value for j in info.jobs} == run.jobs
 
 
-StoreMachine.TestCase.settings = settings(max_examples=20, stateful_step_count=30, deadline=None, derandomize=True)
+StoreMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestStore = StoreMachine.TestCase
