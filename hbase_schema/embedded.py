@@ -19,8 +19,9 @@ from typing import Self
 
 from pinflow.errors import ConfigurationError, DamagedFileError, PinflowError
 from pinflow.hbase_schema import segments
+from pinflow.hbase_schema.blocks import Block
+from pinflow.hbase_schema.keys import is_audience
 from pinflow.hbase_schema.packing import pack_cells, unpack_cells
-from pinflow.hbase_schema.segments import PackedRow
 from pinflow.hbase_schema.store import KEY_ONLY, Cells, ending_with, scan_range
 from pinflow.hbase_schema.tables import TABLES, Section
 
@@ -78,11 +79,20 @@ class EmbeddedStore:
     ) -> None:
         self.close()
 
-    def bulk_load(self, section: Section, suffixes: Sequence[bytes], rows: Iterable[PackedRow]) -> list[int]:
-        """Replace the rows of whole periods in one transaction."""
-        with self.explained(), self.transaction() as connection:
+    def bulk_load(
+        self,
+        section: Section,
+        suffixes: Sequence[bytes],
+        blocks: Iterable[Block],
+        publish: Callable[[], None] | None = None,
+    ) -> list[int]:
+        """Replace the rows of whole periods, and publish them, in one transaction; on disk when it returns."""
+        with self.explained(), self.transaction(durable=True) as connection:
             segments.clear(connection, section, suffixes)
-            return segments.load(connection, section, suffixes, rows)
+            vanished = segments.load(connection, section, suffixes, blocks)
+            if publish:
+                publish()
+            return vanished
 
     def reading(self) -> sqlite3.Connection | None:
         """The connection; None as long as nothing was ever written."""
@@ -102,9 +112,17 @@ class EmbeddedStore:
         return connection
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A connection within one writing transaction: all of it is stored, or nothing."""
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """A connection within one writing transaction: all of it is stored, or nothing. Within another it joins that.
+
+        With `durable` it, and all that was stored before, is on disk afterwards.
+        """
         connection = self.writing()
+        joins = connection.in_transaction
+        if joins:
+            yield connection
+            return
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
@@ -144,7 +162,7 @@ class EmbeddedStore:
     def _connect(path: Path) -> sqlite3.Connection:
         uri = f"{path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(uri, uri=True, timeout=60, isolation_level=None)
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.create_function("is_audience", 1, is_audience, deterministic=True)
         connection.create_function("merge_cells", 2, _merge, deterministic=True)
         return connection
 
@@ -218,14 +236,8 @@ class EmbeddedTable:
 
     def put(self, row: bytes, data: Mapping[bytes, bytes]) -> None:
         """Store cells of a row; they and all that was stored before are on disk when it returns."""
-        with self.store.explained():
-            connection = self.store.writing()
-            connection.execute("PRAGMA synchronous = FULL")
-            try:
-                with self.batch() as batch:
-                    batch.put(row, data)
-            finally:
-                connection.execute("PRAGMA synchronous = NORMAL")
+        with self.store.explained(), self.store.transaction(durable=True), self.batch() as batch:
+            batch.put(row, data)
 
     def delete(self, row: bytes, columns: Sequence[bytes] | None = None) -> None:
         """Remove a row, or some of its columns."""

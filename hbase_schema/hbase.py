@@ -16,6 +16,7 @@ from happybase.connection import Connection
 from thriftpy2.thrift import TException
 
 from pinflow.errors import ConfigurationError, PinflowError
+from pinflow.hbase_schema.blocks import Block
 from pinflow.hbase_schema.packing import unpack_cells
 from pinflow.hbase_schema.store import Cells, scan_range
 from pinflow.hbase_schema.tables import TABLES, Section
@@ -104,7 +105,11 @@ class HBaseStore:
         return function(self._connection)
 
     def bulk_load(
-        self, section: Section, suffixes: Sequence[bytes], rows: Iterable[tuple[bytes, bytes]]
+        self,
+        section: Section,
+        suffixes: Sequence[bytes],
+        blocks: Iterable[Block],
+        publish: Callable[[], None] | None = None,
     ) -> list[int] | None:
         """HBase loads by batches only."""
         return None

@@ -18,6 +18,18 @@ def pack_cells(cells: Mapping[bytes, bytes]) -> bytes:
 
 def unpack_cells(data: bytes) -> dict[bytes, bytes]:
     """What `pack_cells` was given; raises `ValueError` on data cut short."""
+    parts = unpack_strings(data)
+    if len(parts) % 2:
+        raise ValueError("a column has no value")
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def unpack_strings(data: bytes) -> list[bytes]:
+    """The strings that follow each other in `data`; raises `ValueError` on data cut short.
+
+    >>> unpack_strings(b"3:abc0:")
+    [b'abc', b'']
+    """
     parts = []
     position = 0
     while position < len(data):
@@ -27,6 +39,4 @@ def unpack_cells(data: bytes) -> dict[bytes, bytes]:
             raise ValueError("the lengths do not add up")
         parts.append(data[colon + 1 : end])
         position = end
-    if len(parts) % 2:
-        raise ValueError("a column has no value")
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    return parts

@@ -1,18 +1,25 @@
 """From frames to sorted rows for `writer.write_period`, without a loop over cells.
 
-Frames have the columns `subject` and `platform`, which name the row; packed rows have `head` (the key up to the
-aggregation), `packed` and `cells`. A row is packed once for all periods that hold the same values.
+Frames have the columns `subject` and `platform`, which name the row; packed rows have `head` (the key up to where the
+aggregation starts), `packed` and `cells`. A row is packed once for all periods that hold the same values.
 """
 
 from collections.abc import Iterator, Sequence
 from datetime import date
+from itertools import pairwise
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
+from pinflow.hbase_schema.blocks import BLOCK_BYTES, Block
 from pinflow.hbase_schema.keys import escape, period_suffix, subject_prefix
 from pinflow.hbase_schema.tables import AUDIENCES, METRICS, OTHER, TOP_ITEMS, Row, Section
 
 NAMES = ("subject", "platform")
+_SLICE_BYTES = 8 << 20
 
 
 def metric_rows(frame: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
@@ -26,9 +33,8 @@ def metric_rows(frame: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
 
 def audience_rows(frame: pl.DataFrame) -> pl.DataFrame:
     """Packed rows from one entry for each `dimension` (country, …) and `value`, with its `users`."""
-    qualifier = pl.col("dimension") + "/" + pl.col("value")
-    entries = frame.select(*NAMES, qualifier=qualifier, text=pl.col("users").cast(pl.String))
-    return _joined(AUDIENCES, entries)
+    qualifier = pl.format("{}/{}", "dimension", "value")
+    return _joined(AUDIENCES, frame.select(*NAMES, qualifier=qualifier, text=pl.col("users").cast(pl.String)))
 
 
 def top_rows(frame: pl.DataFrame) -> pl.DataFrame:
@@ -39,9 +45,7 @@ def top_rows(frame: pl.DataFrame) -> pl.DataFrame:
     number = pl.when(is_whole).then(value.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(value.cast(pl.String))
     quoted = pl.struct(i="id").struct.json_encode().str.slice(5).str.strip_suffix("}")
     entries = frame.select(
-        *NAMES,
-        qualifier=pl.col("items") + "/" + pl.col("by") + "/" + rank,
-        text="[" + quoted + "," + number + "]",
+        *NAMES, qualifier=pl.format("{}/{}/{}", "items", "by", rank), text=pl.format("[{},{}]", quoted, number)
     )
     return _joined(TOP_ITEMS, entries)
 
@@ -55,15 +59,45 @@ def joined(rows: pl.DataFrame) -> pl.DataFrame:
     return parts.agg(pl.col("packed").str.join(""), pl.col("cells").sum())
 
 
-def heads(rows: pl.DataFrame) -> list[tuple[bytes, bytes]]:
-    """Head (the key without aggregation and date) and packed cells of each row, sorted."""
-    return list(zip(_bytes(rows["head"]), _bytes(rows["packed"]), strict=True))
+def blocks(rows: pl.DataFrame) -> Iterator[Block]:
+    """The rows, sorted by head, as blocks for `Store.bulk_load`."""
+    if rows.is_empty():
+        return
+    for part in rows.iter_slices(max(1, rows.height * _SLICE_BYTES // max(1, int(rows.estimated_size())))):
+        heads, cells = (_Texts.of(part.select(_sized(pl.col(name))).to_series()) for name in ("head", "packed"))
+        firsts = np.flatnonzero(np.diff(cells.offsets[:-1] // BLOCK_BYTES, prepend=-1))
+        for first, end in pairwise([*firsts.tolist(), part.height]):
+            head = part["head"][first].encode()
+            yield Block.compressed(head, end - first, heads.between(first, end), cells.between(first, end))
 
 
 def period_rows(rows: pl.DataFrame, aggregation: str, start: date) -> Iterator[Row]:
     """The rows with their keys, for one period."""
-    keys = _bytes(rows["head"] + period_suffix(aggregation, start).decode())
+    keys = _bytes(rows["head"] + period_suffix(aggregation, start)[1:].decode())
     return map(Row, keys, _bytes(rows["packed"]), rows["cells"].to_list())
+
+
+class _Texts(NamedTuple):
+    """A column of texts as it lies in memory: one after the other, the bounds of each in `offsets`."""
+
+    offsets: npt.NDArray[np.int64]
+    data: memoryview
+
+    @classmethod
+    def of(cls, column: pl.Series) -> "_Texts":
+        array = column.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+        _, offsets, data = array.buffers()
+        bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+        return cls(bounds, memoryview(data))
+
+    def joined(self, bounds: npt.NDArray[np.int64]) -> pl.Series:
+        """A text for each pair of neighbours in `bounds`: those from the one to before the other, in one."""
+        offsets = pa.py_buffer(self.offsets[bounds])
+        texts = pa.LargeStringArray.from_buffers(len(bounds) - 1, offsets, pa.py_buffer(self.data))
+        return pl.Series(texts)
+
+    def between(self, first: int, end: int) -> memoryview:
+        return self.data[self.offsets[first] : self.offsets[end]]
 
 
 def _bytes(texts: pl.Series) -> list[bytes]:
@@ -71,26 +105,33 @@ def _bytes(texts: pl.Series) -> list[bytes]:
 
 
 def _cell(section: Section, qualifier: pl.Expr, value: pl.Expr) -> pl.Expr:
-    column = pl.lit(section.family.decode()) + qualifier
-    return pl.concat_str(_sized(column), _sized(value))
+    family = section.family.decode()
+    column_bytes = qualifier.str.len_bytes() + len(section.family)
+    return pl.format(f"{{}}:{family}{{}}{{}}:{{}}", column_bytes, qualifier, value.str.len_bytes(), value)
 
 
 def _sized(text: pl.Expr) -> pl.Expr:
-    return text.str.len_bytes().cast(pl.String) + ":" + text
+    return pl.format("{}:{}", text.str.len_bytes(), text)
 
 
 def _joined(section: Section, entries: pl.DataFrame) -> pl.DataFrame:
     """The cells of each row together, in the order of the entries."""
-    cells = entries.select(*NAMES, cell=_cell(section, pl.col("qualifier"), pl.col("text")))
-    return _sorted(cells.group_by(NAMES, maintain_order=True).agg(packed=pl.col("cell").str.join(""), cells=pl.len()))
+    if entries.is_empty():
+        return _sorted(entries.select(*NAMES, packed="text", cells=pl.lit(0, pl.UInt32)))
+    cells = _Texts.of(entries.select(_cell(section, pl.col("qualifier"), pl.col("text"))).to_series())
+    is_first = entries.select(pl.struct(NAMES).rle_id().diff().fill_null(1) != 0).to_series()
+    bounds = np.append(is_first.arg_true().to_numpy(), entries.height)
+    rows = entries.filter(is_first).select(*NAMES)
+    packed = rows.with_columns(packed=cells.joined(bounds), cells=pl.Series(np.diff(bounds), dtype=pl.UInt32))
+    return joined(_sorted(packed))
 
 
 def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
-    """The packed rows in the order of their keys, whose part before the aggregation is `head`."""
+    """The packed rows in the order of their keys, whose part up to the aggregation is `head`."""
     subjects = rows["subject"].unique()
     prefixes = pl.DataFrame({"subject": subjects, "prefix": [subject_prefix(s).decode() for s in subjects]})
     platforms = rows["platform"].unique()
-    escaped = [escape(platform).decode() for platform in platforms]
+    escaped = [f"{escape(platform).decode()}_" for platform in platforms]
     platform = pl.col("platform").replace_strict(platforms, escaped, return_dtype=pl.String)
     return (
         rows.join(prefixes, on="subject", how="left")

@@ -1,16 +1,19 @@
 """Segments of the embedded store: the rows of whole periods, each loaded at once and never changed.
 
-A segment is a SQL table of heads (what stands before the aggregation in a key) and packed cells. The catalog says
-which period of which section it holds; periods with equal rows share one. A period is replaced by another segment
-in one transaction, so readers see the old rows or the new ones. A single put or delete in a period that lies in a
-segment first moves its rows into the ordinary table.
+A segment is a SQL table of blocks of rows, each a head (the key up to where the aggregation starts) with its cells.
+No head starts with another, so rows are in the order of their keys. The catalog says which period of which section
+a segment holds; periods with equal rows share one. A period is replaced by another segment in one transaction, so
+readers see the old rows or the new ones. A single put or delete in a period that lies in a segment first moves its
+rows into the ordinary table.
 """
 
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, takewhile
 from typing import NamedTuple
 
+from pinflow.hbase_schema.blocks import Block, PackedRow, heads_of, rows_of
 from pinflow.hbase_schema.tables import AUDIENCES, DATA_START, Section
 
 SCHEMA = """
@@ -20,9 +23,7 @@ CREATE TABLE period_segments (
 """
 _SUFFIX = re.compile(rb"_(?:daily|weekly|biweekly|monthly)_\d{4}-\d{2}-\d{2}\Z")
 _MISSING = "no such table"
-
-PackedRow = tuple[bytes, bytes]
-"""A row's key, or its head, and its packed cells."""
+_FROM = "head >= coalesce((SELECT max(head) FROM {table} WHERE head <= ?), x'')"
 
 
 class Segment(NamedTuple):
@@ -40,18 +41,20 @@ def segments(connection: sqlite3.Connection, name: str, ending: bytes = b"") -> 
 
 
 def load(
-    connection: sqlite3.Connection, section: Section, suffixes: Sequence[bytes], rows: Iterable[PackedRow]
+    connection: sqlite3.Connection, section: Section, suffixes: Sequence[bytes], blocks: Iterable[Block]
 ) -> list[int]:
-    """Make `rows`, sorted by head, the rows of these periods; gives for each how many rows of before vanished.
+    """Make the rows of `blocks`, sorted by head, those of these periods; gives for each how many of before vanished.
 
     Called in a transaction. Without rows the periods have none afterwards.
     """
     number = _next_number(connection)
-    connection.execute(f"CREATE TABLE segment_{number} (head BLOB PRIMARY KEY, cells BLOB NOT NULL) WITHOUT ROWID")
-    connection.executemany(f"INSERT INTO segment_{number} VALUES (?, ?)", rows)
-    vanished = []
+    connection.execute(
+        f"CREATE TABLE segment_{number} "
+        "(head BLOB PRIMARY KEY, rows INTEGER NOT NULL, heads BLOB NOT NULL, cells BLOB NOT NULL)"
+    )
+    connection.executemany(f"INSERT INTO segment_{number} VALUES (?, ?, ?, ?)", blocks)
+    vanished = _vanished(connection, section, suffixes, number)
     for suffix in suffixes:
-        vanished.append(_vanished(connection, section, suffix, number))
         connection.execute(
             "INSERT OR REPLACE INTO period_segments VALUES (?, ?, ?, ?)", [section.table, suffix, section.name, number]
         )
@@ -69,10 +72,8 @@ def dissolve(connection: sqlite3.Connection, name: str, keys: Iterable[bytes]) -
     touched = {suffix for key in keys if (suffix := period_of(key)) in known}
     for segment in segments(connection, name):
         if segment.suffix in touched:
-            connection.execute(
-                f"INSERT INTO {name} SELECT CAST(head || ? AS BLOB), cells FROM segment_{segment.number}",
-                [segment.suffix],
-            )
+            rows = _rows(connection, name, segment, b"")
+            connection.executemany(f"INSERT INTO {name} VALUES (?, ?)", rows)
             connection.execute("DELETE FROM period_segments WHERE name = ? AND suffix = ?", [name, segment.suffix])
     _drop_unused(connection)
 
@@ -80,23 +81,19 @@ def dissolve(connection: sqlite3.Connection, name: str, keys: Iterable[bytes]) -
 def clear(connection: sqlite3.Connection, section: Section, suffixes: Sequence[bytes]) -> None:
     """Remove the rows of these periods that lie in the ordinary table; called in a transaction."""
     for suffix in suffixes:
-        condition = "substr(key, -10) = ? AND substr(key, -?) = ? AND key >= ? AND (substr(key, 4, 2) = ?) = ?"
-        is_audience = section == AUDIENCES
-        values = [suffix[-10:], len(suffix), suffix, DATA_START, b"a:", is_audience]
+        condition = "substr(key, -10) = ? AND substr(key, -?) = ? AND key >= ? AND is_audience(key) = ?"
+        values = [suffix[-10:], len(suffix), suffix, DATA_START, section == AUDIENCES]
         connection.execute(f"DELETE FROM {section.table} WHERE {condition}", values)
 
 
 def find(connection: sqlite3.Connection, name: str, key: bytes) -> bytes | None:
     """The packed cells of one row, if it lies in a segment."""
     suffix = period_of(key)
-    if suffix is None:
-        return None
-    head = key.removesuffix(suffix)
-    for segment in segments(connection, name, suffix):
-        if segment.suffix != suffix:
-            continue
-        for _, cells in _select(connection, name, segment, "head = ?", [head], 1):
-            return cells
+    for segment in segments(connection, name, suffix) if suffix else ():
+        if segment.suffix == suffix:
+            found, cells = next(_rows(connection, name, segment, key), (b"", None))
+            if found == key:
+                return cells
     return None
 
 
@@ -104,14 +101,8 @@ def page(
     connection: sqlite3.Connection, name: str, segment: Segment, start: bytes, stop: bytes | None, size: int
 ) -> list[PackedRow]:
     """At most `size` rows of a segment with keys from `start` (inclusive) to `stop` (exclusive), in order."""
-    # A head below `start` can only belong to a key at or behind it when it is a part of `start`.
-    parts = [start[:length] for length in range(len(start))] if not start.startswith(b"!") else []
-    marks = ", ".join("?" * len(parts))
-    rows = _select(connection, name, segment, f"head IN ({marks})", parts, len(parts)) if parts else []
-    rows += _select(connection, name, segment, "head >= ?", [start], size)
-    keyed = ((head + segment.suffix, cells) for head, cells in rows)
-    found = sorted((key, cells) for key, cells in keyed if key >= start)
-    return [row for row in found if stop is None or row[0] < stop][:size]
+    rows = _rows(connection, name, segment, start)
+    return list(islice(takewhile(lambda row: stop is None or row[0] < stop, rows), size))
 
 
 def period_of(key: bytes) -> bytes | None:
@@ -120,20 +111,31 @@ def period_of(key: bytes) -> bytes | None:
     return match[0] if match else None
 
 
-def _select(
-    connection: sqlite3.Connection, name: str, segment: Segment, condition: str, values: Sequence[bytes], limit: int
-) -> list[PackedRow]:
-    """Rows of a segment; when it was replaced meanwhile, of the one in its place."""
-    statement = f"SELECT head, cells FROM segment_{segment.number} WHERE {condition} ORDER BY head LIMIT {limit}"
+def _rows(connection: sqlite3.Connection, name: str, segment: Segment, start: bytes) -> Iterator[PackedRow]:
+    """Keys from `start` on, with their packed cells."""
+    rest = segment.suffix[1:]
+    for heads, cells in _blocks(connection, name, segment, start):
+        for head, packed in rows_of(heads, cells):
+            if (key := head + rest) >= start:
+                yield key, packed
+
+
+def _blocks(connection: sqlite3.Connection, name: str, segment: Segment, start: bytes) -> sqlite3.Cursor:
+    """Heads and cells of the blocks that can hold keys from `start` on.
+
+    When the segment was replaced meanwhile, those of the one in its place.
+    """
+    table = f"segment_{segment.number}"
+    statement = f"SELECT heads, cells FROM {table} WHERE {_FROM.format(table=table)} ORDER BY head"
     try:
-        return connection.execute(statement, values).fetchall()
+        return connection.execute(statement, [start])
     except sqlite3.OperationalError as error:
         if not str(error).startswith(_MISSING):
             raise
     for found in segments(connection, name, segment.suffix):
         if found.section == segment.section and found.suffix == segment.suffix and found.number != segment.number:
-            return _select(connection, name, found, condition, values, limit)
-    return []
+            return _blocks(connection, name, found, start)
+    return connection.execute("SELECT 1 WHERE FALSE")
 
 
 def _next_number(connection: sqlite3.Connection) -> int:
@@ -143,16 +145,18 @@ def _next_number(connection: sqlite3.Connection) -> int:
     return (last or 0) + 1
 
 
-def _vanished(connection: sqlite3.Connection, section: Section, suffix: bytes, number: int) -> int:
-    """How many rows the period has now that the new segment lacks."""
-    for segment in segments(connection, section.table, suffix):
-        if segment.suffix == suffix and segment.section == section.name:
-            (count,) = connection.execute(
-                f"SELECT count(*) FROM segment_{segment.number} o WHERE NOT EXISTS "
-                f"(SELECT 1 FROM segment_{number} n WHERE n.head = o.head)"
-            ).fetchone()
-            return int(count)
-    return 0
+def _vanished(connection: sqlite3.Connection, section: Section, suffixes: Sequence[bytes], number: int) -> list[int]:
+    """How many rows each period has now that the new segment lacks."""
+    known = [segment for segment in segments(connection, section.table) if segment.section == section.name]
+    old = {segment.suffix: segment.number for segment in known if segment.suffix in suffixes}
+    new = _heads(connection, number) if old else set()
+    gone = {number: len(_heads(connection, number) - new) for number in set(old.values())}
+    return [gone[old[suffix]] if suffix in old else 0 for suffix in suffixes]
+
+
+def _heads(connection: sqlite3.Connection, number: int) -> set[bytes]:
+    blocks = connection.execute(f"SELECT heads FROM segment_{number}")
+    return {head for (heads,) in blocks for head in heads_of(heads)}
 
 
 def _drop_unused(connection: sqlite3.Connection) -> None:

@@ -4,11 +4,12 @@ A store holds tables; a table holds rows sorted by key (bytes); a row holds cell
 value, all bytes. A row without cells does not exist. A store belongs to one thread.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from pinflow.errors import ConfigurationError
+from pinflow.hbase_schema.blocks import Block
 from pinflow.hbase_schema.tables import Section
 
 Cells = dict[bytes, bytes]
@@ -101,12 +102,17 @@ class Store(Protocol):
         """The table of that name; it isn't asked for before it is used."""
 
     def bulk_load(
-        self, section: Section, suffixes: Sequence[bytes], rows: Iterable[tuple[bytes, bytes]]
+        self,
+        section: Section,
+        suffixes: Sequence[bytes],
+        blocks: Iterable[Block],
+        publish: Callable[[], None] | None = None,
     ) -> list[int] | None:
         """Replace all rows of whole periods of a section, named by their `period_suffix`, at once.
 
-        `rows` are head (the key without the suffix) and packed cells, sorted by head; all the periods get the same.
-        Gives for each period how many of its rows vanished. None: the store has no such way, nothing was done.
+        `blocks` hold the rows sorted by head (the key up to where the aggregation starts); all periods get the same.
+        What `publish` then stores comes into sight together with them; when it raises, nothing was done. Gives for
+        each period how many of its rows vanished. None: the store has no such way, nothing was done.
         """
 
     def close(self) -> None:

@@ -4,13 +4,10 @@ Each table has one column family: families of unequal size in one table would be
 """
 
 import json
-import math
 from datetime import date
-from json.encoder import encode_basestring
-from operator import index
-from typing import NamedTuple, SupportsFloat, SupportsIndex
+from typing import NamedTuple
 
-from pinflow.errors import ConfigurationError, DamagedFileError, PinflowError
+from pinflow.errors import ConfigurationError, DamagedFileError
 from pinflow.hbase_schema.keys import encode_text, period_suffix
 
 
@@ -97,22 +94,6 @@ def parse_marker(key: bytes, qualifiers: dict[bytes, bytes]) -> Marker:
         raise DamagedFileError(f"the marker row {key!r} cannot be read: {qualifiers!r}") from None
 
 
-def metric_qualifier(name: str) -> bytes:
-    """Column of a metric: its name."""
-    return encode_text(name)
-
-
-def audience_qualifier(kind: str, value: str) -> bytes:
-    """Column of an audience count: `country/US`; what follows the first slash is the value, any text.
-
-    >>> audience_qualifier("metro", "Minneapolis/St. Paul")
-    b'metro/Minneapolis/St. Paul'
-    """
-    if "/" in kind:
-        raise ConfigurationError(f"an audience attribute cannot be named {kind!r}; use a name without '/'")
-    return encode_text(f"{kind}/{value}")
-
-
 def parse_audience_qualifier(qualifier: bytes) -> tuple[str, str]:
     """Attribute and value of an audience column."""
     kind, _, value = qualifier.decode().partition("/")
@@ -131,28 +112,6 @@ def list_prefix(items: str, by: str) -> bytes:
     return encode_text(f"{items}/{by}/")
 
 
-def rank_suffix(rank: int | None) -> bytes:
-    """Rank 1 to 999 in three digits, so that columns sort by it; None is the remainder, `_other`.
-
-    >>> rank_suffix(7), rank_suffix(None)
-    (b'007', b'_other')
-    """
-    if rank is None:
-        return OTHER.encode()
-    if not 1 <= rank <= 999:
-        raise ConfigurationError(f"a top list has ranks 1 to 999, not {rank}; lower the setting `top`")
-    return b"%03d" % rank
-
-
-def encode_number(value: SupportsIndex | SupportsFloat) -> bytes:
-    """A number as decimal text; a whole number has no point.
-
-    >>> encode_number(12), encode_number(0.5), encode_number(3.0)
-    (b'12', b'0.5', b'3')
-    """
-    return _number_text(value).encode()
-
-
 def decode_number(data: bytes) -> Number:
     """The number that a metric's cell holds: int when it is whole."""
     try:
@@ -165,15 +124,6 @@ def decode_number(data: bytes) -> Number:
         raise DamagedFileError(f"a cell holds {data!r}, which is not a number") from None
 
 
-def encode_item(item: str, value: SupportsIndex | SupportsFloat) -> bytes:
-    """One entry of a top list, as JSON.
-
-    >>> encode_item("pin 7", 3.0)
-    b'["pin 7",3]'
-    """
-    return encode_text(f"[{encode_basestring(item)},{_number_text(value)}]")
-
-
 def decode_item(data: bytes) -> tuple[str, Number]:
     """Id and value of a top list's cell."""
     try:
@@ -181,18 +131,6 @@ def decode_item(data: bytes) -> tuple[str, Number]:
         return str(item), _whole(value)
     except (ValueError, TypeError):
         raise DamagedFileError(f"a cell holds {data!r}, which is not JSON of the form [id, value]") from None
-
-
-def _number_text(value: SupportsIndex | SupportsFloat) -> str:
-    if type(value) is int:
-        return str(value)
-    # checks against a protocol take a microsecond: floats go first
-    if not isinstance(value, float) and isinstance(value, SupportsIndex):
-        return str(index(value))
-    number = float(value)
-    if not math.isfinite(number):
-        raise PinflowError(f"{number} cannot be served; leave the cell out or give a finite number")
-    return str(_whole(number))
 
 
 def _whole(value: Number) -> Number:

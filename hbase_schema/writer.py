@@ -62,8 +62,7 @@ def write_period(
     """
     check_start(aggregation, start)
     store.create_tables()
-    before = markers.read_marker(store, section, aggregation, start)
-    _check_fence(before, fence)
+    before = _checked_marker(store, section, aggregation, start, fence)
     stored: Iterator[tuple[bytes, set[bytes]]] = iter(())
     if before is None:
         markers.begin(store, section, aggregation, start)
@@ -71,11 +70,7 @@ def write_period(
         stored = _stored_rows(store.table(section.table), section, aggregation, start)
     checked = _checked(rows, section, period_suffix(aggregation, start))
     result = _write_rows(store.table(section.table), checked, stored, batch_cells)
-    before = markers.read_marker(store, section, aggregation, start)
-    _check_fence(before, fence)
-    kept_fence = before.fence if before else 0
-    marker = Marker(section.name, aggregation, start, version, result.rows, kept_fence if fence is None else fence)
-    markers.publish(store, section, marker)
+    _publish(store, section, aggregation, start, version, result.rows, fence)
     return result
 
 
@@ -90,34 +85,31 @@ def write_periods(
 ) -> dict[str, WriteResult]:
     """Make the packed `rows` (see `rows`) those of one period of each aggregation in `starts`, as `write_period` does.
 
-    A store that can load whole periods gets the rows once, and its readers never see a period half old, half new.
+    A store that can load whole periods gets the rows once, together with the markers: its readers never see a period
+    half old, half new, and a writer whose fence was overtaken leaves nothing.
     """
-    from pinflow.hbase_schema.rows import heads, period_rows  # readers need no Polars
+    from pinflow.hbase_schema.rows import blocks, period_rows  # readers need no Polars
 
-    store.create_tables()
-    fences = {}
     for aggregation, start in starts.items():
         check_start(aggregation, start)
-        before = markers.read_marker(store, section, aggregation, start)
-        _check_fence(before, fence)
-        if before is None:
-            markers.begin(store, section, aggregation, start)
-        fences[aggregation] = fence if fence is not None else before.fence if before else 0
-    suffixes = [period_suffix(aggregation, start) for aggregation, start in starts.items()]
-    vanished = store.bulk_load(section, suffixes, heads(rows))
-    if vanished is None:
-        return {
-            aggregation: write_period(
-                store, section, aggregation, start, period_rows(rows, aggregation, start), version=version, fence=fence
-            )
-            for aggregation, start in starts.items()
-        }
     cells = int(rows["cells"].sum())
-    for aggregation, start in starts.items():
-        marker = Marker(section.name, aggregation, start, version, rows.height, fences[aggregation])
-        markers.publish(store, section, marker)
-    results = (WriteResult(rows.height, cells, gone, 0) for gone in vanished)
-    return dict(zip(starts, results, strict=True))
+
+    def publish() -> None:
+        for aggregation, start in starts.items():
+            _publish(store, section, aggregation, start, version, rows.height, fence)
+
+    store.create_tables()
+    suffixes = [period_suffix(aggregation, start) for aggregation, start in starts.items()]
+    vanished = store.bulk_load(section, suffixes, blocks(rows), publish)
+    if vanished is not None:
+        results = (WriteResult(rows.height, cells, gone, 0) for gone in vanished)
+        return dict(zip(starts, results, strict=True))
+    return {
+        aggregation: write_period(
+            store, section, aggregation, start, period_rows(rows, aggregation, start), version=version, fence=fence
+        )
+        for aggregation, start in starts.items()
+    }
 
 
 def expire(store: Store, before: date, *, dry_run: bool = False) -> list[ExpiredPeriod]:
@@ -206,9 +198,21 @@ def _checked(rows: Iterable[Row], section: Section, suffix: bytes) -> Iterator[R
             yield row
 
 
-def _check_fence(marker: Marker | None, fence: int | None) -> None:
+def _publish(
+    store: Store, section: Section, aggregation: str, start: date, version: str, rows: int, fence: int | None
+) -> None:
+    before = _checked_marker(store, section, aggregation, start, fence)
+    kept_fence = before.fence if before else 0
+    marker = Marker(section.name, aggregation, start, version, rows, kept_fence if fence is None else fence)
+    markers.publish(store, section, marker)
+
+
+def _checked_marker(store: Store, section: Section, aggregation: str, start: date, fence: int | None) -> Marker | None:
+    """The period's marker; raises `StaleFenceError` when it is of a higher fence."""
+    marker = markers.read_marker(store, section, aggregation, start)
     if marker is not None and fence is not None and marker.fence > fence:
         raise StaleFenceError(
             f"{marker.section} {marker.aggregation} {marker.start} was published by a later attempt "
             f"(fence {marker.fence}, this one has {fence})"
         )
+    return marker

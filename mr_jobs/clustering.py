@@ -12,7 +12,7 @@ import polars as pl
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _INVERSE = np.uint64(pow(int(_PRIME), -1, 2**64))
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 17
 _NULL = np.uint64(0x2545F4914F6CDD1D)
 
 Hashes = npt.NDArray[np.uint64]

@@ -5,6 +5,7 @@ value is the highest of its pins. Register one with `@ranking(...)` in a module 
 `pinflow.udfs` names.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -14,6 +15,7 @@ import polars as pl
 from pinflow.errors import ConfigurationError
 
 ENTRY_POINTS = "pinflow.udfs"
+_NAME = re.compile(r"\w+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ _rankings: dict[str, Ranking] = {}
 
 def ranking(name: str, *columns: str) -> Callable[[Callable[[], pl.Expr]], Callable[[], pl.Expr]]:
     """Register a ranking over numeric columns of pins and event types' counts (`impression`, …)."""
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(f"a ranking cannot be called {name!r}; use letters, digits and '_'")
 
     def register(value: Callable[[], pl.Expr]) -> Callable[[], pl.Expr]:
         known = _rankings.get(name)

@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import polars as pl
 
+from pinflow.mr_jobs.analytics.codes import code, sums_by
 from pinflow.mr_jobs.analytics.columns import ALL, UNKNOWN, day_sets, set_bits
-from pinflow.mr_jobs.analytics.distinct import DistinctUsers, code
+from pinflow.mr_jobs.analytics.distinct import DistinctUsers
 from pinflow.mr_jobs.batch_job import BatchJob
 
 DIMENSIONS = ("country", "metro", "gender")
@@ -54,7 +55,7 @@ class Audience(BatchJob):
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The audiences of the bucket's subjects."""
-        audience = frame.group_by(KEYS).agg(pl.col("users").sum()).sort("subject")
+        audience = sums_by(frame, KEYS, ["users"])
         self.stats.incr_count("audience_rows", audience.height)
         daily = audience.filter(pl.col("aggregations").str.starts_with("daily") & (pl.col("platform") == ALL))
         genders = daily.filter(pl.col("dimension") == "gender")

@@ -6,49 +6,15 @@ side by side: their masks are OR-ed, and counted, in one pass. Where 64 bits don
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pinflow.mr_jobs.analytics.codes import KEY_BITS, Coded, Integers, Keys, changes, ones, pack, unpack
 from pinflow.mr_jobs.analytics.columns import ALL
 
-KEY_BITS = 64
-
-Keys = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int64]
-Integers = npt.NDArray[np.integer[Any]]
-
-
-@dataclass(frozen=True)
-class Coded:
-    """A string column as integers: row i holds `values[codes[i]]`. Null is a value like any other."""
-
-    codes: npt.NDArray[np.uint32]
-    values: pl.Series
-
-    @property
-    def bits(self) -> int:
-        """Bits that hold any code."""
-        return max(len(self.values) - 1, 0).bit_length()
-
-    def decode(self, codes: Integers) -> pl.Series:
-        """The strings of codes."""
-        return self.values.gather(pl.Series(codes.astype(np.uint32, copy=False)))
-
-
-def code(column: pl.Series) -> Coded:
-    """The column's codes, dense from 0: its categories are its own, not those of all columns of the process."""
-    physical = column.cast(pl.Categorical(pl.Categories.random())).to_physical().cast(pl.UInt32)
-    highest = physical.max()
-    size = highest + 1 if isinstance(highest, int) else 0
-    codes = physical.fill_null(size).to_numpy()
-    row_of = np.zeros(size + (physical.null_count() > 0), np.uint32)
-    row_of[codes] = np.arange(len(codes), dtype=np.uint32)
-    return Coded(codes, column.gather(pl.Series(row_of)))
 
 
 @dataclass(frozen=True)
@@ -83,13 +49,13 @@ class DistinctUsers:
     def _masks_by_sort(self, group: Sequence[str], over: str) -> "tuple[_MaskCounts, _MaskCounts]":
         """Key `group | user | over | mask`: sorted once, it is in order with `over` and without."""
         groups, last = [self.columns[name] for name in group], self.columns[over]
-        keys = _pack([*((c.codes, c.bits) for c in (*groups, self.users, last)), (self.masks, self.bits)])
+        keys = pack([*((c.codes, c.bits) for c in (*groups, self.users, last)), (self.masks, self.bits)])
         keys.sort()
-        by_each, masks = _or_runs(keys >> np.uint64(self.bits), keys & _ones(self.bits))
+        by_each, masks = _or_runs(keys >> np.uint64(self.bits), keys & ones(self.bits))
         over_all, all_masks = _or_runs(by_each >> np.uint64(last.bits), masks)
         grouped = by_each >> np.uint64(last.bits + self.users.bits)
-        each = _pack([(grouped, 0), (by_each & _ones(last.bits), last.bits), (masks, self.bits)])
-        every = _pack([(over_all >> np.uint64(self.users.bits), 0), (all_masks, self.bits)])
+        each = pack([(grouped, 0), (by_each & ones(last.bits), last.bits), (masks, self.bits)])
+        every = pack([(over_all >> np.uint64(self.users.bits), 0), (all_masks, self.bits)])
         widths = [c.bits for c in groups]
         return _count_masks(each, [*widths, last.bits], self.bits), _count_masks(every, widths, self.bits)
 
@@ -103,8 +69,7 @@ class DistinctUsers:
         return _count_grouped(by_each, names), _count_grouped(over_all, names[:-1])
 
     def _select(self, counts: "_MaskCounts", group: Sequence[str], selections: Mapping[str, int]) -> pl.DataFrame:
-        changed = reduce(or_, (_changes(codes) for codes in counts.codes))
-        starts = np.flatnonzero(changed)
+        starts = np.flatnonzero(changes(*counts.codes))
         columns = {
             name: self.columns[name].decode(codes[starts]) for name, codes in zip(group, counts.codes, strict=True)
         }
@@ -126,15 +91,11 @@ class _MaskCounts:
 def _count_masks(keys: Keys, widths: Sequence[int], bits: int) -> _MaskCounts:
     """From a key `group | mask` for each user; the group's columns are `widths` bits wide."""
     keys.sort()
-    starts = np.flatnonzero(_changes(keys))
+    starts = np.flatnonzero(changes(keys))
     users = np.diff(starts, append=len(keys))
     distinct = keys[starts]
-    codes: list[Integers] = []
-    shift = bits
-    for width in reversed(widths):
-        codes.insert(0, (distinct >> np.uint64(shift)) & _ones(width))
-        shift += width
-    return _MaskCounts(codes, (distinct & _ones(bits)).astype(np.int64), users)
+    *codes, masks = unpack(distinct, [*widths, bits])
+    return _MaskCounts(codes, masks.astype(np.int64), users)
 
 
 def _count_grouped(frame: pl.DataFrame, group: Sequence[str]) -> _MaskCounts:
@@ -143,27 +104,7 @@ def _count_grouped(frame: pl.DataFrame, group: Sequence[str]) -> _MaskCounts:
     return _MaskCounts([counts[name].to_numpy() for name in group], masks, users)
 
 
-def _pack(fields: Sequence[tuple[Integers, int]]) -> Keys:
-    """A key from fields and their widths in bits, the highest first."""
-    keys = fields[0][0].astype(np.uint64)
-    for field, bits in fields[1:]:
-        keys <<= np.uint64(bits)
-        keys |= field.astype(np.uint64, copy=False)
-    return keys
-
-
-def _ones(bits: int) -> np.uint64:
-    return np.uint64((1 << bits) - 1)
-
-
-def _changes(ordered: Integers) -> npt.NDArray[np.bool_]:
-    """True at the first of each run of equal values."""
-    changes = np.ones(len(ordered), np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=changes[1:])
-    return changes
-
-
 def _or_runs(ordered: Keys, masks: Keys) -> tuple[Keys, Keys]:
     """The distinct keys and the OR of each one's masks."""
-    starts = np.flatnonzero(_changes(ordered))
+    starts = np.flatnonzero(changes(ordered))
     return ordered[starts], np.bitwise_or.reduceat(masks, starts)

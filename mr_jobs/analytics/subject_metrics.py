@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import polars as pl
 
+from pinflow.mr_jobs.analytics.codes import code, sums_by
 from pinflow.mr_jobs.analytics.columns import (
     ALL,
     COUNTS,
@@ -19,7 +20,7 @@ from pinflow.mr_jobs.analytics.columns import (
     set_bits,
     sum_counts,
 )
-from pinflow.mr_jobs.analytics.distinct import DistinctUsers, code
+from pinflow.mr_jobs.analytics.distinct import DistinctUsers
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.splits import DatasetSplit, read_split
 
@@ -85,8 +86,7 @@ class SubjectMetrics(BatchJob):
 
     def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Sums by subject, platform and aggregation."""
-        sums = [pl.col(name).sum().cast(pl.Int64) for name in METRICS if name in frame.columns]
-        return frame.group_by(KEYS).agg(sums)
+        return sums_by(frame, KEYS, [name for name in METRICS if name in frame.columns])
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The metrics of the bucket's subjects."""
@@ -98,4 +98,4 @@ class SubjectMetrics(BatchJob):
             self.stats.incr_count(event, int(daily[event].sum()))
         self.stats.add_item("subjects_by_impression", daily["subject"], daily["impression"])
         self.stats.add_to_histogram("users_per_subject", daily["users"])
-        return metrics.with_columns(subject=pl.lit(self.prefix) + pl.col("subject")).sort(KEYS)
+        return metrics.with_columns(subject=pl.lit(self.prefix) + pl.col("subject"))

@@ -5,11 +5,14 @@ cuts to k again. An item lies in one bucket, so its total is complete there and 
 is summed into the remainder `_other`.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from typing import ClassVar
 
+import numpy as np
 import polars as pl
 
+from pinflow.mr_jobs.analytics.codes import changes, code, pack, sort_order
 from pinflow.mr_jobs.analytics.columns import (
     ALL,
     EVENT_TYPES,
@@ -63,59 +66,48 @@ class TopItems(BatchJob):
             every.filter(condition).select("subject", "platform", "id", pl.lit(by).alias("by"), value=value)
             for by, value, condition in _measures(every)
         ]
-        return cut(pl.concat(lists), ("subject", "platform", "by"), self.options.top).with_columns(
+        return top(pl.concat(lists), ("subject", "platform", "by"), self.options.top).with_columns(
             aggregations=pl.lit(aggregations)
         )
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The top lists of the bucket's subjects."""
-        merged = cut(frame, GROUP, self.options.top)
-        ranked = merged.filter(~pl.col("other")).sort(
-            [*GROUP, "value", "id"], descending=[False] * len(GROUP) + [True, False]
-        )
-        groups = ranked.select(GROUP).to_struct().rle_id()
-        first = (
-            pl.Series(groups)
-            .to_frame("group")
-            .with_row_index()
-            .with_columns(rank=pl.col("index").cast(pl.Int64) - pl.col("index").cast(pl.Int64).min().over("group") + 1)[
-                "rank"
-            ]
-        )
-        others = merged.filter(pl.col("other")).sort(GROUP).with_columns(rank=pl.lit(None, pl.Int64))
-        self.stats.incr_count("lists", pl.Series(groups).n_unique())
-        self.stats.incr_count("lists_cut", others.height)
-        rows = pl.concat([ranked.with_columns(rank=first), others.select(*ranked.columns, "rank")])
-        return rows.select(
+        lists = top(frame, GROUP, self.options.top)
+        self.stats.incr_count("lists", lists.filter(pl.col("rank") == 1).height)
+        self.stats.incr_count("lists_cut", lists["rank"].null_count())
+        return lists.select(
             (pl.lit(self.prefix) + pl.col("subject")).alias("subject"),
             *("platform", "aggregations"),
             pl.lit(self.items).alias("items"),
             "by",
             *ROW,
-        ).sort("subject", maintain_order=True)
+        )
 
 
-def cut(frame: pl.DataFrame, group: tuple[str, ...], length: int) -> pl.DataFrame:
-    """At most `length` rows a group, in the total order, and one row `other` with the sum of the rest if there is one.
+def top(frame: pl.DataFrame, group: Sequence[str], length: int) -> pl.DataFrame:
+    """The first `length` rows of each group with their `rank`, and a remainder: `_other`, rank null, sum of the rest.
 
-    Rows that are marked `other` already count to the rest.
+    Rows come in the order of group, rank. Those of rank null in `frame` count to the rest.
     """
-    if "other" not in frame.columns:
-        frame = frame.with_columns(other=pl.lit(False))
-    items, rest = frame.filter(~pl.col("other")), frame.filter(pl.col("other"))
-    large = items.group_by(group).len().filter(pl.col("len") > length)
-    if large.height:
-        crowded = items.join(large, on=group, how="semi", nulls_equal=True)
-        ordered = crowded.sort(["value", "id"], descending=[True, False])
-        place = pl.int_range(pl.len()).over(group)
-        marked = ordered.with_columns(other=place >= length)
-        rest = pl.concat([rest, marked.filter(pl.col("other"))])
-        small = items.join(large, on=group, how="anti", nulls_equal=True)
-        items = pl.concat([small, marked.filter(~pl.col("other"))])
-    if rest.is_empty():
-        return items
-    others = rest.group_by(group).agg(pl.col("value").sum()).with_columns(id=pl.lit(OTHER), other=pl.lit(True))
-    return pl.concat([items, others.select(items.columns)])
+    rest = np.zeros(frame.height, np.bool_)
+    if "rank" in frame.columns:
+        rest |= frame["rank"].is_null().to_numpy()
+    columns = [code(frame[name]).in_order() for name in group]
+    keys = pack([*((c.codes, c.bits) for c in columns), (rest.astype(np.uint64), 1)])
+    order = sort_order([keys, frame["value"].to_numpy(), code(frame["id"]).in_order().codes], [False, True, False])
+    starts = np.flatnonzero(changes(keys[order] >> np.uint64(1)))
+    sizes = np.diff(starts, append=len(order))
+    place = np.arange(len(order)) - np.repeat(starts, sizes)
+    rest = rest[order] | (place >= length)
+    values = frame["value"].to_numpy()[order]
+    remainders = np.repeat(np.add.reduceat(np.where(rest, values, 0.0), starts), sizes)
+    is_remainder = rest & ~(np.append(False, rest[:-1]) & (place > 0))
+    ranked = frame[order].with_columns(
+        id=pl.when(pl.Series(is_remainder)).then(pl.lit(OTHER)).otherwise("id"),
+        value=np.where(rest, remainders, values),
+        rank=pl.when(~pl.Series(rest)).then(pl.Series(place + 1)),
+    )
+    return ranked.filter(~rest | is_remainder)
 
 
 def _totals(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:

@@ -2,13 +2,17 @@
 
 import sqlite3
 import tempfile
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from unittest.mock import patch
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pinflow.errors import StaleFenceError
 from pinflow.hbase_schema.embedded import EmbeddedStore
 from pinflow.hbase_schema.keys import row_key
 from pinflow.hbase_schema.reader import metrics, subjects
@@ -22,9 +26,11 @@ STARTS = {"daily": DAY, "weekly": DAY, "monthly": date(2015, 5, 1)}
 TABLE = "analytics_metrics"
 
 
-def packed(likes: dict[str, int]) -> pl.DataFrame:
+def packed(likes: dict[str, int], platforms: Sequence[str] = ("all",)) -> pl.DataFrame:
+    rows = [(name, platform, number) for name, number in likes.items() for platform in platforms]
     frame = pl.DataFrame(
-        {"subject": list(likes), "platform": ["all"] * len(likes), "like": list(likes.values())},
+        rows,
+        orient="row",
         schema={"subject": pl.String, "platform": pl.String, "like": pl.Int64},
     )
     return metric_rows(frame, ["like"])
@@ -98,29 +104,31 @@ def segment_tables(file: Path) -> list[str]:
         ]
 
 
+PLATFORMS = st.sets(st.sampled_from(["all", "web", "web2", "we", "w_b", "ü"]), min_size=1)
 NAMES = st.sets(st.text(alphabet="ab_%Z!é", max_size=3).map(lambda text: f"d:{text}"), max_size=12)
 
 
 @settings(max_examples=60, deadline=None)
-@given(NAMES, NAMES, st.binary(max_size=3), st.integers(0, 40), st.integers(1, 7), st.booleans())
+@given(NAMES, NAMES, PLATFORMS, st.binary(max_size=3), st.integers(0, 40), st.integers(1, 7), st.integers(1, 90))
 def test_scans_see_the_same_rows_whether_loaded_or_put(
-    loaded: set[str], put: set[str], more: bytes, cut: int, size: int, keys_only: bool
+    loaded: set[str], put: set[str], platforms: set[str], more: bytes, cut: int, size: int, block_bytes: int
 ) -> None:
-
+    flags = {"filter": KEY_ONLY} if cut % 2 else {}
     with tempfile.TemporaryDirectory() as folder, EmbeddedStore(Path(folder, "a.db")) as store:
-        write_periods(store, METRICS, {"daily": DAY, "weekly": DAY}, packed(dict.fromkeys(loaded, 1)), version="1")
+        with patch("pinflow.hbase_schema.rows.BLOCK_BYTES", block_bytes):
+            rows = packed(dict.fromkeys(loaded, 1), sorted(platforms))
+            write_periods(store, METRICS, {"daily": DAY, "weekly": DAY}, rows, version="1")
         other = date(2015, 5, 19)
         table = store.table(TABLE)
         with table.batch() as batch:
             for name in put:
                 batch.put(row_key(name, "all", "daily", other), {b"m:like": b"1"})
         expected = sorted(
-            [row_key(name, "all", period, DAY) for name in loaded for period in ("daily", "weekly")]
+            [row_key(name, p, period, DAY) for name in loaded for p in platforms for period in ("daily", "weekly")]
             + [row_key(name, "all", "daily", other) for name in put]
         )
         start = (expected[cut % len(expected)][:cut] if expected else b"") + more
         start = max(start, b"0")
-        flags = {"filter": KEY_ONLY} if keys_only else {}
         found = [key for key, _ in table.scan(row_start=start, batch_size=size, **flags)]
         assert found == [key for key in expected if key >= start]
         ending = ending_with(b"_weekly_2015-05-18")
@@ -129,3 +137,10 @@ def test_scans_see_the_same_rows_whether_loaded_or_put(
         ]
         for key in expected:
             assert table.row(key) == {b"m:like": b"1"}
+
+
+def test_a_writer_that_was_overtaken_leaves_nothing(store: Store) -> None:
+    write_periods(store, METRICS, {"daily": DAY}, packed({"d:a": 1}), version="1", fence=5)
+    with pytest.raises(StaleFenceError):
+        write_periods(store, METRICS, STARTS, packed({"d:a": 2, "d:b": 2}), version="2", fence=4)
+    assert (likes(store, "d:a"), likes(store, "d:b"), likes(store, "d:a", "weekly")) == ([1], [], [])

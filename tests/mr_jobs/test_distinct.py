@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from pinflow.mr_jobs.analytics.codes import KEY_BITS, code
 from pinflow.mr_jobs.analytics.columns import ALL
-from pinflow.mr_jobs.analytics.distinct import KEY_BITS, DistinctUsers, code
+from pinflow.mr_jobs.analytics.distinct import DistinctUsers
 
 BITS = 20
 SELECTIONS = {**{f"bit{i}": 1 << i for i in range(BITS)}, **{f"run{i}": 31 << (5 * i) for i in range(BITS // 5)}}

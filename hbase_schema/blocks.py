@@ -1,0 +1,51 @@
+"""Blocks of sorted rows, compressed, as the segments of the embedded store keep them (HBase's files do the same).
+
+A block holds the heads of its rows and their packed cells apart, so that heads can be listed without the cells.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Self
+
+import zstandard
+
+from pinflow.hbase_schema.packing import unpack_strings
+
+BLOCK_BYTES = 64 << 10
+"""Packed cells of a block before compression, as far as the last row does not go beyond."""
+
+_LEVEL = 1
+
+PackedRow = tuple[bytes, bytes]
+"""A row's key, or its head, and its packed cells."""
+
+
+class Block(NamedTuple):
+    """Some rows in the order of their heads; `first` is the first of these."""
+
+    first: bytes
+    rows: int
+    heads: bytes
+    cells: bytes
+
+    @classmethod
+    def compressed(cls, first: bytes, rows: int, heads: memoryview | bytes, cells: memoryview | bytes) -> Self:
+        """From heads and packed cells, each string after its length and a colon, as `packing` has them."""
+        compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        return cls(first, rows, compressor.compress(heads), compressor.compress(cells))
+
+
+def heads_of(data: bytes) -> list[bytes]:
+    """The heads of a block; raises `ValueError` on damaged data."""
+    return _strings(data)
+
+
+def rows_of(heads: bytes, cells: bytes) -> Iterator[PackedRow]:
+    """The rows of a block; raises `ValueError` on damaged data."""
+    return zip(_strings(heads), _strings(cells), strict=True)
+
+
+def _strings(data: bytes) -> list[bytes]:
+    try:
+        return unpack_strings(zstandard.ZstdDecompressor().decompress(data))
+    except zstandard.ZstdError as error:
+        raise ValueError(f"a block cannot be read: {error}") from error

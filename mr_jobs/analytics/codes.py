@@ -1,0 +1,125 @@
+"""Columns of text as integers: many group keys fit one uint64, which sorts far faster than texts do (AN-16)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+KEY_BITS = 64
+_RUN = 4
+
+Keys = npt.NDArray[np.uint64]
+Integers = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A string column as integers: row i holds `values[codes[i]]`. Null is a value like any other."""
+
+    codes: npt.NDArray[np.uint32]
+    values: pl.Series
+
+    @property
+    def bits(self) -> int:
+        """Bits that hold any code."""
+        return max(len(self.values) - 1, 0).bit_length()
+
+    def decode(self, codes: Integers) -> pl.Series:
+        """The strings of codes."""
+        return self.values.gather(pl.Series(codes.astype(np.uint32, copy=False)))
+
+    def in_order(self) -> "Coded":
+        """The same column with codes in the order of their values (by code point, null first)."""
+        order = self.values.arg_sort().to_numpy()
+        place = np.empty(len(order), np.uint32)
+        place[order] = np.arange(len(order), dtype=np.uint32)
+        return replace(self, codes=place[self.codes], values=self.values.gather(pl.Series(order)))
+
+
+def code(column: pl.Series) -> Coded:
+    """The column's codes, dense from 0. Runs of equal values are coded once."""
+    starts = np.flatnonzero(column.ne_missing(column.shift()).to_numpy()) if len(column) else np.empty(0, np.int64)
+    if len(column) and column[0] is None:
+        starts = np.union1d([0], starts)
+    if len(starts) * _RUN > len(column):
+        return _code(column)
+    coded = _code(column.gather(pl.Series(starts)))
+    return replace(coded, codes=np.repeat(coded.codes, np.diff(starts, append=len(column))))
+
+
+def _code(column: pl.Series) -> Coded:
+    # Its categories are its own, not those of all columns of the process.
+    physical = column.cast(pl.Categorical(pl.Categories.random())).to_physical().cast(pl.UInt32)
+    highest = physical.max()
+    size = highest + 1 if isinstance(highest, int) else 0
+    codes = physical.fill_null(size).to_numpy()
+    row_of = np.zeros(size + (physical.null_count() > 0), np.uint32)
+    row_of[codes] = np.arange(len(codes), dtype=np.uint32)
+    return Coded(codes, column.gather(pl.Series(row_of)))
+
+
+def pack(fields: Sequence[tuple[Integers, int]]) -> Keys:
+    """A key from fields and their widths in bits, the highest first; raises `OverflowError` above 64 bits."""
+    if sum(bits for _, bits in fields) > KEY_BITS:
+        raise OverflowError(f"fields of {[bits for _, bits in fields]} bits do not fit into {KEY_BITS}")
+    keys = fields[0][0].astype(np.uint64)
+    for field, bits in fields[1:]:
+        keys <<= np.uint64(bits)
+        keys |= field.astype(np.uint64, copy=False)
+    return keys
+
+
+def unpack(keys: Keys, widths: Sequence[int]) -> list[Integers]:
+    """The fields of keys, given the widths of all."""
+    fields: list[Integers] = []
+    shift = 0
+    for width in reversed(widths):
+        fields.insert(0, (keys >> np.uint64(shift)) & ones(width))
+        shift += width
+    return fields
+
+
+def pack_columns(columns: Sequence[Coded]) -> list[Keys]:
+    """Keys that sort rows by `columns`, as few as hold all their bits."""
+    groups: list[list[Coded]] = [[]]
+    for column in columns:
+        if sum(c.bits for c in groups[-1]) + column.bits > KEY_BITS:
+            groups.append([])
+        groups[-1].append(column)
+    return [pack([(c.codes, c.bits) for c in group]) for group in groups]
+
+
+def sort_order(keys: Sequence[npt.NDArray[Any]], descending: Sequence[bool] | None = None) -> npt.NDArray[np.uint32]:
+    """The places of rows in the order of their keys, the first key first."""
+    frame = pl.DataFrame([pl.Series(str(number), key) for number, key in enumerate(keys)])
+    return frame.select(pl.arg_sort_by(frame.columns, descending=descending or False)).to_series().to_numpy()
+
+
+def changes(*ordered: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """True at the first of each run of rows that are equal in all arrays."""
+    found = np.zeros(len(ordered[0]), np.bool_)
+    found[:1] = True
+    for array in ordered:
+        found[1:] |= array[1:] != array[:-1]
+    return found
+
+
+def ones(bits: int) -> np.uint64:
+    """A mask of the lowest bits."""
+    return np.uint64((1 << bits) - 1)
+
+
+def sums_by(frame: pl.DataFrame, keys: Sequence[str], sums: Sequence[str]) -> pl.DataFrame:
+    """Integer columns `sums` summed by the string columns `keys`, in the order of the keys; null counts as 0."""
+    coded = [code(frame[name]).in_order() for name in keys]
+    packed = pack_columns(coded)
+    names = [f"key{number}" for number in range(len(packed))]
+    numbered = frame.select(sums).with_columns(pl.Series(n, key) for n, key in zip(names, packed, strict=True))
+    totals = [pl.col(name).sum().cast(pl.Int64) for name in sums]
+    grouped = numbered.with_row_index("row").group_by(names).agg(pl.col("row").first(), *totals).sort(names)
+    rows = grouped["row"].to_numpy()
+    columns = [c.decode(c.codes[rows]).alias(name) for name, c in zip(keys, coded, strict=True)]
+    return grouped.select(*columns, *sums)

@@ -1,0 +1,68 @@
+"""Texts as integers: codes, keys, orders and sums against Python's own."""
+
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinflow.mr_jobs.analytics import codes
+from pinflow.mr_jobs.analytics.codes import changes, code, pack, pack_columns, sort_order, sums_by, unpack
+
+TEXTS = st.lists(st.none() | st.sampled_from(["", "a", "b", "ä", "a_", "\U0001f600"]), max_size=60)
+
+
+def text_order(value: str | None) -> tuple[bool, str]:
+    return value is not None, value or ""
+
+
+@given(TEXTS, st.integers(1, 12))
+@settings(deadline=None)
+def test_codes_stand_for_their_texts(values: list[str | None], repeats: int) -> None:
+    column = pl.Series([v for v in values for _ in range(repeats)], dtype=pl.String)
+    coded = code(column)
+    assert coded.decode(coded.codes).to_list() == column.to_list()
+    assert sorted(set(coded.codes)) == list(range(len(set(values))))
+    ordered = coded.in_order()
+    assert ordered.values.to_list() == sorted(set(values), key=text_order)
+    assert ordered.decode(ordered.codes).to_list() == column.to_list()
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2**40), st.booleans()), min_size=1))
+@settings(deadline=None)
+def test_packed_fields_come_back_and_sort_like_tuples(rows: list[tuple[int, int, bool]]) -> None:
+    fields = [np.array(column) for column in zip(*rows, strict=True)]
+    keys = pack(list(zip(fields, (3, 41, 1), strict=True)))
+    assert [tuple(row) for row in zip(*unpack(keys, (3, 41, 1)), strict=True)] == rows
+    assert [rows[i] for i in np.argsort(keys, kind="stable")] == sorted(rows)
+
+
+def test_too_many_bits_are_refused() -> None:
+    with pytest.raises(OverflowError, match="do not fit"):
+        pack([(np.zeros(1, np.uint64), 40), (np.zeros(1, np.uint64), 25)])
+
+
+@given(st.lists(st.tuples(*[st.sampled_from("abcde")] * 3), max_size=30), st.sampled_from([2, 5, 64]))
+@settings(deadline=None)
+def test_rows_are_sorted_by_columns_in_one_key_or_many(rows: list[tuple[str, str, str]], key_bits: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codes, "KEY_BITS", max(key_bits, 3))
+        frame = pl.DataFrame(rows, schema=dict.fromkeys("xyz", pl.String), orient="row")
+        keys = pack_columns([code(frame[name]).in_order() for name in "xyz"])
+    assert [rows[i] for i in sort_order(keys)] == sorted(rows)
+    ordered = sorted(rows)
+    expected = [i == 0 or ordered[i] != ordered[i - 1] for i in range(len(ordered))]
+    assert changes(*(key[sort_order(keys)] for key in keys)).tolist() == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from(["x", "y", None]), st.sampled_from("ab"), st.none() | st.integers(-9, 9))))
+@settings(deadline=None)
+def test_sums_by_texts(rows: list[tuple[str | None, str, int | None]]) -> None:
+    frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String, "n": pl.Int64}, orient="row")
+    totals: Counter[tuple[str | None, str]] = Counter()
+    for a, b, number in rows:
+        totals[a, b] += number or 0
+    expected = sorted(((a, b, n) for (a, b), n in totals.items()), key=lambda row: (text_order(row[0]), row[1]))
+    assert sums_by(frame, ["a", "b"], ["n"]).rows() == expected
