@@ -8,29 +8,32 @@ import json
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 import click
 
+from benchmarks import generate
 from benchmarks.analytics.compare import difference
 from benchmarks.analytics.engines import ENGINES, Engine
 from benchmarks.analytics.measure import FailedError, Measured, run
 from benchmarks.analytics.report import Missing, Result, show, to_json
 from benchmarks.analytics.task import TABLES, Task
-from benchmarks.generate import generate_day
 
 DAY = date(2015, 5, 18)
 
 
 def generated(folder: Path, events: int, seed: int) -> Path:
     """The input folder with a day of so many events; what is there from an earlier call is used again."""
-    target = folder / "input" / f"events-{events}-seed-{seed}"
+    code = zlib.crc32(Path(generate.__file__).read_bytes())
+    target = folder / f"events-{events}-seed-{seed}-{code:08x}"
     if not target.exists():
-        unfinished = target.with_suffix(".unfinished")
-        generate_day(unfinished, DAY, events=events, seed=seed)
-        unfinished.rename(target)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix="unfinished-") as unfinished:
+            generate.generate_day(Path(unfinished) / "day", DAY, events=events, seed=seed)
+            (Path(unfinished) / "day").rename(target)
     return target
 
 

@@ -21,7 +21,11 @@ PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run took. `peak` and `written` are bytes; `peak` is 0 when memory was not watched."""
+    """What one run took.
+
+    `seconds` end with the command; the rest counts all its processes, also those that it left behind. `peak` and
+    `written` are bytes; `peak` is 0 when memory was not watched.
+    """
 
     seconds: float
     cpu_seconds: float
@@ -36,7 +40,8 @@ class FailedError(Exception):
 def run(command: Command, folder: Path, *, watch_memory: bool) -> Measured:
     """Run the command in a folder, and wait until none of its processes is left.
 
-    Watching memory costs some of the time that is measured, so a run serves for one of the two. Raises `FailedError`.
+    Watching memory costs some of the time that is measured, so a run serves for one of the two. Its orphans become
+    children of this process, which should have no others. Raises `FailedError`.
     """
     adopt_orphans()
     os.sync()
@@ -105,5 +110,5 @@ def _wait(pid: int) -> tuple[int, tuple[float, int]]:
 
 def _orphans() -> Iterator[tuple[float, int]]:
     """CPU seconds and written blocks of the processes that the command left behind, once they end."""
-    for child in psutil.Process().children():
-        yield _wait(child.pid)[1]
+    while children := psutil.Process().children():
+        yield from (_wait(child.pid)[1] for child in children)

@@ -88,7 +88,7 @@ def show(results: Sequence[Result | Missing], versions: Iterable[str]) -> None:
     for events in dict.fromkeys(result.events for result in results):
         table = Table(title=f"{events:,} events", title_justify="left")
         table.add_column("engine")
-        for name in ("seconds", "range", "CPU s", "/ pinflow", "peak MB", "written MB", "equal"):
+        for name in ("seconds", "range", "CPU s", "to pinflow", "pinflow to it", "peak MB", "written MB", "equal"):
             table.add_column(name, justify="right")
         of_size = [result for result in results if result.events == events]
         own = next((r.seconds for r in of_size if isinstance(r, Result) and r.engine == "pinflow"), None)
@@ -107,6 +107,7 @@ def _row(result: Result | Missing, own: float | None) -> list[str]:
         f"{result.low:.2f}-{result.high:.2f}",
         f"{result.cpu_seconds:.1f}",
         f"{result.seconds / own:.2f}" if own else "",
+        f"{own / result.seconds:.2f}" if own else "",
         f"{result.peak_mb:,.0f}",
         f"{result.written_mb:,.0f}",
         result.difference or "yes",

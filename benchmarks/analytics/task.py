@@ -56,9 +56,13 @@ class Task:
         given, day, output = sys.argv[1:]
         return cls(Path(given), day, Path(output))
 
+    def folder(self, kind: str) -> Path:
+        """The folder of the day's rows of one kind: events, pins or users."""
+        return self.input / kind / f"date={self.day}"
+
     def files(self, kind: str) -> str:
-        """The day's JSON lines of one kind, events, pins or users, as a pattern."""
-        return f"{self.input}/{kind}/date={self.day}/*.jsonl"
+        """The files of JSON lines in that folder, as a pattern."""
+        return f"{self.folder(kind)}/*.jsonl"
 
     def table(self, name: str) -> Path:
         """The folder of a table's Parquet files, made if need be."""

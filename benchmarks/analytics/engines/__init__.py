@@ -81,6 +81,6 @@ ENGINES = {
         Engine("duckdb", "duckdb", _module("duckdb_sql"), Task.table),
         Engine("polars", "polars", _module("polars_frames"), Task.table),
         Engine("pyspark", "pyspark", _module("pyspark_frames"), Task.table, program="java"),
-        Engine("mrjob", "mrjob", _module("mrjob_records"), Task.table),
+        Engine("mrjob", "mrjob", _module("mrjob_local"), Task.table),
     )
 }
