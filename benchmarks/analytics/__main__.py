@@ -17,8 +17,9 @@ import click
 
 from benchmarks import generate
 from benchmarks.analytics.compare import difference
-from benchmarks.analytics.engines import ENGINES, Engine
+from benchmarks.analytics.engines import ENGINES, EXTRA, Engine
 from benchmarks.analytics.measure import FailedError, Measured, run
+from benchmarks.analytics.plot import is_installed, plot
 from benchmarks.analytics.report import Missing, Result, show, to_json
 from benchmarks.analytics.task import TABLES, Task
 
@@ -84,7 +85,9 @@ def _engines(_: click.Context, __: click.Parameter, text: str) -> list[Engine]:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--events", "sizes", callback=_sizes, default="2e6", help="Events of the day; several by comma.")
-@click.option("--engines", callback=_engines, default=",".join(ENGINES), help="By comma; equal to the first or not.")
+@click.option(
+    "--engines", callback=_engines, default=",".join(ENGINES), help="By comma; all are compared with the first."
+)
 @click.option("--rounds", type=click.IntRange(1), default=3, help="Timed rounds after the warm-up.")
 @click.option("--seed", type=int, default=1, help="Of the generated day.")
 @click.option(
@@ -99,6 +102,8 @@ def main(
     sizes: list[int], engines: list[Engine], rounds: int, seed: int, folder: Path, as_json: bool, plots: Path | None
 ) -> None:
     """Compare engines on pinflow's stages extract, aggregate and top_items of one day."""
+    if plots and not is_installed():
+        raise click.UsageError(f"--plot needs matplotlib; get it with: {EXTRA}")
     missing = {engine.name: engine.missing for engine in engines if engine.missing}
     present = [engine for engine in engines if engine.name not in missing]
     results: list[Result | Missing] = []
@@ -115,8 +120,6 @@ def main(
     else:
         show(results, [f"{engine.name} {engine.version}" for engine in present])
     if plots:
-        from benchmarks.analytics.plot import plot
-
         plot([result for result in results if isinstance(result, Result)], plots)
     sys.exit(any(isinstance(result, Result) and result.difference for result in results))
 

@@ -24,13 +24,15 @@ class Measured:
     """What one run took.
 
     `seconds` end with the command; the rest counts all its processes, also those that it left behind. `peak` and
-    `written` are bytes; `peak` is 0 when memory was not watched.
+    `written` are bytes; `peak` is 0 when memory was not watched. `foreign_load` is the share of the machine's cores
+    that others took meanwhile.
     """
 
     seconds: float
     cpu_seconds: float
     peak: int
     written: int
+    foreign_load: float
 
 
 class FailedError(Exception):
@@ -47,7 +49,7 @@ def run(command: Command, folder: Path, *, watch_memory: bool) -> Measured:
     os.sync()
     with (folder / "output.log").open("w+b") as log:
         watcher = MemoryWatcher() if watch_memory else None
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), _busy_seconds()
         process = subprocess.Popen(
             command.arguments, cwd=folder, env={**os.environ, **command.environment}, stdout=log, stderr=log
         )
@@ -55,12 +57,19 @@ def run(command: Command, folder: Path, *, watch_memory: bool) -> Measured:
         seconds = time.perf_counter() - start
         process.returncode = code
         cpu, blocks = (sum(values) for values in zip(usage, *_orphans(), strict=True))
+        foreign = (_busy_seconds() - busy - cpu) / (time.perf_counter() - start) / psutil.cpu_count()
         peak = watcher.stop() if watcher else 0
         if code:
             log.seek(0)
             end = b"".join(log.readlines()[-LINES_SHOWN:]).decode(errors="replace")
             raise FailedError(f"{' '.join(command.arguments)} ended with {code}:\n{end}")
-    return Measured(seconds, cpu, peak, int(blocks) * BLOCK_BYTES)
+    return Measured(seconds, cpu, peak, int(blocks) * BLOCK_BYTES, max(0.0, foreign))
+
+
+def _busy_seconds() -> float:
+    """CPU seconds that all processes of the machine have used, and that other machines have taken from it."""
+    times = psutil.cpu_times()
+    return times.user + times.system + times.irq + times.softirq + times.steal
 
 
 def adopt_orphans() -> None:

@@ -1,9 +1,15 @@
 """Time and memory against size, as PNG and SVG."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.analytics.report import Result
+
+
+def is_installed() -> bool:
+    """Whether there is anything to draw with."""
+    return find_spec("matplotlib") is not None
 
 
 def plot(results: Sequence[Result], folder: Path) -> list[Path]:

@@ -57,6 +57,11 @@ class Result:
         """Written to files, intermediate ones too."""
         return median(run.written for run in self.rounds) / MB
 
+    @property
+    def foreign_load(self) -> float:
+        """The share of the cores that other processes took: the median of the rounds."""
+        return median(run.foreign_load for run in self.rounds)
+
 
 @dataclass(frozen=True)
 class Missing:
@@ -78,6 +83,7 @@ def to_json(result: Result | Missing) -> dict[str, Any]:
         "cpu_seconds": round(result.cpu_seconds, 3),
         "peak_mb": round(result.peak_mb, 1),
         "written_mb": round(result.written_mb, 1),
+        "other_load": round(result.foreign_load, 3),
         "equal": not result.difference,
     }
 
@@ -88,7 +94,17 @@ def show(results: Sequence[Result | Missing], versions: Iterable[str]) -> None:
     for events in dict.fromkeys(result.events for result in results):
         table = Table(title=f"{events:,} events", title_justify="left")
         table.add_column("engine")
-        for name in ("seconds", "range", "CPU s", "to pinflow", "pinflow to it", "peak MB", "written MB", "equal"):
+        for name in (
+            "seconds",
+            "range",
+            "CPU s",
+            "to pinflow",
+            "pinflow to it",
+            "peak MB",
+            "written MB",
+            "other load",
+            "equal",
+        ):
             table.add_column(name, justify="right")
         of_size = [result for result in results if result.events == events]
         own = next((r.seconds for r in of_size if isinstance(r, Result) and r.engine == "pinflow"), None)
@@ -110,6 +126,7 @@ def _row(result: Result | Missing, own: float | None) -> list[str]:
         f"{own / result.seconds:.2f}" if own else "",
         f"{result.peak_mb:,.0f}",
         f"{result.written_mb:,.0f}",
+        f"{result.foreign_load:.0%}",
         result.difference or "yes",
     ]
 

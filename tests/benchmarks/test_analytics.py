@@ -13,7 +13,9 @@ import pytest
 
 from benchmarks.analytics.compare import difference
 from benchmarks.analytics.engines import ENGINES, Engine
-from benchmarks.analytics.report import Missing, to_json
+from benchmarks.analytics.measure import Measured
+from benchmarks.analytics.plot import plot
+from benchmarks.analytics.report import Missing, Result, to_json
 from benchmarks.analytics.task import TABLES, TOP_ITEMS, Task
 from benchmarks.generate import generate_day
 from tests.oracle import Oracle
@@ -137,7 +139,7 @@ def test_an_unknown_engine_is_refused_with_the_known_ones() -> None:
     assert "oracle; there are pinflow, duckdb, polars, pyspark, mrjob" in done.stderr
 
 
-def test_a_size_is_measured_and_drawn(tmp_path: Path) -> None:
+def test_sizes_are_measured(tmp_path: Path) -> None:
     options = [
         "--events",
         "2e3,4e3",
@@ -156,6 +158,16 @@ def test_a_size_is_measured_and_drawn(tmp_path: Path) -> None:
         (engine, events, True) for events in (2_000, 4_000) for engine in ("duckdb", "polars")
     ]
     assert all(0 < r["seconds"] < 60 and r["peak_mb"] > 20 and len(r["rounds"]) == 2 for r in results)
+
+
+def test_time_and_memory_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = Measured(seconds=2.0, cpu_seconds=3.0, peak=10_000_000, written=0, foreign_load=0.0)
+    results = [Result(engine, events, (run,), run, "") for engine in ("duckdb", "polars") for events in (1_000, 10_000)]
+    files = plot(results, tmp_path / "plots")
+    assert [path.name for path in files] == ["analytics.png", "analytics.svg"]
+    assert files[0].read_bytes().startswith(b"\x89PNG")
+    assert "polars" in files[1].read_text()
 
 
 MEASURE = """

@@ -12,7 +12,7 @@ from benchmarks.analytics.task import Task
 from pinflow.mr_jobs.datasets import Warehouse
 
 ROOT = Path(__file__).parents[3]
-EXTRA = "pip install 'pinflow[benchmarks]'"
+EXTRA = "pip install --editable '.[benchmarks]'"
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,16 @@ class Engine:
     distribution: str
     command: Callable[[Task], Command]
     table: Callable[[Task, str], Path]
-    program: str = "python3"
+    program: str = ""
 
     @property
     def missing(self) -> str:
         """What is not installed, and how to get it; '' when the engine can run."""
         if importlib.util.find_spec(self.distribution) is None:
             return f"{self.distribution} is not installed; get it with: {EXTRA}"
-        return "" if shutil.which(self.program) else f"{self.distribution} needs the program {self.program}"
+        if self.program and not shutil.which(self.program):
+            return f"{self.distribution} needs the program {self.program}, which is not on the PATH"
+        return ""
 
     @property
     def version(self) -> str:
