@@ -2,10 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,17 @@ class _NodeRun:
             owner=node.owner,
         )
 
+    @cached_property
+    def _database(self) -> sa.Engine:
+        return open_database(self.settings.database_url).execution_options(writes=True)
+
     def run(self) -> int | None:
+        try:
+            return self._run()
+        finally:
+            self._database.dispose()
+
+    def _run(self) -> int | None:
         resolved = resolve(self.node, self.attempt.day, self.settings, self.warehouse)
         identity = identity_of(self.node, resolved, self.attempt.day)
         before = self.warehouse.current(self.node.dataset, self.attempt.day)
@@ -151,10 +161,9 @@ class _NodeRun:
         """Keep the statistics together with the alerts that they raise, in one transaction (ST-03)."""
         violations = evaluate(self.node.rules, output.statistics)
         now = datetime.now(UTC)
-        with self._database() as engine:
-            record(engine, self.key, output.statistics, alerts_of(violations), now)
-            if violations:
-                deliver(engine, self.settings.mail_url, now, sender=self.settings.mail_from)
+        record(self._database, self.key, output.statistics, alerts_of(violations), now)
+        if violations:
+            deliver(self._database, self.settings.mail_url, now, sender=self.settings.mail_from)
         return violations
 
     def _publish(self, output: JobOutput, identity: str, inputs: list[tuple[str, str, str]]) -> None:
@@ -176,20 +185,11 @@ class _NodeRun:
         )
         describe(published, self.folder)
         self.warehouse.publish(published)
-        with self._database() as engine:
-            mark_published(engine, self.key)
+        mark_published(self._database, self.key)
         leave_result({"rows": output.rows, "bytes": output.bytes, "seconds": round(output.seconds, 3)})
 
     def _confirm(self, published: Published) -> None:
         """Say so in SQL too: the process that published may have died before it could."""
-        with self._database() as engine:
-            if is_recorded(engine, key := replace(self.key, run_id=published.run_id, attempt=published.number)):
-                mark_published(engine, key)
-
-    @contextmanager
-    def _database(self) -> Iterator[sa.Engine]:
-        engine = open_database(self.settings.database_url).execution_options(writes=True)
-        try:
-            yield engine
-        finally:
-            engine.dispose()
+        key = replace(self.key, run_id=published.run_id, attempt=published.number)
+        if is_recorded(self._database, key):
+            mark_published(self._database, key)

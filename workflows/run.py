@@ -23,18 +23,6 @@ from pinflow.workflows.catalog import definition, parameters
 from pinflow.workflows.node import INPUT_READY
 from pinflow.zygote import Zygote
 
-PRELOAD = (
-    "polars",
-    "pyarrow.parquet",
-    "sqlalchemy.dialects.sqlite",
-    "pinflow.workflows.mapreduce",
-    "pinflow.workflows.conditions",
-    "pinflow.mr_jobs.local_tasks",
-    "pinflow.mr_jobs.batch_job",
-    "pinflow.mr_jobs.record_job",
-    "pinflow.mr_jobs.analytics.raw_input",
-    "pinflow.stats_engine.thrift_types",
-)
 LEAST_FREE_BYTES = 16 << 20
 
 
@@ -52,28 +40,29 @@ class Request:
 def run_workflow(
     settings: Settings,
     request: Request,
+    zygote: Zygote,
     *,
     on_event: Callable[[Event], None] = lambda _: None,
     on_join: Callable[[RunInfo], None] = lambda _: None,
 ) -> RunResult:
     """Run the workflow's day to its end, or follow the run of it that is under way.
 
-    With `wait`, missing input is waited for; when that time is over without it, its owner gets a mail.
+    Its jobs are forked from `zygote`, which `preload.start_zygote` starts while this module is still imported. With
+    `wait`, missing input is waited for; when that time is over without it, its owner gets a mail.
     """
     prepare_home(settings)
-    with Zygote.start(PRELOAD) as zygote:
-        given = parameters(settings, rebuild=request.rebuild)
-        defined = definition(settings, request.workflow, request.date, stage=request.stage, given=given)
-        with Store(open_database(settings.database_url)) as store:
-            statistics_tables.create_all(store.engine)
-            place = Place(
-                logs=settings.home_path / "logs",
-                slots=settings.slot_count,
-                wait=request.wait,
-                environment=dict(os.environ),
-            )
-            result = execute(store, defined, zygote, place, on_event=on_event, on_join=on_join)
-            _tell(settings, store, request, result)
+    given = parameters(settings, rebuild=request.rebuild)
+    defined = definition(settings, request.workflow, request.date, stage=request.stage, given=given)
+    with Store(open_database(settings.database_url)) as store:
+        statistics_tables.create_all(store.engine)
+        place = Place(
+            logs=settings.home_path / "logs",
+            slots=settings.slot_count,
+            wait=request.wait,
+            environment=dict(os.environ),
+        )
+        result = execute(store, defined, zygote, place, on_event=on_event, on_join=on_join)
+        _tell(settings, store, request, result)
     return result
 
 

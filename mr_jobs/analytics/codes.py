@@ -41,9 +41,9 @@ class Coded:
 
 def code(column: pl.Series) -> Coded:
     """The column's codes, dense from 0. Runs of equal values are coded once."""
-    starts = np.flatnonzero(column.ne_missing(column.shift()).to_numpy()) if len(column) else np.empty(0, np.int64)
-    if len(column) and column[0] is None:
-        starts = np.union1d([0], starts)
+    starts_run = column.ne_missing(column.shift()).to_numpy().copy()
+    starts_run[:1] = True
+    starts = np.flatnonzero(starts_run)
     if len(starts) * _RUN > len(column):
         return _code(column)
     coded = _code(column.gather(pl.Series(starts)))

@@ -8,6 +8,7 @@ import click
 
 from pinflow import config
 from pinflow.commands.output import DURATION, STATE_STYLES, date_option, json_option, print_json, show_seconds
+from pinflow.workflows.preload import start_zygote
 
 if TYPE_CHECKING:
     from pinflow.scheduler.reading import RunInfo
@@ -36,13 +37,14 @@ failed, 2 usage or configuration, 3 stopped by a fatal alert, 4 input not there.
 @json_option
 def run(workflow: str, date: date, stage: str | None, rebuild: bool, wait: timedelta, as_json: bool) -> None:
     """Run the WORKFLOW of a day: extract, aggregate, top items, persist."""
-    from pinflow.workflows.run import Request, run_workflow
-
     settings = config.load()
     view = _View(quiet=as_json)
     try:
-        request = Request(workflow, date, stage, rebuild, wait)
-        result = run_workflow(settings, request, on_event=view.event, on_join=view.join)
+        with start_zygote() as zygote:
+            from pinflow.workflows.run import Request, run_workflow  # takes as long as the zygote to import
+
+            request = Request(workflow, date, stage, rebuild, wait)
+            result = run_workflow(settings, request, zygote, on_event=view.event, on_join=view.join)
     finally:
         view.close()
     if as_json:

@@ -186,6 +186,20 @@ def test_an_empty_day_that_is_ready_is_published_without_rows(tmp_path: Path) ->
     assert [row["date"] for row in result.json] == [str(DAYS[0])]
 
 
+def test_a_day_that_became_empty_is_served_without_rows(tmp_path: Path) -> None:
+    command = Command(tmp_path / "home", tmp_path / "input")
+    generate_odd_day(command.input, DAYS[0], SEED, events=900)
+    command.run(DAYS[0])
+    shutil.rmtree(command.input)
+    generate_odd_day(command.input, DAYS[0], empty=True)
+    command.run(DAYS[0])
+    assert served(command) == Served(metrics={}, audience={}, top={})
+    # The day is published, though it has nothing to show.
+    assert command("subjects", "--json").json == []
+    with command.serving as store:
+        assert reader.last_published_day(store) == DAYS[0]
+
+
 def test_a_cut_file_is_fatal_and_counted(tmp_path: Path) -> None:
     command = Command(tmp_path / "home", tmp_path / "input")
     made = generate_odd_day(command.input, DAYS[0], 5, events=900, truncated=True)
