@@ -1,5 +1,6 @@
 """Keeping a job's statistics, alerts and mails in SQL: all of them in one transaction, or none (ST-03)."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -91,8 +92,9 @@ def _is_key(table: sa.Table, key: JobKey) -> sa.ColumnElement[bool]:
 
 
 def _replace_statistics(connection: sa.Connection, key: JobKey, statistics: Statistics, now: datetime) -> None:
-    for table in (JOB_STATS, *STATISTICS):
-        connection.execute(table.delete().where(_is_key(table, key)))
+    if is_recorded(connection, key):
+        for table in (JOB_STATS, *STATISTICS):
+            connection.execute(table.delete().where(_is_key(table, key)))
     connection.execute(JOB_STATS.insert(), _job_row(key, statistics, now))
     rows = {
         STAT_COUNTS: [{"name": name, "value": value} for name, value in statistics.counts.items()],
@@ -141,12 +143,12 @@ def _alert_row(key: JobKey, alert: Alert, now: datetime) -> dict[str, Any]:
 
 def _replace_alerts(connection: sa.Connection, key: JobKey, alerts: Sequence[Alert], now: datetime) -> list[Alert]:
     """Write this attempt's alerts; gives those that are not muted."""
-    muted = _muted_rules(connection, key, now)
-    connection.execute(ALERTS.delete().where(_is_key(ALERTS, key)))
-    earlier = _resolve_earlier(connection, key, now)
+    known = _known_alerts(connection, key, now)
+    muted = {row.rule: row.muted_until for row in known if row.muted_until and row.muted_until > now}
+    earlier = _resolve_earlier(connection, key, known, now)
     loud = []
     for alert in alerts:
-        row = _alert_row(key, alert, now) | {"repeats": earlier.get(alert.rule, 0)}
+        row = _alert_row(key, alert, now) | {"repeats": earlier[alert.rule]}
         if alert.rule in muted:
             row |= {"state": "muted", "muted_until": muted[alert.rule]}
         else:
@@ -155,21 +157,26 @@ def _replace_alerts(connection: sa.Connection, key: JobKey, alerts: Sequence[Ale
     return loud
 
 
-def _muted_rules(connection: sa.Connection, key: JobKey, now: datetime) -> dict[str, datetime]:
-    muted = sa.select(ALERTS.c.rule, sa.func.max(ALERTS.c.muted_until).label("until")).where(
-        ALERTS.c.workflow == key.workflow, ALERTS.c.job == key.job, ALERTS.c.muted_until > now
-    )
-    return {row.rule: row.until for row in connection.execute(muted.group_by(ALERTS.c.rule))}
+def _known_alerts(connection: sa.Connection, key: JobKey, now: datetime) -> Sequence[sa.Row[Any]]:
+    """What the job raised for this date, and on any date where it is muted still; the longest mute last."""
+    counts = sa.or_(ALERTS.c.date == key.date, ALERTS.c.muted_until > now)
+    found = sa.select(ALERTS).where(ALERTS.c.workflow == key.workflow, ALERTS.c.job == key.job, counts)
+    return connection.execute(found.order_by(ALERTS.c.muted_until)).all()
 
 
-def _resolve_earlier(connection: sa.Connection, key: JobKey, now: datetime) -> dict[str, int]:
-    """How often each rule has fired before for this date; what was open is resolved."""
-    same_date = [ALERTS.c[name] == getattr(key, name) for name in ("workflow", "job", "date", "step")]
-    times = sa.select(ALERTS.c.rule, sa.func.count().label("times")).where(*same_date).group_by(ALERTS.c.rule)
-    fired: dict[str, int] = {row.rule: row.times for row in connection.execute(times)}
-    pending = ALERTS.c.state.in_(("open", "acknowledged", "muted"))
-    connection.execute(ALERTS.update().where(*same_date, pending).values(state="resolved", changed_at=now))
-    return fired
+def _resolve_earlier(
+    connection: sa.Connection, key: JobKey, known: Sequence[sa.Row[Any]], now: datetime
+) -> Counter[str]:
+    """How often each rule has fired before for this date; what was open is resolved, this attempt's own goes."""
+    same_date = [row for row in known if (row.date, row.step) == (key.date, key.step)]
+    own = [row for row in same_date if (row.run_id, row.attempt) == (key.run_id, key.attempt)]
+    if own:
+        connection.execute(ALERTS.delete().where(_is_key(ALERTS, key)))
+    if len(same_date) > len(own):
+        place = [ALERTS.c[name] == getattr(key, name) for name in ("workflow", "job", "date", "step")]
+        pending = ALERTS.c.state.in_(("open", "acknowledged", "muted"))
+        connection.execute(ALERTS.update().where(*place, pending).values(state="resolved", changed_at=now))
+    return Counter(row.rule for row in same_date if row not in own)
 
 
 def _post(connection: sa.Connection, mail: Mail, now: datetime) -> None:
