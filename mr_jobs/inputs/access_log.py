@@ -10,7 +10,7 @@ import polars as pl
 
 from pinflow.errors import UnknownNameError
 from pinflow.mr_jobs.inputs.blocks import BLOCK_BYTES, MAX_TEXT, BadLine, Block, read_blocks
-from pinflow.mr_jobs.inputs.canonical import FILE, OBJECT_FIELDS, OFFSET
+from pinflow.mr_jobs.inputs.canonical import FILE, MAX_TEXT_BYTES, OBJECT_FIELDS, OFFSET
 from pinflow.mr_jobs.inputs.log_lines import read_log_lines
 from pinflow.mr_jobs.inputs.parsed import EVENT_COLUMNS, Parsed, Rows, line_counts
 from pinflow.mr_jobs.inputs.splits import Split
@@ -36,7 +36,8 @@ DROPPED = ("dropped_method", "dropped_status", "dropped_asset", "dropped_bot")
 
 _HOST = r"^(?i:https?)://(?:[^/?#@]*@)?(\[[^\]/?#]*\]|[^/?#:@\[\]]+)(?::[0-9]*)?(?:[/?#]|$)"
 _OWN_ORIGIN = r"^((?i:https?)://[^/?#]+)"
-_NO_PATH = "the request names no path"
+_NO_PATH = f"the request names no path of at most {MAX_TEXT_BYTES} bytes"
+_MAX_HOST = 253  # of a name in the DNS
 
 
 def parse_log(lines: Block | Rows, site: str, secret: bytes, country_of: CountryOf = no_country) -> Parsed:
@@ -100,7 +101,8 @@ def _with_paths(frame: pl.DataFrame) -> pl.DataFrame:
     path = target
     for mark in "?#":
         path = path.str.splitn(mark, 2).struct.field("field_0")
-    return frame.with_columns(path.set(~path.str.starts_with("/"), None).alias("path"))
+    unusable = ~path.str.starts_with("/") | (path.str.len_bytes() > MAX_TEXT_BYTES)
+    return frame.with_columns(path.set(unusable, None).alias("path"))
 
 
 def _verdicts(frame: pl.DataFrame) -> pl.Series:
@@ -137,7 +139,7 @@ def _views(frame: pl.DataFrame, site: str, secret: bytes, country_of: CountryOf)
     board = pl.when(second.is_not_null()).then("/" + owner + "/" + second).otherwise("/" + owner)
     host = pl.col("referrer").str.extract(_HOST).str.to_lowercase().str.strip_chars_end(".")
     own = _bare(_lower(site))
-    other = (host.str.strip_prefix("www.") != own) & (host != "")
+    other = (host.str.strip_prefix("www.") != own) & host.str.len_bytes().is_between(1, _MAX_HOST)
     addresses = frame["address"]
     return frame.select(
         pl.col("time").alias("timestamp"),

@@ -27,20 +27,28 @@ FILE, OFFSET = "_file", "_offset"
 _REQUIRED = ("event_type", "timestamp", "user_id", "pin_id", "app")
 _RESERVED_APP = "all"
 
+MAX_TEXT_BYTES = 10_000
+"""Of any text of an event or object: escaped three times as long, it still fits a row key (32,767 bytes)."""
+
+MAX_APP_BYTES = 200
+
 
 def parse_events(lines: Block | Rows, mapping: Mapping[str, str] | None = None) -> Parsed:
     """Check events: a frame with `EVENT_COLUMNS`, the bad lines, and `lines_read`, `blank_lines`, `bad_lines`.
 
     `mapping` is pinflow's field name = the name in the file, for fields that differ. Null, absent and '' are the
     same. Domains are lower-cased. Bad: without a required field, an unreadable timestamp, a network other than on
-    and off, or the reserved app `all`.
+    and off, the reserved app `all`, or a text too long for a row key.
     """
     rows = lines if isinstance(lines, Rows) else read_json_lines(lines, event_fields(mapping))
     frame = _tidy(rows.frame)
     if frame.schema["timestamp"] != UTC:
         frame = frame.with_columns(parse_timestamps(frame["timestamp"]))
-    good = pl.all_horizontal(pl.col(*_REQUIRED).is_not_null(), *(~wrong for wrong in _wrong_values()))
-    events, bad = _keep(rows, frame, good, _event_reason())
+    long = _too_long(frame)
+    good = pl.all_horizontal(
+        pl.col(*_REQUIRED).is_not_null(), *(~wrong for wrong in (*_wrong_values(), *long.values()))
+    )
+    events, bad = _keep(rows, frame, good, pl.coalesce(_event_reason(), *_long_reasons(long)))
     events = events.with_columns(board_id=pl.lit(None, pl.String)).select(EVENT_COLUMNS)
     return Parsed(events, bad, line_counts(rows, len(bad)))
 
@@ -55,9 +63,10 @@ def parse_objects(
 ) -> Parsed:
     """Check pins, boards or users: their `OBJECT_FIELDS`, `columns` as Float64, `_file` (UInt32), `_offset` (Int64).
 
-    Bad is a row without its id. `columns` are the numeric columns of pins, from `numeric_columns`, so that all
-    splits agree; a value in them that is no finite number is null. `file` is the split's index. Rows keep the
-    order of their lines, so the last of the rows of an id is the one with the highest (`_file`, `_offset`).
+    Bad is a row without its id, or with a text too long for a row key. `columns` are the numeric columns of pins,
+    from `numeric_columns`, so that all splits agree; a value in them that is no finite number is null. `file` is the
+    split's index. Rows keep the order of their lines, so the last of the rows of an id is the one with the highest
+    (`_file`, `_offset`).
     """
     rows = lines if isinstance(lines, Rows) else read_json_lines(lines, object_fields(kind, mapping, columns))
     frame = _tidy(rows.frame).with_columns(
@@ -67,7 +76,9 @@ def parse_objects(
     if columns:
         frame = frame.with_columns(pl.when(numbers.is_finite()).then(numbers))
     required = object_names(kind)[0]
-    objects, bad = _keep(rows, frame, pl.col(required).is_not_null(), pl.lit(f"{required} is missing"))
+    long = _too_long(frame)
+    good = pl.all_horizontal(pl.col(required).is_not_null(), *(~wrong for wrong in long.values()))
+    objects, bad = _keep(rows, frame, good, pl.coalesce(*_long_reasons(long), pl.lit(f"{required} is missing")))
     return Parsed(objects, bad, line_counts(rows, len(bad)))
 
 
@@ -156,6 +167,23 @@ def _wrong_values() -> tuple[pl.Expr, pl.Expr]:
         (app == _RESERVED_APP).fill_null(False),
         ((network != "on") & (network != "off")).fill_null(False),
     )
+
+
+def _too_long(frame: pl.DataFrame) -> dict[str, pl.Expr]:
+    """For the columns that have texts too long for a row key: which those are."""
+    if not frame.height:
+        return {}
+    longest = frame.select(pl.col(pl.String).str.len_bytes().max()).row(0, named=True)
+    beyond = [name for name, size in longest.items() if size and size > _limit(name)]
+    return {name: (pl.col(name).str.len_bytes() > _limit(name)).fill_null(False) for name in beyond}
+
+
+def _limit(name: str) -> int:
+    return MAX_APP_BYTES if name == "app" else MAX_TEXT_BYTES
+
+
+def _long_reasons(long: Mapping[str, pl.Expr]) -> list[pl.Expr]:
+    return [pl.when(which).then(pl.lit(f"{name} has more than {_limit(name)} bytes")) for name, which in long.items()]
 
 
 def _event_reason() -> pl.Expr:

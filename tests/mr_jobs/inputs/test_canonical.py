@@ -306,3 +306,18 @@ def test_lines_lost_while_reading_are_counted():
     parsed = parse_events(Block(b"", 100, (lost,), truncated=True))
     assert parsed.bad == [lost]
     assert parsed.counts == {"lines_read": 1, "blank_lines": 0, "bad_lines": 1, "truncated_files": 1}
+
+
+@pytest.mark.parametrize(("name", "most"), [("pin_id", 10_000), ("domain", 10_000), ("app", 200)])
+def test_texts_too_long_for_a_row_key_are_bad(name: str, most: int) -> None:
+    parsed = parse(line(), line(**{name: "ü" * (most // 2)}), line(**{name: "x" + "ü" * (most // 2)}))
+    assert parsed.frame.height == 2
+    assert [bad.reason for bad in parsed.bad] == [f"{name} has more than {most} bytes"]
+    check_balance(parsed)
+
+
+def test_objects_with_texts_too_long_are_bad() -> None:
+    rows = [{"pin_id": "p1", "owner_id": "o" * 10_001}, {"pin_id": "p2", "owner_id": "o"}, {"owner_id": "o"}]
+    parsed = parse_objects("pins", Block(b"\n".join(json.dumps(row).encode() for row in rows)))
+    assert parsed.frame["pin_id"].to_list() == ["p2"]
+    assert [bad.reason for bad in parsed.bad] == ["owner_id has more than 10000 bytes", "pin_id is missing"]
