@@ -127,9 +127,10 @@ def open_store(url: str, *, patience: float = 180.0) -> Store:
     """
     if url.startswith("hbase://"):
         # happybase takes 0.1 s to import
-        from pinflow.hbase_schema.hbase import HBaseStore, parse_address
+        from pinflow.hbase_schema.hbase import HBaseStore
+        from pinflow.hbase_schema.hbase_address import parse_address
 
-        return HBaseStore(*parse_address(url), patience=patience)
+        return HBaseStore(parse_address(url), patience=patience)
     if "://" in url or not url:
         raise ConfigurationError(f"`serving` cannot be {url!r}; valid: the path of a file, or hbase://host:port")
     from pinflow.hbase_schema.embedded import EmbeddedStore
