@@ -40,6 +40,8 @@ class HBaseStore:
     A call is tried again for `patience` seconds; `connect` opens a connection to a host of the address.
     """
 
+    loads_periods = False
+
     def __init__(self, address: Address, *, patience: float, connect: Callable[[Address, Host], Any] = connect) -> None:
         self.address = address
         self._connect = connect
@@ -108,11 +110,9 @@ class HBaseStore:
     def _create(self, name: str) -> None:
         self.call(lambda connection: create_table(connection, self.address, name))
 
-    def bulk_load(
-        self, section: Section, suffixes: Sequence[bytes], rows: Iterable[tuple[bytes, bytes]]
-    ) -> list[int] | None:
-        """HBase loads by batches only."""
-        return None
+    def bulk_load(self, section: Section, suffixes: Sequence[bytes], rows: Iterable[tuple[bytes, bytes]]) -> list[int]:
+        """HBase takes rows by batches only: raises `PinflowError`."""
+        raise PinflowError("HBase does not load whole periods at once; write them with `writer.write_period`")
 
     def close(self) -> None:
         """Close the connection."""
@@ -137,7 +137,7 @@ class HBaseTable:
 
     def __init__(self, store: HBaseStore, name: str) -> None:
         self._store = store
-        self._name = name
+        self.name = name
 
     def row(self, row: bytes, columns: Sequence[bytes] | None = None) -> Cells:
         """The cells of one row."""
@@ -188,7 +188,7 @@ class HBaseTable:
         return self._read(read, [])
 
     def _read(self, function: Callable[[Any], Result], nothing: Result) -> Result:
-        store, name = self._store, self._name
+        store, name = self._store, self.name
         if not store.is_there(name):
             return nothing
         return store.call(lambda connection: function(connection.table(store.address.prefix + name)))
@@ -205,7 +205,7 @@ class HBaseTable:
 
     def batch(self, batch_size: int | None = None) -> HBaseBatch:
         """Collects mutations."""
-        return HBaseBatch(lambda request: self._store.mutate(self._name, request), TABLES[self._name], batch_size)
+        return HBaseBatch(lambda request: self._store.mutate(self.name, request), TABLES[self.name], batch_size)
 
 
 def _columns(columns: Sequence[bytes] | None) -> list[bytes] | None:

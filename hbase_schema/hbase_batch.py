@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from happybase.batch import BatchMutation, Mutation
+from happybase.batch import BatchMutation, Mutation  # type: ignore[attr-defined]
 
 from pinflow.hbase_schema.packing import unpack_cells
 
@@ -101,7 +101,7 @@ def _requests(rows: Mapping[bytes, Changes]) -> Iterator[Request]:
     cells = size = 0
     for row in sorted(rows):
         changes = rows[row]
-        row_size = sum(len(row) + len(column) + len(value or b"") for column, value in changes.items())
+        row_size = len(row) + sum(map(len, changes)) + sum(map(len, filter(None, changes.values())))
         if request and (cells + len(changes) > REQUEST_CELLS or size + row_size > REQUEST_BYTES):
             yield request
             request, cells, size = [], 0, 0

@@ -92,7 +92,9 @@ class Table(Protocol):
 
 
 class Store(Protocol):
-    """An open store, usable as a context manager."""
+    """An open store, usable as a context manager. `loads_periods`: whether it has `bulk_load`."""
+
+    loads_periods: bool
 
     def create_tables(self) -> None:
         """Make the tables of `tables.TABLES` that are not there yet."""
@@ -100,13 +102,11 @@ class Store(Protocol):
     def table(self, name: str) -> Table:
         """The table of that name; it isn't asked for before it is used."""
 
-    def bulk_load(
-        self, section: Section, suffixes: Sequence[bytes], rows: Iterable[tuple[bytes, bytes]]
-    ) -> list[int] | None:
+    def bulk_load(self, section: Section, suffixes: Sequence[bytes], rows: Iterable[tuple[bytes, bytes]]) -> list[int]:
         """Replace all rows of whole periods of a section, named by their `period_suffix`, at once.
 
         `rows` are head (the key without the suffix) and packed cells, sorted by head; all the periods get the same.
-        Gives for each period how many of its rows vanished. None: the store has no such way, nothing was done.
+        Gives for each period how many of its rows vanished.
         """
 
     def close(self) -> None:

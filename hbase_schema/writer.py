@@ -94,6 +94,13 @@ def write_periods(
     """
     from pinflow.hbase_schema.rows import heads, period_rows  # readers need no Polars
 
+    if not store.loads_periods:
+        return {
+            aggregation: write_period(
+                store, section, aggregation, start, period_rows(rows, aggregation, start), version=version, fence=fence
+            )
+            for aggregation, start in starts.items()
+        }
     store.create_tables()
     fences = {}
     for aggregation, start in starts.items():
@@ -105,13 +112,6 @@ def write_periods(
         fences[aggregation] = fence if fence is not None else before.fence if before else 0
     suffixes = [period_suffix(aggregation, start) for aggregation, start in starts.items()]
     vanished = store.bulk_load(section, suffixes, heads(rows))
-    if vanished is None:
-        return {
-            aggregation: write_period(
-                store, section, aggregation, start, period_rows(rows, aggregation, start), version=version, fence=fence
-            )
-            for aggregation, start in starts.items()
-        }
     cells = int(rows["cells"].sum())
     for aggregation, start in starts.items():
         marker = Marker(section.name, aggregation, start, version, rows.height, fences[aggregation])
@@ -137,7 +137,9 @@ def _expire_period(store: Store, section: Section, marker: Marker, dry_run: bool
     if dry_run:
         return count
     markers.withdraw(store, section, marker.aggregation, marker.start)
-    if store.bulk_load(section, [period_suffix(marker.aggregation, marker.start)], []) is None:
+    if store.loads_periods:
+        store.bulk_load(section, [period_suffix(marker.aggregation, marker.start)], [])
+    else:
         with table.batch(BATCH_CELLS) as batch:
             for key, _ in _stored_rows(table, section, marker.aggregation, marker.start):
                 batch.delete(key)

@@ -18,6 +18,7 @@ from pinflow.workflows.catalog import catalog
 from pinflow.workflows.run import prepare_home
 
 PROBE = "_probe"
+PATIENCE_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _database(settings: Settings) -> str:
 
 
 def _serving(settings: Settings) -> str:
-    with open_store(settings.serving_url) as store:
+    with open_store(settings.serving_url, patience=PATIENCE_SECONDS) as store:
         store.create_tables()
         table = store.table("analytics_metrics")
         row = PROBE.encode()

@@ -1,5 +1,6 @@
 """The connection handling of the HBase adapter, against a connection that fails on demand."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.hbase_schema.hbase import HBaseStore
 from pinflow.hbase_schema.hbase_address import Address, Host, parse_address
 from pinflow.hbase_schema.hbase_batch import HBaseBatch
+from pinflow.hbase_schema.hbase_creation import shell_lines
 
 TABLE = "analytics_metrics"
 
@@ -190,3 +192,9 @@ def test_addresses() -> None:
 def test_bad_addresses_are_refused_with_what_is_valid(rest: str) -> None:
     with pytest.raises(ConfigurationError, match="thrift2=host:port"):
         parse_address(f"hbase://{rest}")
+
+
+def test_the_shell_lines_are_in_the_documentation() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "how-to", "hbase.md").read_text()
+    for line in shell_lines(parse_address("hbase://localhost")):
+        assert f"    {line}\n" in page

@@ -114,7 +114,7 @@ class Command:
     @property
     def serving(self) -> Store:
         """The serving store, open."""
-        return open_store(str(self.home / "serving.db"))
+        return open_store(self.variables.get("PINFLOW_SERVING") or str(self.home / "serving.db"))
 
 
 def finish(process: "subprocess.Popen[str]", *, timeout: float = TIMEOUT) -> Result:
