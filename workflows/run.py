@@ -35,6 +35,14 @@ PRELOAD = (
     "pinflow.mr_jobs.analytics.raw_input",
     "pinflow.stats_engine.thrift_types",
 )
+PRELOAD_FOR = {
+    "s3": "pinflow.storage_s3",
+    "hdfs": "pinflow.storage_hdfs",
+    "webhdfs": "pinflow.storage_hdfs",
+    "swebhdfs": "pinflow.storage_hdfs",
+    "hbase": "pinflow.hbase_schema.hbase",
+}
+"""What else is imported before forks, by the scheme of a place that is configured."""
 LEAST_FREE_BYTES = 16 << 20
 
 
@@ -61,7 +69,9 @@ def run_workflow(
     With `wait`, missing input is waited for; when that time is over without it, its owner gets a mail.
     """
     prepare_home(settings)
-    with Zygote.start(PRELOAD) as zygote:
+    places = (settings.input, settings.warehouse, settings.serving)
+    needed = {PRELOAD_FOR[scheme] for place in places if (scheme := place.partition("://")[0]) in PRELOAD_FOR}
+    with Zygote.start((*PRELOAD, *sorted(needed))) as zygote:
         given = parameters(settings, rebuild=request.rebuild)
         defined = definition(settings, request.workflow, request.date, stage=request.stage, given=given)
         with Store(open_database(settings.database_url)) as store:

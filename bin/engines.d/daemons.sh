@@ -57,6 +57,9 @@ wait_until() {
     done
 }
 
+# answers URL PATTERN: whether what the URL gives matches
+answers() { curl -fsS -m 2 "$1" | grep -Eq "$2"; }
+
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # as_engine NAME COMMAND...: with the mark by which `alive` knows the process
