@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 
 from pinflow.errors import ConfigurationError, PinflowError
 
+PATIENCE_SECONDS = 180.0
 OWN_PREFIX = ".pinflow-"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -87,8 +88,11 @@ class Storage(ABC):
         """Remove a file or an empty folder, with `recursive` all below it too; no-op if there is nothing."""
 
 
-def open_storage(url: str) -> Storage:
-    """The storage that holds `url`: a path, or a URL of file, s3, hdfs or webhdfs; else ConfigurationError."""
+def open_storage(url: str, *, patience: float = PATIENCE_SECONDS) -> Storage:
+    """The storage that holds `url`: a path, or a URL of file, s3, hdfs or webhdfs; else ConfigurationError.
+
+    A call over the network that fails in passing is made again for `patience` seconds.
+    """
     scheme, separator, _ = url.partition("://")
     if url and (not separator or scheme == "file"):
         return LocalStorage()
@@ -96,11 +100,11 @@ def open_storage(url: str) -> Storage:
     if scheme == "s3":
         from pinflow.storage_s3 import S3Storage
 
-        return S3Storage()
+        return S3Storage(patience=patience)
     if scheme in ("hdfs", "webhdfs", "swebhdfs"):
         from pinflow.storage_hdfs import HdfsStorage
 
-        return HdfsStorage()
+        return HdfsStorage(patience=patience)
     raise ConfigurationError(
         f"cannot use {url!r} as a folder; valid are a path, such as /data/warehouse, file:///data/warehouse, "
         "s3://bucket/warehouse and hdfs://namenode:8020/warehouse; change it in pinflow.toml, then check with: "

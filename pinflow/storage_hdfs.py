@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from pinflow.errors import PinflowError
-from pinflow.storage import OWN_PREFIX, Entry, Storage, join
-from pinflow.storage_remote import PATIENCE_SECONDS, open_ranges
+from pinflow.storage import OWN_PREFIX, PATIENCE_SECONDS, Entry, Storage, join
+from pinflow.storage_remote import open_ranges
 from pinflow.webhdfs import WebHdfs, WebHdfsError, path_of
 
 LOCK_SECONDS = 60.0

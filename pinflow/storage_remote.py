@@ -8,7 +8,6 @@ import tenacity
 
 Result = TypeVar("Result")
 
-PATIENCE_SECONDS = 180.0
 _RANGE_BYTES = 8 << 20
 
 

@@ -24,8 +24,8 @@ from botocore.exceptions import (
 )
 
 from pinflow.errors import ConfigurationError, PinflowError
-from pinflow.storage import OWN_PREFIX, Entry, Storage
-from pinflow.storage_remote import PATIENCE_SECONDS, open_ranges, retrying
+from pinflow.storage import OWN_PREFIX, PATIENCE_SECONDS, Entry, Storage
+from pinflow.storage_remote import open_ranges, retrying
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
