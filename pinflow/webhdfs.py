@@ -36,6 +36,7 @@ def session(_process: int) -> requests.Session:
     """The connections of this process; they are not shared over a fork. No proxy stands before HDFS."""
     made = requests.Session()
     made.trust_env = False
+    made.verify = os.environ.get("REQUESTS_CA_BUNDLE", True)
     if os.environ.get("WEBHDFS_KERBEROS"):
         from requests_kerberos import HTTPKerberosAuth  # type: ignore[import-not-found]
 
