@@ -16,7 +16,7 @@ from pinflow.hbase_schema.hbase_address import connect, parse_address
 from pinflow.hbase_schema.store import open_store
 from pinflow.hbase_schema.tables import DATA_START, TABLES
 from tests.engines import engines, processes, variables
-from tests.workflows.command import Command, finish
+from tests.workflows.command import Command, finish, wait_for_job
 
 pytestmark = pytest.mark.hbase
 
@@ -94,7 +94,7 @@ def disturb(embedded: Embedded, home: Path, serving: str, victims: list[str], wa
     """Kill -9 while rows are being written, start again, and see the run end by itself."""
     command = command_of(embedded, home, serving)
     with command.start("run", "analytics", "--date", str(DAY), "--json") as process:
-        wait_for_persist(command)
+        wait_for_job(command, "persist%")
         time.sleep(wait)
         for name in victims:
             os.kill(processes(name), signal.SIGKILL)
@@ -106,18 +106,6 @@ def disturb(embedded: Embedded, home: Path, serving: str, victims: list[str], wa
     assert result.json["state"] == "succeeded"
     assert cells_of(serving) == embedded.cells
     assert command.sql("select max(attempt) from attempt") == [(1,)]
-
-
-def wait_for_persist(command: Command) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        try:
-            if command.sql("select 1 from job where name like 'persist%' and state = 'running'"):
-                return
-        except Exception:
-            pass
-        time.sleep(0.02)
-    raise AssertionError("nothing was persisted")
 
 
 @pytest.mark.parametrize("victim", VICTIMS)

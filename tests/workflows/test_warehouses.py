@@ -1,5 +1,10 @@
 """The analytics workflow with its warehouse, and its input, in S3 and in HDFS: the same results as on local disks."""
 
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,10 +15,11 @@ import pytest
 from benchmarks.generate import generate_odd_day
 from pinflow.mr_jobs.datasets import Warehouse
 from pinflow.storage import is_remote, open_storage
-from tests.engines import variables
-from tests.workflows.command import Command, Served, served
+from tests.engines import engines, processes, variables
+from tests.workflows.command import Command, Served, finish, served, wait_for_job
 
 DAY = date(2015, 5, 18)
+AWAY_SECONDS = 15
 PLACES = {"s3": "s3", "hdfs": "hadoop"}
 Content = dict[str, list[str]]
 
@@ -80,6 +86,33 @@ def test_a_remote_warehouse_has_the_same_datasets(local: Local, tmp_path: Path, 
     assert path.startswith(place)
     assert command("clean", "--json").code == 0
     assert content_of(place) == {}
+
+
+@contextmanager
+def away(place: str) -> Iterator[None]:
+    """The storage does not answer for a while: S3 hangs, and the NameNode of HDFS is killed and started again."""
+    if place.startswith("s3://"):
+        server = processes("s3")
+        os.kill(server, signal.SIGSTOP)
+        yield
+        os.kill(server, signal.SIGCONT)
+    else:
+        os.kill(processes("hadoop-namenode"), signal.SIGKILL)
+        yield
+        engines("start", "hadoop")
+
+
+def test_a_warehouse_that_goes_away_during_a_run_is_waited_for(local: Local, tmp_path: Path, place: str) -> None:
+    command = Command(tmp_path / "home", local.command.input, {"PINFLOW_WAREHOUSE": place})
+    with command.start("run", "analytics", "--date", str(DAY), "--json") as process:
+        wait_for_job(command, "extract_%")
+        with away(place):
+            time.sleep(AWAY_SECONDS)
+            assert process.poll() is None
+        result = finish(process, timeout=300)
+    assert result.code == 0, (result.err, result.out)
+    assert content_of(place) == local.content
+    assert served(command) == local.rows
 
 
 def test_input_in_a_storage_is_read_and_waited_for(local: Local, tmp_path: Path, place: str) -> None:
