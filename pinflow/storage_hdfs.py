@@ -14,7 +14,6 @@ from pinflow.storage_remote import open_ranges
 from pinflow.webhdfs import WebHdfs, WebHdfsError, path_of
 
 LOCK_SECONDS = 60.0
-"""A lock that is older is broken: its holder died. One that was held half as long is given up."""
 
 _MISSING = ("FileNotFoundException", "ParentNotDirectoryException")
 _TAKEN = ("FileAlreadyExistsException", "AlreadyBeingCreatedException", "RecoveryInProgressException")
@@ -23,10 +22,21 @@ _FULL = ("DSQuotaExceededException", "NSQuotaExceededException", "QuotaExceededE
 
 
 class HdfsStorage(Storage):
-    """Files of HDFS; the contract is that of `Storage`. A call is tried again for `patience` seconds."""
+    """Files of HDFS; the contract is that of `Storage`. A call is tried again for `patience` seconds.
 
-    def __init__(self, *, environment: Mapping[str, str] | None = None, patience: float = PATIENCE_SECONDS) -> None:
+    A writer's lock that is older than `lock_seconds` is broken: its holder died. One that was held half as long is
+    given up by its holder.
+    """
+
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str] | None = None,
+        patience: float = PATIENCE_SECONDS,
+        lock_seconds: float = LOCK_SECONDS,
+    ) -> None:
         self._hdfs = WebHdfs(os.environ if environment is None else environment, patience=patience)
+        self._lock_seconds = lock_seconds
 
     def read_bytes(self, path: str) -> bytes:
         """See Storage."""
@@ -54,7 +64,7 @@ class HdfsStorage(Storage):
             lock, started = self._lock(join(_folder(path), f"{OWN_PREFIX}{path.rpartition('/')[2]}.lock"))
         try:
             data = check(self.read_if_exists(path))
-            if time.monotonic() - started > LOCK_SECONDS / 2:
+            if time.monotonic() - started > self._lock_seconds / 2:
                 raise PinflowError(f"cannot write {path}: it took too long, another writer may go on; run again")
             self.write_bytes(path, data)
         finally:
@@ -172,7 +182,7 @@ class HdfsStorage(Storage):
 
     def _break_if_old(self, lock: str) -> None:
         status = self._status_if_exists(lock)
-        if status is not None and time.time() - status["modificationTime"] / 1000 > LOCK_SECONDS:
+        if status is not None and time.time() - status["modificationTime"] / 1000 > self._lock_seconds:
             self._delete_if_exists(_inode(lock, status))
 
     def _delete_if_exists(self, path: str) -> None:
