@@ -45,6 +45,8 @@ def _merge(old: bytes, new: bytes) -> bytes:
 class EmbeddedStore:
     """A table store in the file `path`; the contract is that of `store.Store`."""
 
+    loads_periods = True
+
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._connection: sqlite3.Connection | None = None

@@ -93,7 +93,9 @@ class Table(Protocol):
 
 
 class Store(Protocol):
-    """An open store, usable as a context manager."""
+    """An open store, usable as a context manager. `loads_periods`: whether it has `bulk_load`."""
+
+    loads_periods: bool
 
     def create_tables(self) -> None:
         """Make the tables of `tables.TABLES` that are not there yet."""
@@ -107,12 +109,12 @@ class Store(Protocol):
         suffixes: Sequence[bytes],
         blocks: Iterable[Block],
         publish: Callable[[], None] | None = None,
-    ) -> list[int] | None:
+    ) -> list[int]:
         """Replace all rows of whole periods of a section, named by their `period_suffix`, at once.
 
         `blocks` hold the rows sorted by head (the key up to where the aggregation starts); all periods get the same.
         What `publish` then stores comes into sight together with them; when it raises, nothing was done. Gives for
-        each period how many of its rows vanished. None: the store has no such way, nothing was done.
+        each period how many of its rows vanished.
         """
 
     def close(self) -> None:
@@ -133,9 +135,10 @@ def open_store(url: str, *, patience: float = 180.0) -> Store:
     """
     if url.startswith("hbase://"):
         # happybase takes 0.1 s to import
-        from pinflow.hbase_schema.hbase import HBaseStore, parse_address
+        from pinflow.hbase_schema.hbase import HBaseStore
+        from pinflow.hbase_schema.hbase_address import parse_address
 
-        return HBaseStore(*parse_address(url), patience=patience)
+        return HBaseStore(parse_address(url), patience=patience)
     if "://" in url or not url:
         raise ConfigurationError(f"`serving` cannot be {url!r}; valid: the path of a file, or hbase://host:port")
     from pinflow.hbase_schema.embedded import EmbeddedStore

@@ -92,6 +92,13 @@ def write_periods(
 
     for aggregation, start in starts.items():
         check_start(aggregation, start)
+    if not store.loads_periods:
+        return {
+            aggregation: write_period(
+                store, section, aggregation, start, period_rows(rows, aggregation, start), version=version, fence=fence
+            )
+            for aggregation, start in starts.items()
+        }
     cells = int(rows["cells"].sum())
 
     def publish() -> None:
@@ -101,15 +108,8 @@ def write_periods(
     store.create_tables()
     suffixes = [period_suffix(aggregation, start) for aggregation, start in starts.items()]
     vanished = store.bulk_load(section, suffixes, blocks(rows), publish)
-    if vanished is not None:
-        results = (WriteResult(rows.height, cells, gone, 0) for gone in vanished)
-        return dict(zip(starts, results, strict=True))
-    return {
-        aggregation: write_period(
-            store, section, aggregation, start, period_rows(rows, aggregation, start), version=version, fence=fence
-        )
-        for aggregation, start in starts.items()
-    }
+    results = (WriteResult(rows.height, cells, gone, 0) for gone in vanished)
+    return dict(zip(starts, results, strict=True))
 
 
 def expire(store: Store, before: date, *, dry_run: bool = False) -> list[ExpiredPeriod]:
@@ -129,7 +129,9 @@ def _expire_period(store: Store, section: Section, marker: Marker, dry_run: bool
     if dry_run:
         return count
     markers.withdraw(store, section, marker.aggregation, marker.start)
-    if store.bulk_load(section, [period_suffix(marker.aggregation, marker.start)], []) is None:
+    if store.loads_periods:
+        store.bulk_load(section, [period_suffix(marker.aggregation, marker.start)], [])
+    else:
         with table.batch(BATCH_CELLS) as batch:
             for key, _ in _stored_rows(table, section, marker.aggregation, marker.start):
                 batch.delete(key)

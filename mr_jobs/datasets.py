@@ -7,14 +7,17 @@ An attempt writes a folder of its own (`_attempt-…`, which Spark and Hive skip
 import builtins
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
+from pathlib import Path
 
 from pinflow.errors import DamagedFileError, InputMissingError, PinflowError, StaleFenceError
 from pinflow.storage import open_storage
 
 CURRENT = "current.json"
 ATTEMPT_PREFIX = "_attempt-"
+_UPLOADS = 4
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,8 @@ class Warehouse:
     def current(self, dataset: str, day: date | str) -> Published | None:
         """What is published of a day, None when nothing is."""
         path = f"{self.folder(dataset, day)}/{CURRENT}"
-        if not self._storage.exists(path):
-            return None
-        return Published.from_json(self._storage.read_bytes(path), path)
+        content = self._storage.read_if_exists(path)
+        return None if content is None else Published.from_json(content, path)
 
     def require(self, dataset: str, day: date | str) -> Published:
         """What is published of a day. Raises `InputMissingError` when nothing is."""
@@ -107,6 +109,17 @@ class Warehouse:
                 f"see what there is with: pinflow datasets {dataset}"
             )
         return published
+
+    def upload(self, local: Path, folder: str) -> None:
+        """Copy all files below a folder of this machine to a folder of this warehouse, a few at a time."""
+        files = [path for path in sorted(local.rglob("*")) if path.is_file()]
+
+        def copy(path: Path) -> None:
+            self._storage.write_bytes(f"{folder}/{path.relative_to(local).as_posix()}", path.read_bytes())
+
+        with ThreadPoolExecutor(_UPLOADS) as uploads:
+            for _ in uploads.map(copy, files):
+                pass
 
     def publish(self, published: Published) -> None:
         """Make an attempt the one that readers see, in one atomic write.
@@ -146,7 +159,9 @@ class Warehouse:
         """The attempt folders of a day with the time of their last change (for `clean`)."""
         for entry in self._storage.list(self.folder(dataset, day)):
             if entry.is_folder and entry.name.startswith(ATTEMPT_PREFIX):
-                yield entry.name, entry.modified
+                # a folder's own time tells nothing of what lies deeper, and object stores give none
+                changes = (file.modified for file in self._storage.walk(entry.path))
+                yield entry.name, max(changes, default=entry.modified)
 
     def delete(self, path: str) -> None:
         """Delete a folder of this warehouse."""

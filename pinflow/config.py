@@ -74,9 +74,9 @@ class Settings(BaseSettings):
     )
 
     home: str = Field(".pinflow", description="Folder of all embedded state.")
-    input: str = Field("", description="Folder of the raw events and objects.")
+    input: str = Field("", description="Folder of the raw events and objects; also s3:// and hdfs://.")
     source: SourceSettings = Field(default_factory=lambda: SourceSettings())
-    warehouse: str = Field("", description="Folder of the datasets; default `HOME/warehouse`.")
+    warehouse: str = Field("", description="Folder of the datasets; also s3:// and hdfs://; default `HOME/warehouse`.")
     database: str = Field("", description="SQLAlchemy URL of scheduler and statistics; default `HOME/pinflow.db`.")
     serving: str = Field("", description="File of the table store, or `hbase://host:port`; default `HOME/serving.db`.")
     mail: str = Field("", description="A Maildir folder or `smtp://user:password@host:port`; default `HOME/mail`.")

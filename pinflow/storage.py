@@ -19,7 +19,8 @@ from urllib.parse import quote, unquote
 
 from pinflow.errors import ConfigurationError, PinflowError
 
-_OWN_PREFIX = ".pinflow-"
+PATIENCE_SECONDS = 180.0
+OWN_PREFIX = ".pinflow-"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -76,7 +77,7 @@ class Storage(ABC):
 
     @abstractmethod
     def walk(self, folder: str) -> Iterator[Entry]:
-        """All files below `folder`, folder by folder in the order of names."""
+        """All files below `folder`, in a fixed order that keeps those of a folder together."""
 
     @abstractmethod
     def make_folder(self, path: str) -> None:
@@ -87,15 +88,33 @@ class Storage(ABC):
         """Remove a file or an empty folder, with `recursive` all below it too; no-op if there is nothing."""
 
 
-def open_storage(url: str) -> Storage:
-    """The storage that holds `url`: a path or a `file://` URL; ConfigurationError for any other scheme."""
+def open_storage(url: str, *, patience: float = PATIENCE_SECONDS) -> Storage:
+    """The storage that holds `url`: a path, or a URL of file, s3, hdfs or webhdfs; else ConfigurationError.
+
+    A call over the network that fails in passing is made again for `patience` seconds.
+    """
     scheme, separator, _ = url.partition("://")
     if url and (not separator or scheme == "file"):
         return LocalStorage()
+    # each takes a tenth of a second and more to import
+    if scheme == "s3":
+        from pinflow.storage_s3 import S3Storage
+
+        return S3Storage(patience=patience)
+    if scheme in ("hdfs", "webhdfs", "swebhdfs"):
+        from pinflow.storage_hdfs import HdfsStorage
+
+        return HdfsStorage(patience=patience)
     raise ConfigurationError(
-        f"cannot use {url!r} as a folder; valid are a path, such as /data/warehouse, and file:///data/warehouse; "
-        "change it in pinflow.toml, then check with: pinflow doctor"
+        f"cannot use {url!r} as a folder; valid are a path, such as /data/warehouse, file:///data/warehouse, "
+        "s3://bucket/warehouse and hdfs://namenode:8020/warehouse; change it in pinflow.toml, then check with: "
+        "pinflow doctor"
     )
+
+
+def is_remote(url: str) -> bool:
+    """Whether `url` names another place than a path of this machine."""
+    return "://" in url
 
 
 def join(folder: str, *names: str) -> str:
@@ -210,7 +229,7 @@ def _local(path: str) -> Path:
 
 
 def _entry(folder: str, item: "os.DirEntry[str]") -> Entry | None:
-    if item.name.startswith(_OWN_PREFIX):
+    if item.name.startswith(OWN_PREFIX):
         return None
     try:
         status = item.stat()
@@ -222,7 +241,7 @@ def _entry(folder: str, item: "os.DirEntry[str]") -> Entry | None:
 
 
 def _replace(target: Path, data: bytes) -> None:
-    temporary = target.with_name(f"{_OWN_PREFIX}{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f"{OWN_PREFIX}{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -241,7 +260,7 @@ def _replace(target: Path, data: bytes) -> None:
 
 def _lock(target: Path) -> int:
     """An open descriptor that holds the lock of `target`; closing it, or dying, lets go."""
-    lock = target.with_name(f"{_OWN_PREFIX}{target.name}.lock")
+    lock = target.with_name(f"{OWN_PREFIX}{target.name}.lock")
     while True:
         lock.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

@@ -9,6 +9,7 @@ import mailbox
 import os
 import smtplib
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -22,7 +23,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import sqlalchemy as sa
 
-from pinflow.errors import ConfigurationError
+from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.stats_engine.tables import MAILS
 
 FIRST_PAUSE = timedelta(minutes=1)
@@ -99,6 +100,32 @@ def check(mail_url: str) -> None:
         )
 
 
+def try_out(mail_url: str) -> None:
+    """Try for real whether mail could go out, without sending any: EHLO, login and NOOP, or a file that is removed.
+
+    Raises `ConfigurationError` for a URL that cannot be used, `PinflowError` saying what to do when it fails.
+    """
+    check(mail_url)
+    try:
+        if "://" in mail_url:
+            with _connect(urlsplit(mail_url)) as server:
+                server.ehlo_or_helo_if_needed()
+                code, answer = server.noop()
+                if code != 250:
+                    raise smtplib.SMTPResponseException(code, answer)
+            return
+        mailbox.Maildir(mail_url, create=True)
+        probe = Path(mail_url, "tmp", f"probe.{os.getpid()}")
+        probe.write_bytes(b"probe")
+        probe.unlink()
+    except (OSError, smtplib.SMTPException) as error:
+        place = mail_url.rpartition("@")[2]
+        raise PinflowError(
+            f"mail cannot go to {place}: {type(error).__name__}: {error}; check host, port, user and password of the "
+            "setting `mail`. Mails wait until it works"
+        ) from error
+
+
 def _claim(engine: sa.Engine, now: datetime) -> list[Any]:
     """The due mails that no other process is sending: claimed by moving their next try into the future."""
     due = sa.and_(MAILS.c.state == "waiting", MAILS.c.next_at <= now)
@@ -157,7 +184,7 @@ def _connect(url: SplitResult) -> smtplib.SMTP:
     server = smtplib.SMTP(url.hostname or "", url.port or 25, local_hostname=own_name, timeout=TIMEOUT)
     try:
         if parse_qs(url.query).get("starttls", ["0"])[-1] not in ("0", "false", "no"):
-            server.starttls()
+            server.starttls(context=ssl.create_default_context())
         if url.username:
             server.login(unquote(url.username), unquote(url.password or ""))
     except BaseException:

@@ -8,7 +8,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("workflows", "scheduler", "mr_jobs", "stats_engine", "hbase_schema")
-GROUND = {"config", "storage", "zygote", "zygote_server", "errors"}
+GROUND = {
+    "config",
+    "storage",
+    "storage_remote",
+    "storage_s3",
+    "storage_hdfs",
+    "webhdfs",
+    "zygote",
+    "zygote_server",
+    "errors",
+}
 MIDDLE = {"stats_engine", "hbase_schema"}
 MAY_IMPORT = {
     "cli": {"cli", "commands", "workflows", "scheduler", "mr_jobs", *MIDDLE, *GROUND},

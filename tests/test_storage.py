@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -12,18 +13,33 @@ import pytest
 
 from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.storage import LocalStorage, Storage, join, open_storage
+from tests.engines import variables
 
 ADD_MANY = """
 import json, sys
 from pinflow.storage import open_storage
-for _ in range(50):
+for _ in range(int(sys.argv[2])):
     open_storage(sys.argv[1]).write_if(sys.argv[1], lambda old: json.dumps(json.loads(old or b"0") + 1).encode())
 """
 
 
-@pytest.fixture(params=["path", "url"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+PLACES = ["path", "url", pytest.param("s3", marks=pytest.mark.s3), pytest.param("hdfs", marks=pytest.mark.hdfs)]
+ENGINES = {"s3": "s3", "hdfs": "hadoop"}
+
+
+@pytest.fixture(params=PLACES)
+def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty folder of each kind of storage."""
+    if request.param in ENGINES:
+        found = variables(ENGINES[request.param])
+        for name, value in found.items():
+            monkeypatch.setenv(name, value)
+        return f"{found['PINFLOW_WAREHOUSE']}/{secrets.token_hex(8)}/a b"
     return str(tmp_path / "a b") if request.param == "path" else f"file://{tmp_path}/a%20b"
+
+
+def is_s3(folder: str) -> bool:
+    return folder.startswith("s3://")
 
 
 @pytest.fixture
@@ -68,13 +84,8 @@ def test_listing(storage: Storage, folder: str) -> None:
     storage.make_folder(join(folder, "empty"))
     storage.make_folder(join(folder, "empty"))
     entries = storage.list(folder)
-    assert [(e.name, e.is_folder) for e in entries] == [
-        (".hidden", False),
-        ("a", False),
-        ("b", False),
-        ("deep", True),
-        ("empty", True),
-    ]
+    folders = [("deep", True)] if is_s3(folder) else [("deep", True), ("empty", True)]
+    assert [(e.name, e.is_folder) for e in entries] == [(".hidden", False), ("a", False), ("b", False), *folders]
     assert entries[1].size == 2
     assert entries[1].modified.tzinfo is UTC
     assert abs((datetime.now(UTC) - entries[1].modified).total_seconds()) < 60
@@ -148,18 +159,20 @@ def test_write_if_sees_the_old_content_and_may_refuse(storage: Storage, folder: 
 def test_no_update_is_lost_between_processes_and_threads(storage: Storage, folder: str) -> None:
     path = join(folder, "count")
 
+    count = 10 if folder.startswith(("s3://", "hdfs://")) else 50
+
     def add_many() -> None:
-        for _ in range(50):
+        for _ in range(count):
             storage.write_if(path, lambda old: json.dumps(json.loads(old or b"0") + 1).encode())
 
-    others = [subprocess.Popen([sys.executable, "-c", ADD_MANY, path]) for _ in range(2)]
+    others = [subprocess.Popen([sys.executable, "-c", ADD_MANY, path, str(count)]) for _ in range(2)]
     threads = [threading.Thread(target=add_many) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert [other.wait() for other in others] == [0, 0]
-    assert storage.read_bytes(path) == b"200"
+    assert storage.read_bytes(path) == str(4 * count).encode()
 
 
 def test_no_update_is_lost_while_the_folder_is_deleted(tmp_path: Path) -> None:
@@ -215,13 +228,15 @@ def test_a_missing_file_is_told(storage: Storage, folder: str) -> None:
 def test_a_file_in_place_of_a_folder_is_told(storage: Storage, folder: str) -> None:
     storage.write_bytes(join(folder, "file"), b"1")
     assert not storage.exists(join(folder, "file", "below"))
+    if is_s3(folder):
+        return  # an object can have others below its key
     with pytest.raises(PinflowError, match="file/below"):
         storage.write_bytes(join(folder, "file", "below"), b"1")
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/x", "hdfs://host/x", "ftp://x", ""])
+@pytest.mark.parametrize("url", ["gs://bucket/x", "ftp://x", ""])
 def test_other_schemes_are_refused_with_what_is_valid(url: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"file:///data/warehouse.*pinflow doctor") as caught:
+    with pytest.raises(ConfigurationError, match=r"file:///data/warehouse.*s3://.*hdfs://.*pinflow doctor") as caught:
         open_storage(url)
     assert repr(url) in str(caught.value)
 

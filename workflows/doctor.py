@@ -9,15 +9,17 @@ import sqlalchemy as sa
 
 from pinflow.config import Settings
 from pinflow.errors import PinflowError
-from pinflow.hbase_schema.store import open_store
+from pinflow.hbase_schema.store import Store, open_store
+from pinflow.hbase_schema.tables import TABLES
 from pinflow.mr_jobs.inputs.discover import Source
 from pinflow.scheduler.tables import open_database
-from pinflow.stats_engine.mail import check as check_mail
-from pinflow.storage import open_storage
+from pinflow.stats_engine.mail import try_out
+from pinflow.storage import is_remote, join, open_storage
 from pinflow.workflows.catalog import catalog
 from pinflow.workflows.run import prepare_home
 
 PROBE = "_probe"
+PATIENCE_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,21 @@ def _home(settings: Settings) -> str:
 
 
 def _input(settings: Settings) -> str:
+    if is_remote(settings.input):
+        open_storage(settings.input, patience=PATIENCE_SECONDS).exists(settings.input)
     source = Source.from_settings(settings)
     return f"{source.folder}, read as {source.format}"
 
 
 def _warehouse(settings: Settings) -> str:
     url = settings.warehouse_url
-    storage, path = open_storage(url), f"{url}/{PROBE}"
-    storage.write_bytes(path, b"probe")
+    storage, path = open_storage(url, patience=PATIENCE_SECONDS), join(url, PROBE)
     try:
-        if storage.read_bytes(path) != b"probe":
-            raise PinflowError(f"{url} does not give back what was written; check the disk")
+        # as current.json is published: a new file, then one that is replaced after a look at it
+        storage.write_if(path, lambda _: b"old")
+        storage.write_if(path, lambda old: b"probe" if old == b"old" else b"lost")
+        if storage.read_bytes(path) != b"probe" or PROBE not in {entry.name for entry in storage.list(url)}:
+            raise PinflowError(f"{url} does not give back what was written; check the disk or the service")
     finally:
         storage.delete(path)
     return url
@@ -85,19 +91,30 @@ def _database(settings: Settings) -> str:
 
 
 def _serving(settings: Settings) -> str:
-    with open_store(settings.serving_url) as store:
+    with open_store(settings.serving_url, patience=PATIENCE_SECONDS) as store:
         store.create_tables()
         table = store.table("analytics_metrics")
         row = PROBE.encode()
         table.put(row, {b"m:probe": b"1"})
         seen = table.row(row)
         table.delete(row)
+        single = _single_regions(store)
     if seen != {b"m:probe": b"1"}:
         raise PinflowError(f"{settings.serving_url} does not give back what was written; check the store")
-    return settings.serving_url
+    return settings.serving_url + single
+
+
+def _single_regions(store: Store) -> str:
+    """What to do about tables of an HBase that were made in one region."""
+    from pinflow.hbase_schema.hbase import HBaseStore  # happybase takes 0.1 s to import
+
+    if not isinstance(store, HBaseStore):
+        return ""
+    names = [name for name in TABLES if len(store.regions(name)) == 1]
+    return f"; in one region: {', '.join(names)}; split as docs/how-to/hbase.md says" if names else ""
 
 
 def _mail(settings: Settings) -> str:
-    check_mail(settings.mail_url)
+    try_out(settings.mail_url)
     place = settings.mail_url
     return f"to {place.rpartition('@')[2]}" if "://" in place else f"into the Maildir {Path(place)}"

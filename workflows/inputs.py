@@ -68,7 +68,7 @@ def period_days(warehouse: Warehouse, given: Periods, day: date) -> list[Publish
     """The published days of all periods that `day` belongs to. Raises `InputMissingError` without the day itself."""
     warehouse.require(given.dataset, day)
     wanted = {d for name in AGGREGATIONS for d in days(name, period_start(name, day))}
-    found = (warehouse.current(given.dataset, d) for d in sorted(wanted))
+    found = (warehouse.current(given.dataset, d) for d in warehouse.days(given.dataset) if d in wanted)
     return [published for published in found if published is not None]
 
 
@@ -95,7 +95,7 @@ def _is_complete(warehouse: Warehouse, published: Published, aggregation: str, d
     return all(
         (name, found.date, found.attempt) in made_from
         for name in {name for name, _, _ in made_from}
-        for other in days(aggregation, period_start(aggregation, day))
+        for other in set(warehouse.days(name)).intersection(days(aggregation, period_start(aggregation, day)))
         if (found := warehouse.current(name, other)) is not None
     )
 

@@ -28,8 +28,10 @@ from pinflow.stats_engine.alerts import JobKey, alerts_of
 from pinflow.stats_engine.mail import deliver
 from pinflow.stats_engine.record import is_recorded, mark_published, record
 from pinflow.stats_engine.rules import Violation, evaluate
+from pinflow.storage import is_remote
 from pinflow.workflows.inputs import Resolved, identity_of, resolve, served_labels
 from pinflow.workflows.node import MapReduce
+from pinflow.workflows.retention import STAGING
 
 SMALL_JOB_BYTES = 4 << 20
 
@@ -81,6 +83,9 @@ class _NodeRun:
         self.node, self.attempt, self.settings = node, attempt, settings
         self.warehouse = Warehouse(settings.warehouse_url)
         self.folder = self.warehouse.attempt_folder(node.dataset, attempt.day, attempt.name)
+        # tasks write to this machine; what is to be published goes to a remote warehouse as a whole
+        staged = settings.home_path / STAGING / f"{node.dataset}-{attempt.day}-{attempt.name}"
+        self.local = staged if is_remote(self.folder) else Path(self.folder)
         self.key = JobKey(
             workflow=attempt.workflow,
             run_id=attempt.run_id,
@@ -114,14 +119,14 @@ class _NodeRun:
         if fatal:
             raise FatalAlertError(
                 f"stopped before publishing: {'; '.join(v.message for v in fatal)}. "
-                f"What was written lies in {self.folder}. See: pinflow alerts"
+                f"What was written lies in {self.local}. See: pinflow alerts"
             )
         self._publish(output, identity, resolved.datasets)
         return None
 
     def _launch(self, resolved: Resolved) -> JobOutput:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        Path(self.folder).mkdir(parents=True)
+        shutil.rmtree(self.local, ignore_errors=True)
+        self.local.mkdir(parents=True)
         clustered = bool(clustered_by(self.node.job))
         least = self.settings.slot_count if resolved.weight > SMALL_JOB_BYTES else 1
         buckets = bucket_count(resolved.weight, self.settings.memory_bytes // 4, least) if clustered else 1
@@ -132,7 +137,7 @@ class _NodeRun:
             job=self.node.job,
             arguments=tuple(job_arguments(**options)),
             lines=tuple(resolved.lines),
-            output=self.folder,
+            output=str(self.local),
             buckets=buckets,
             slots=self.settings.slot_count,
             memory=self.settings.memory_bytes,
@@ -170,7 +175,7 @@ class _NodeRun:
         published = Published(
             dataset=self.node.dataset,
             date=self.attempt.day.isoformat(),
-            attempt=Path(self.folder).name,
+            attempt=self.folder.rpartition("/")[2],
             fence=self.attempt.fence,
             identity=identity,
             rows=output.rows,
@@ -183,8 +188,12 @@ class _NodeRun:
             number=self.attempt.number,
             inputs=tuple(inputs),
         )
-        describe(published, self.folder)
+        describe(published, str(self.local))
+        if is_remote(self.folder):
+            self.warehouse.upload(self.local, self.folder)
         self.warehouse.publish(published)
+        if is_remote(self.folder):
+            shutil.rmtree(self.local, ignore_errors=True)
         mark_published(self._database, self.key)
         leave_result({"rows": output.rows, "bytes": output.bytes, "seconds": round(output.seconds, 3)})
 

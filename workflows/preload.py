@@ -1,5 +1,6 @@
 """What the processes of a run have in common, imported once, in their zygote."""
 
+from pinflow.config import Settings
 from pinflow.zygote import Zygote
 
 _ANALYTICS = (
@@ -32,6 +33,18 @@ PRELOAD = (
 )
 
 
-def start_zygote() -> Zygote:
+OF_SCHEME = {
+    "s3": "pinflow.storage_s3",
+    "hdfs": "pinflow.storage_hdfs",
+    "webhdfs": "pinflow.storage_hdfs",
+    "swebhdfs": "pinflow.storage_hdfs",
+    "hbase": "pinflow.hbase_schema.hbase",
+}
+"""What else is imported, by the scheme of a place that is configured."""
+
+
+def start_zygote(settings: Settings) -> Zygote:
     """Start the zygote of a run; returns at once, while it still imports."""
-    return Zygote.start(PRELOAD)
+    places = (settings.input, settings.warehouse, settings.serving)
+    needed = {OF_SCHEME[scheme] for place in places if (scheme := place.partition("://")[0]) in OF_SCHEME}
+    return Zygote.start((*PRELOAD, *sorted(needed)))

@@ -1,8 +1,10 @@
 """What is removed with time (AN-26): old days, old serving rows, attempts that nobody reads."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 from pinflow.config import Settings
 from pinflow.hbase_schema.store import open_store
@@ -10,6 +12,8 @@ from pinflow.hbase_schema.writer import expire
 from pinflow.mr_jobs.datasets import Warehouse
 
 GRACE = timedelta(hours=1)
+STAGING = "staging"
+"""Folder of the home where attempts write before they go to a remote warehouse."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,12 @@ def clean(settings: Settings, now: datetime, *, dry_run: bool = False) -> list[R
     warehouse = Warehouse(settings.warehouse_url)
     last_gone = (now - settings.keep_for).date()
     due = [*_old_days(warehouse, last_gone), *_attempts(warehouse, last_gone, now)]
+    left = list(_staged(settings.home_path / STAGING, now))
     if not dry_run:
         for path, _ in due:
             warehouse.delete(path)
+        for path, _ in left:
+            shutil.rmtree(path, ignore_errors=True)
     with open_store(settings.serving_url) as store:
         expired = expire(store, last_gone, dry_run=dry_run)
     rows = (
@@ -41,7 +48,14 @@ def clean(settings: Settings, now: datetime, *, dry_run: bool = False) -> list[R
         )
         for period in expired
     )
-    return [*(removal for _, removal in due), *rows]
+    return [*(removal for _, removal in [*due, *left]), *rows]
+
+
+def _staged(folder: Path, now: datetime) -> Iterator[tuple[str, Removal]]:
+    """What attempts left on this machine that died before all of it was in a remote warehouse."""
+    for attempt in sorted(folder.glob("*")):
+        if now - datetime.fromtimestamp(attempt.stat().st_mtime, UTC) > GRACE:
+            yield str(attempt), Removal("attempt", f"{STAGING}/{attempt.name}", "never published")
 
 
 def _old_days(warehouse: Warehouse, last_gone: date) -> Iterator[tuple[str, Removal]]:

@@ -6,11 +6,10 @@ A compressed file that is cut or corrupt gives its complete lines; what follows 
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pinflow.errors import InputError
-from pinflow.mr_jobs.inputs.splits import Split
+from pinflow.mr_jobs.inputs.splits import Split, open_input
 
 BLOCK_BYTES = 16 * 1024 * 1024
 LONGEST_LINE = 16 * 1024 * 1024
@@ -53,7 +52,7 @@ class _CutShortError(Exception):
 def read_blocks(split: Split, block_bytes: int = BLOCK_BYTES, *, longest_line: int = LONGEST_LINE) -> Iterator[Block]:
     """Yield the lines of `split` in blocks of about `block_bytes`; raises `InputError` when it cannot be opened."""
     try:
-        with Path(split.path).open("rb") as file:
+        with open_input(split.path) as file:
             size = max(2, min(block_bytes, longest_line))
             if split.compression:
                 inflate = _gzip_pieces if split.compression == "gzip" else _zstd_pieces

@@ -11,8 +11,9 @@ from pyarrow.lib import ArrowException, DataType
 
 from pinflow.errors import InputError
 from pinflow.mr_jobs.inputs.parsed import Rows
-from pinflow.mr_jobs.inputs.splits import Split
+from pinflow.mr_jobs.inputs.splits import Split, open_input
 from pinflow.mr_jobs.inputs.timestamps import UTC
+from pinflow.storage import is_remote
 
 _BYTES_A_ROW = 128  # a guess: blocks of text are cut by bytes, batches of rows by number
 
@@ -53,7 +54,7 @@ def read_row_groups(split: Split, fields: Mapping[str, str], block_bytes: int) -
 
 def _open(path: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(open_input(path) if is_remote(path) else path)
     except (ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
 

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from pinflow.errors import InputError
+from pinflow.storage import is_remote, open_storage
 
 FILE_KINDS = {".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
@@ -75,6 +76,11 @@ def file_kind(path: str, *, logs: bool = False) -> FileKind:
             "with .gz or .zst; a name that starts with _ or . is skipped. See: pinflow doctor"
         )
     return FileKind(kind, compression)
+
+
+def open_input(path: str) -> BinaryIO:
+    """A file of the input, of this machine or a storage, seekable; raises `OSError` or `PinflowError`."""
+    return open_storage(path).open_input(path) if is_remote(path) else Path(path).open("rb")
 
 
 def plan_splits(files: Iterable[InputFile], target_bytes: int, *, logs: bool = False) -> list[Split]:

@@ -40,7 +40,7 @@ def run(workflow: str, date: date, stage: str | None, rebuild: bool, wait: timed
     settings = config.load()
     view = _View(quiet=as_json)
     try:
-        with start_zygote() as zygote:
+        with start_zygote(settings) as zygote:
             from pinflow.workflows.run import Request, run_workflow  # takes as long as the zygote to import
 
             request = Request(workflow, date, stage, rebuild, wait)

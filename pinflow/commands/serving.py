@@ -18,6 +18,7 @@ LENGTHS = {"daily": 1, "weekly": 7, "biweekly": 14, "monthly": 31}
 SHOWN_PERIODS = 30
 SHOWN_COLUMNS = 7
 NEAR = 1000
+PATIENCE_SECONDS = 20
 METRIC_ORDER = ("impression", "clickthrough", "repin", "like", "create", "users", "pins", "boards")
 
 platform_option = click.option("--platform", default="all", show_default=True, help="An app, or all of them together.")
@@ -30,7 +31,7 @@ aggregation_option = click.option(
 def _store() -> Iterator["Store"]:
     from pinflow.hbase_schema.store import open_store
 
-    with open_store(config.load().serving_url) as store:
+    with open_store(config.load().serving_url, patience=PATIENCE_SECONDS) as store:
         yield store
 
 

@@ -22,9 +22,14 @@ from pinflow.hbase_schema.writer import expire, write_period
 DAY = date(2015, 5, 18)
 
 
-def made(values: dict[str, dict[str, int]], day: date = DAY, aggregation: str = "daily") -> list[Row]:
+def made(
+    values: dict[str, dict[str, int]], day: date = DAY, aggregation: str = "daily", family: str = "m"
+) -> list[Row]:
     return sorted(
-        row(row_key(userparam, "all", aggregation, day), {f"m:{name}".encode(): b"%d" % n for name, n in cells.items()})
+        row(
+            row_key(userparam, "all", aggregation, day),
+            {f"{family}:{name}".encode(): b"%d" % n for name, n in cells.items()},
+        )
         for userparam, cells in values.items()
     )
 
@@ -182,7 +187,7 @@ def test_wrong_rows_are_refused(store: Store) -> None:
 def test_expiry(store: Store) -> None:
     for day in (date(2015, 5, 17), DAY):
         write_period(store, METRICS, "daily", day, made({"d:a": {"x": 1}, "d:b": {"x": 1}}, day), version="1")
-        write_period(store, TOP_ITEMS, "daily", day, made({"d:a": {"pins/like/001": 1}}, day), version="1")
+        write_period(store, TOP_ITEMS, "daily", day, made({"d:a": {"pins/like/001": 1}}, day, family="t"), version="1")
     month = date(2015, 5, 1)
     write_period(store, METRICS, "monthly", month, made({"d:a": {"x": 2}}, month, "monthly"), version="1")
     old = date(2015, 5, 16)

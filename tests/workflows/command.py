@@ -5,8 +5,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -114,7 +115,7 @@ class Command:
     @property
     def serving(self) -> Store:
         """The serving store, open."""
-        return open_store(str(self.home / "serving.db"))
+        return open_store(self.variables.get("PINFLOW_SERVING") or str(self.home / "serving.db"))
 
 
 def finish(process: "subprocess.Popen[str]", *, timeout: float = TIMEOUT) -> Result:
@@ -122,6 +123,19 @@ def finish(process: "subprocess.Popen[str]", *, timeout: float = TIMEOUT) -> Res
     out, err = process.communicate(timeout=timeout)
     assert "Traceback" not in err, err
     return Result(process.returncode, out, err)
+
+
+def wait_for_job(command: Command, name: str) -> None:
+    """Until a job whose name is like `name` runs."""
+    end = time.monotonic() + TIMEOUT
+    running = "select 1 from job where name like ? and state = 'running'"
+    while True:
+        # at first there is no file, then one without tables
+        with suppress(sqlite3.OperationalError):
+            if command.sql(running, name):
+                return
+        assert time.monotonic() < end, f"no job {name} was started"
+        time.sleep(0.02)
 
 
 @dataclass(frozen=True)
