@@ -1,0 +1,144 @@
+"""What a day may bring to a series, judged from the values of the days before it: the odds of any value.
+
+A series is followed by the day with weeks of seven days, or, where values come less often than every other day
+(weekly and monthly jobs), by the run, without a season.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pinflow.stats_engine.smoothing import Flags, Floats
+from pinflow.stats_engine.special_days import Days, Kind, SpecialDay, special_day, special_days
+from pinflow.stats_engine.surprise import SMALLEST_ODDS, Mixture
+from pinflow.stats_engine.trace import Scale, Trace, trace
+
+WEEK = 7
+LONGEST_DAYS = 800
+"""Older days are not looked at: two years, so that each holiday was seen."""
+SMALLEST_MASS = 14
+"""Fewer values other than zero give no forecast."""
+ZERO_DAYS = 140
+OTHER_WEEKDAYS = 0.3
+"""What a zero on another weekday tells, in zeros of the same one."""
+SPECIAL_WIDTH = 0.8
+SPECIAL_ERROR = 0.03
+UNSEEN_EFFECT, UNSEEN_WIDTH = -0.2, 0.2
+"""What a special day does where nothing is known of it (on the scale of logarithms)."""
+DAY = np.timedelta64(1, "D")
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a value may be: `zero` are the odds of none at all, `mixture` (on `scale`) those of others, if known."""
+
+    scale: Scale
+    zero: float
+    mixture: Mixture | None
+
+    def odds(self, values: Floats) -> Floats:
+        """The odds of each value or one further out: 1 for what is expected; SMALLEST_ODDS for an unheard-of zero."""
+        if self.mixture is None:
+            odds = np.full(len(values), 1 - self.zero)
+        else:
+            scaled = self.scale.apply(values)
+            low = np.abs(scaled) < abs(self.mixture.median())
+            odds = (1 - self.zero) * self.mixture.odds(scaled) + self.zero * low
+        return np.asarray(np.where(values == 0, self.zero, np.clip(odds, SMALLEST_ODDS, 1.0)))
+
+
+def outlook(dates: Days, values: Floats, day: np.datetime64, country: str) -> Outlook:
+    """Look at `day` from the values (NaN: none) of the dates before it, ascending."""
+    known = np.isfinite(values)
+    if not known.any():
+        return Outlook(Scale(1.0), SMALLEST_ODDS, None)
+    dates, values = dates[known], values[known]
+    recent = dates >= day - LONGEST_DAYS * DAY
+    if len(dates) > 1 and np.median(np.diff(dates) / DAY) > 2:
+        return _by_run(values)
+    return _by_day(dates[recent], values[recent], day, country)
+
+
+def _by_run(values: Floats) -> Outlook:
+    followed = trace(values, np.zeros(len(values) + 1, dtype=bool), 1)
+    zero = _share(np.count_nonzero(values[-ZERO_DAYS // WEEK :] == 0), len(values[-ZERO_DAYS // WEEK :]))
+    return Outlook(followed.scale, zero, _ordinary(followed))
+
+
+def _by_day(dates: Days, values: Floats, day: np.datetime64, country: str) -> Outlook:
+    first = dates[0]
+    grid = np.full(int((day - first) / DAY), np.nan)
+    grid[((dates - first) / DAY).astype(int)] = values
+    special = np.zeros(len(grid) + 1, dtype=bool)
+    near = special_days(country, first, day)
+    special[((near[(near >= first) & (near <= day)] - first) / DAY).astype(int)] = True
+    followed = trace(grid, special, WEEK)
+    today = special_day(day.astype(object), country)
+    mixture = _ordinary(followed)
+    if today is not None and mixture is not None:
+        places = np.flatnonzero(special[:-1])
+        past = [(special_day((first + place).astype(object), country), place) for place in places]
+        weekday = int((day - DAY).astype(int) + 4) % WEEK
+        mixture = _special(followed, today, [(s, int(p)) for s, p in past if s is not None], weekday)
+    return Outlook(followed.scale, _zero_odds(grid, special), mixture)
+
+
+def _ordinary(followed: Trace) -> Mixture | None:
+    if np.count_nonzero(followed.known) < SMALLEST_MASS:
+        return None
+    return Mixture(followed.expected[-1:], followed.usual_errors[-1:], np.ones(1))
+
+
+def _special(followed: Trace, today: SpecialDay, past: list[tuple[SpecialDay, int]], weekday: int) -> Mixture:
+    """Each thing that a special day may do is a part: nothing, what Sundays do, what special days did before."""
+    sunday = _sunday_offset(followed, weekday) - followed.offsets[-1]
+    usual = float(followed.usual_errors[-1]) * SPECIAL_WIDTH
+    width = float(np.hypot(usual, SPECIAL_ERROR))
+    wider = float(np.hypot(1.2 * usual, SPECIAL_ERROR))
+    parts = [
+        (0.0, width, 1.0),
+        (sunday, width, 2.0 if today.kind == Kind.HOLIDAY else 0.5),
+        (sunday / 2, width, 0.5),
+        (UNSEEN_EFFECT, float(np.hypot(usual, UNSEEN_WIDTH)), 0.5),
+    ]
+    seen = [(special, float(followed.errors[place])) for special, place in past if followed.known[place]]
+    alike = [error for special, error in seen if special.kind == today.kind]
+    parts += [(error, wider, len(alike) ** -0.5) for error in alike]
+    for special, error in seen:
+        if special.names & today.names:
+            parts += [(error, wider, 6.0), (error / 2, wider, 1.5)]
+    centres, widths, weights = np.array(parts).T
+    return Mixture(followed.expected[-1] + centres, widths, weights / weights.sum())
+
+
+def _sunday_offset(followed: Trace, weekday: int) -> float:
+    """The newest Sunday's offset; `weekday` is 0 for Sunday and tells the last place's day."""
+    place = len(followed.offsets) - 1 - weekday
+    return float(followed.offsets[place]) if place >= 0 else 0.0
+
+
+def _zero_odds(grid: Floats, special: Flags) -> float:
+    """The odds of a zero: from zeros on the same weekday, less from others; on special days also from those."""
+    start = max(0, len(grid) - ZERO_DAYS)
+    odds = 0.0
+    if special[-1]:
+        seen = grid[special[:-1] & np.isfinite(grid)]
+        odds = _share(np.count_nonzero(seen == 0), len(seen))
+    ago = np.arange(len(grid) - start, 0, -1)
+    days = np.where(special[start:-1], np.nan, grid[start:])
+    known, zeros = np.isfinite(days), days == 0
+    weekday = ago % WEEK
+    seen_by, zeros_by = (np.bincount(weekday[flags], minlength=WEEK).astype(float) for flags in (known, zeros))
+    usual = zeros_by * 2 < seen_by
+    usual[0] = False
+    return max(
+        odds,
+        _share(
+            zeros_by[0] + OTHER_WEEKDAYS * zeros_by[usual].sum(),
+            seen_by[0] + OTHER_WEEKDAYS * seen_by[usual].sum(),
+        ),
+    )
+
+
+def _share(zeros: float, seen: float) -> float:
+    return zeros / (seen + 1) if zeros else SMALLEST_ODDS
