@@ -16,9 +16,12 @@ from pinflow.stats_engine.trace import Scale, Trace, trace
 WEEK = 7
 LONGEST_DAYS = 800
 """Older days are not looked at: two years, so that each holiday was seen."""
+LEARNING_DAYS, LEARNING_RUNS = 28, 8
 SMALLEST_MASS = 14
 """Fewer values other than zero give no forecast."""
 ZERO_DAYS = 140
+USUAL_ZEROS = 0.2
+"""From this share on zeros are usual."""
 OTHER_WEEKDAYS = 0.3
 """What a zero on another weekday tells, in zeros of the same one."""
 SPECIAL_WIDTH = 0.8
@@ -35,6 +38,10 @@ class Outlook:
     scale: Scale
     zero: float
     mixture: Mixture | None
+    learning: bool
+    """Too little was seen to warn of anything but zeros."""
+    amounts: bool
+    """No value was negative."""
 
     def odds(self, values: Floats) -> Floats:
         """The odds of each value or one further out: 1 for what is expected; SMALLEST_ODDS for an unheard-of zero."""
@@ -46,23 +53,49 @@ class Outlook:
             odds = (1 - self.zero) * self.mixture.odds(scaled) + self.zero * low
         return np.asarray(np.where(values == 0, self.zero, np.clip(odds, SMALLEST_ODDS, 1.0)))
 
+    def expected(self) -> float | None:
+        """The value with even odds of more and of less; None where nothing is known."""
+        if self.zero > 0.5:
+            return 0.0
+        return None if self.mixture is None else self._value(self.mixture.median())
+
+    def band(self, odds: float) -> tuple[float, float] | None:
+        """The lowest and the highest value of these odds; None where nothing is known."""
+        if self.mixture is None or self.zero >= 1:
+            return None
+        rest = 1 - self.zero
+        low = self._value(self.mixture.band(min(max(odds - self.zero, SMALLEST_ODDS) / rest, 1.0))[0])
+        high = self._value(self.mixture.band(min(odds / rest, 1.0))[1])
+        return (min(low, 0.0), max(high, 0.0)) if self.zero >= odds else (low, high)
+
+    def _value(self, scaled: float) -> float:
+        value = float(self.scale.invert(np.array(scaled)))
+        return max(value, 0.0) if self.amounts else value
+
 
 def outlook(dates: Days, values: Floats, day: np.datetime64, country: str) -> Outlook:
     """Look at `day` from the values (NaN: none) of the dates before it, ascending."""
-    known = np.isfinite(values)
-    if not known.any():
-        return Outlook(Scale(1.0), SMALLEST_ODDS, None)
+    known = np.isfinite(values) & (dates < day) & (dates >= day - LONGEST_DAYS * DAY)
     dates, values = dates[known], values[known]
-    recent = dates >= day - LONGEST_DAYS * DAY
-    if len(dates) > 1 and np.median(np.diff(dates) / DAY) > 2:
+    if not len(values):
+        return Outlook(Scale(1.0), 1.0, None, learning=True, amounts=True)
+    if cadence(dates) > 2:
         return _by_run(values)
-    return _by_day(dates[recent], values[recent], day, country)
+    return _by_day(dates, values, day, country)
+
+
+def cadence(dates: Days) -> float:
+    """The middle distance of dates in days; 1 for fewer than two."""
+    return float(np.median(np.diff(dates) / DAY)) if len(dates) > 1 else 1.0
 
 
 def _by_run(values: Floats) -> Outlook:
     followed = trace(values, np.zeros(len(values) + 1, dtype=bool), 1)
-    zero = _share(np.count_nonzero(values[-ZERO_DAYS // WEEK :] == 0), len(values[-ZERO_DAYS // WEEK :]))
-    return Outlook(followed.scale, zero, _ordinary(followed))
+    newest = values[-ZERO_DAYS // WEEK :]
+    zero = _share(int(np.count_nonzero(newest == 0)), len(newest))
+    learning = len(values) < LEARNING_RUNS
+    mixture = _ordinary(followed, LEARNING_RUNS)
+    return Outlook(followed.scale, zero, mixture, learning, amounts=bool(values.min() >= 0))
 
 
 def _by_day(dates: Days, values: Floats, day: np.datetime64, country: str) -> Outlook:
@@ -74,17 +107,19 @@ def _by_day(dates: Days, values: Floats, day: np.datetime64, country: str) -> Ou
     special[((near[(near >= first) & (near <= day)] - first) / DAY).astype(int)] = True
     followed = trace(grid, special, WEEK)
     today = special_day(day.astype(object), country)
-    mixture = _ordinary(followed)
+    mixture = _ordinary(followed, SMALLEST_MASS)
     if today is not None and mixture is not None:
         places = np.flatnonzero(special[:-1])
         past = [(special_day((first + place).astype(object), country), place) for place in places]
         weekday = int((day - DAY).astype(int) + 4) % WEEK
         mixture = _special(followed, today, [(s, int(p)) for s, p in past if s is not None], weekday)
-    return Outlook(followed.scale, _zero_odds(grid, special), mixture)
+    learning = len(values) < LEARNING_DAYS
+    zero = _zero_odds(grid, special)
+    return Outlook(followed.scale, zero, mixture, learning, amounts=bool(values.min() >= 0))
 
 
-def _ordinary(followed: Trace) -> Mixture | None:
-    if np.count_nonzero(followed.known) < SMALLEST_MASS:
+def _ordinary(followed: Trace, fewest: int) -> Mixture | None:
+    if np.count_nonzero(followed.known) < fewest:
         return None
     return Mixture(followed.expected[-1:], followed.usual_errors[-1:], np.ones(1))
 
@@ -123,7 +158,7 @@ def _zero_odds(grid: Floats, special: Flags) -> float:
     odds = 0.0
     if special[-1]:
         seen = grid[special[:-1] & np.isfinite(grid)]
-        odds = _share(np.count_nonzero(seen == 0), len(seen))
+        odds = _share(int(np.count_nonzero(seen == 0)), len(seen))
     ago = np.arange(len(grid) - start, 0, -1)
     days = np.where(special[start:-1], np.nan, grid[start:])
     known, zeros = np.isfinite(days), days == 0
@@ -141,4 +176,6 @@ def _zero_odds(grid: Floats, special: Flags) -> float:
 
 
 def _share(zeros: float, seen: float) -> float:
-    return zeros / (seen + 1) if zeros else SMALLEST_ODDS
+    """The odds of a zero; few zeros among many values are rather past failures, and count less still."""
+    share = float(zeros) / (float(seen) + 1)
+    return max(share * min(1.0, share / USUAL_ZEROS), SMALLEST_ODDS)

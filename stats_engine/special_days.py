@@ -40,7 +40,10 @@ class SpecialDay(NamedTuple):
 
 
 def special_day(day: date, country: str) -> SpecialDay | None:
-    """What is special about a day in `country` (ISO 3166 code; '' or an unknown one has none); None for most days."""
+    """What is special about a day in `country`; None for most days.
+
+    `country` is an ISO 3166 code such as `US` or `GB-ENG`; the empty one, and an unknown one, has no special day.
+    """
     return _of_year(country, day.year).get(day)
 
 
@@ -74,7 +77,8 @@ def _of_year(country: str, year: int) -> dict[date, SpecialDay]:
 def _public_holidays(country: str, year: int) -> list[tuple[date, str]]:
     """Those of the year and of the days beside it, under the names that they have in every year."""
     try:
-        known = holidays.country_holidays(country, years=(year - 1, year, year + 1))
+        nation, _, part = country.partition("-")
+        known = holidays.country_holidays(nation, subdiv=part or None, years=(year - 1, year, year + 1))
     except NotImplementedError:
         return []
     return [(day, name.partition(" (")[0]) for day, name in known.items()]

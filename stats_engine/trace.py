@@ -1,4 +1,4 @@
-"""A series as the forecast sees it: on a scale of logarithms, with a forecast, its error and its usual error at every step.
+"""A series as the forecast sees it: on a scale of logarithms, with forecast, error and usual error at every step.
 
 All arrays of a trace have a place for each step of the history and a last one for the step that is judged, whose value
 is unknown. What stands at a place depends on earlier values only, so that a day is judged as it would have been then.
