@@ -66,7 +66,7 @@ def drift(dates: Days, values: Floats, country: str) -> Drift:
 def _changes(grid: Floats, ordinary: Flags) -> Floats:
     """The change of level at each place, as a logarithm; NaN where too little is known."""
     scaled = scale_of(grid).apply(np.where(ordinary, grid, 0.0))
-    level = np.where(ordinary, scaled - season_offsets(scaled, ordinary, WEEK, SEASON_MEMORY), 0.0)
+    level = np.where(ordinary, scaled - season_offsets(scaled, ordinary, WEEK, [SEASON_MEMORY])[0], 0.0)
     first, last = OLD_DAYS
     return _mean(level, ordinary, 0, NEW_DAYS) - _mean(level, ordinary, first, last + 1)
 

@@ -48,9 +48,8 @@ class Outlook:
         if self.mixture is None:
             odds = np.full(len(values), 1 - self.zero)
         else:
-            scaled = self.scale.apply(values)
-            low = np.abs(scaled) < abs(self.mixture.median())
-            odds = (1 - self.zero) * self.mixture.odds(scaled) + self.zero * low
+            below, above = self.mixture.tails(self.scale.apply(values))
+            odds = (1 - self.zero) * 2 * np.minimum(below, above) + self.zero * (below < above)
         return np.asarray(np.where(values == 0, self.zero, np.clip(odds, SMALLEST_ODDS, 1.0)))
 
     def expected(self) -> float | None:

@@ -5,6 +5,8 @@ The forecasters differ in how fast they forget; they are averaged by how well ea
 (Bates and Granger 1969, "The combination of forecasts").
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.signal import lfilter
@@ -37,25 +39,28 @@ def seasonal(values: Floats, memory: float, period: int) -> Floats:
     return result
 
 
-def season_offsets(values: Floats, known: Flags, period: int, memory: float) -> Floats:
-    """How far each place's day of the season lies above the mean of its season, judged from whole seasons before."""
-    mask = known.astype(float)
+def season_offsets(values: Floats, known: Flags, period: int, memories: Sequence[float]) -> Floats:
+    """How far each place's day of the season lies above the mean of its season, judged from whole seasons before.
+
+    One row for each of `memories`; `values` are 0 where they are not known. A `period` of 1 has no seasons.
+    """
+    if period == 1 or not known.any():
+        return np.zeros((len(memories), len(values)))
     window = np.ones(period)
-    count = np.convolve(mask, window, "same")
-    centre = np.convolve(np.where(known, values, 0.0), window, "same") / np.maximum(count, 1)
-    usable = (known & (count > np.median(count[known]) / 2)).astype(float) if known.any() else mask
-    total, weight = seasonal(np.stack([np.where(usable > 0, values - centre, 0.0), usable]), memory, period)
-    return np.asarray(total / (weight + SEASON_PRIOR))
+    count = np.convolve(known, window, "same")
+    centre = np.convolve(values, window, "same") / np.maximum(count, 1)
+    usable = (known & (count > np.median(count[known]) / 2)).astype(float)
+    both = np.stack([(values - centre) * usable, usable])
+    sums = [seasonal(both, memory, period) for memory in memories]
+    return np.stack([total / (weight + SEASON_PRIOR) for total, weight in sums])
 
 
 def forecasters(values: Floats, known: Flags, period: int) -> Floats:
     """Forecasts of each forecaster, one a row; `period` 1 means no season."""
     mask = known.astype(float)
     filled = np.where(known, values, 0.0)
-    if period > 1:
-        offsets = np.stack([season_offsets(filled, known, period, memory) for memory in SEASON_MEMORIES])
-    else:
-        offsets = np.zeros((1, len(values)))
+    memories = SEASON_MEMORIES if period > 1 else SEASON_MEMORIES[:1]
+    offsets = season_offsets(filled, known, period, memories)
     flat = np.vstack([(filled - offsets) * mask, mask])
     rows = []
     for rate in LEVEL_RATES:

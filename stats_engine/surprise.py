@@ -11,6 +11,7 @@ import numpy as np
 from pinflow.stats_engine.smoothing import Floats
 
 SMALLEST_ODDS = 1e-15
+"""What floats still tell from 0."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class Mixture:
     widths: Floats
     weights: Floats
 
-    def odds(self, values: Floats) -> Floats:
-        """The odds of a value at least as far out on its side, times two: 1 in the middle, near 0 far out."""
-        below, above = self._tails(values)
-        return np.asarray(np.clip(2 * np.minimum(below, above), SMALLEST_ODDS, 1.0))
+    def tails(self, values: Floats) -> tuple[Floats, Floats]:
+        """The odds of less than each value, and of more."""
+        distance = (values[:, None] - self.centres) / self.widths
+        return lower_tail(distance) @ self.weights, lower_tail(-distance) @ self.weights
 
     def band(self, odds: float) -> tuple[float, float]:
-        """The values between which `odds` are at least those given."""
+        """The values beyond which, on either side, lie half of `odds`."""
         return self._quantile(odds / 2), self._quantile(1 - odds / 2)
 
     def median(self) -> float:
@@ -48,11 +49,7 @@ class Mixture:
         return (low + high) / 2
 
     def _share_below(self, value: float) -> float:
-        return float(self._tails(np.array([value]))[0][0])
-
-    def _tails(self, values: Floats) -> tuple[Floats, Floats]:
-        distance = (values[:, None] - self.centres) / self.widths
-        return lower_tail(distance) @ self.weights, lower_tail(-distance) @ self.weights
+        return float(self.tails(np.array([value]))[0][0])
 
 
 def lower_tail(distance: Floats) -> Floats:

@@ -80,7 +80,7 @@ def trace(values: Floats, special: Flags, period: int) -> Trace:
     cleaned = first + without_outliers(np.where(ordinary, scaled - first, 0.0), ordinary)
     expected = combine(forecasters(cleaned, ordinary, period), cleaned, ordinary)
     errors = np.where(known, scaled - expected, 0.0)
-    offsets = season_offsets(cleaned, ordinary, period, SEASON_MEMORY) if period > 1 else np.zeros(len(known))
+    offsets = season_offsets(np.where(ordinary, cleaned, 0.0), ordinary, period, [SEASON_MEMORY])[0]
     return Trace(scale, known, expected, errors, usual_errors(errors, ordinary, period), offsets)
 
 
