@@ -63,9 +63,10 @@ class Outlook:
         if self.mixture is None or self.zero >= 1:
             return None
         rest = 1 - self.zero
-        low = self._value(self.mixture.band(min(max(odds - self.zero, SMALLEST_ODDS) / rest, 1.0))[0])
         high = self._value(self.mixture.band(min(odds / rest, 1.0))[1])
-        return (min(low, 0.0), max(high, 0.0)) if self.zero >= odds else (low, high)
+        if self.zero >= odds:
+            return 0.0, max(high, 0.0)
+        return self._value(self.mixture.band((odds - self.zero) / rest)[0]), high
 
     def _value(self, scaled: float) -> float:
         value = float(self.scale.invert(np.array(scaled)))
@@ -152,7 +153,7 @@ def _sunday_offset(followed: Trace, weekday: int) -> float:
 
 
 def _zero_odds(grid: Floats, special: Flags) -> float:
-    """The odds of a zero: from zeros on the same weekday, less from others; on special days also from those."""
+    """The odds of a zero: from zeros on the same weekday, less from others like it; on special days also from those."""
     start = max(0, len(grid) - ZERO_DAYS)
     odds = 0.0
     if special[-1]:
@@ -163,13 +164,14 @@ def _zero_odds(grid: Floats, special: Flags) -> float:
     known, zeros = np.isfinite(days), days == 0
     weekday = ago % WEEK
     seen_by, zeros_by = (np.bincount(weekday[flags], minlength=WEEK).astype(float) for flags in (known, zeros))
-    usual = zeros_by * 2 < seen_by
-    usual[0] = False
+    rest_day = zeros_by * 2 >= seen_by
+    alike = rest_day == rest_day[0]
+    alike[0] = False
     return max(
         odds,
         _share(
-            zeros_by[0] + OTHER_WEEKDAYS * zeros_by[usual].sum(),
-            seen_by[0] + OTHER_WEEKDAYS * seen_by[usual].sum(),
+            zeros_by[0] + OTHER_WEEKDAYS * zeros_by[alike].sum(),
+            seen_by[0] + OTHER_WEEKDAYS * seen_by[alike].sum(),
         ),
     )
 

@@ -44,7 +44,7 @@ def season_offsets(values: Floats, known: Flags, period: int, memories: Sequence
 
     One row for each of `memories`; `values` are 0 where they are not known. A `period` of 1 has no seasons.
     """
-    if period == 1 or not known.any():
+    if period == 1 or len(values) <= period or not known.any():
         return np.zeros((len(memories), len(values)))
     window = np.ones(period)
     count = np.convolve(known, window, "same")

@@ -20,6 +20,8 @@ from pinflow.stats_engine.smoothing import (
 
 SMALLEST_SHARE = 0.01
 """Values below this share of the median differ little from zero."""
+FIRST_JUDGED = 7
+"""So many values are not compared with their forecast, which knows too little."""
 RECENT_STEPS = 120
 OUTLIER = 4.0
 """Errors beyond this many mean errors teach no more than one of this size."""
@@ -60,6 +62,7 @@ class Trace:
 
     scale: Scale
     known: Flags
+    """Where there is a value and a forecast to compare it with."""
     expected: Floats
     errors: Floats
     usual_errors: Floats
@@ -76,12 +79,14 @@ def trace(values: Floats, special: Flags, period: int) -> Trace:
     known = np.append(np.isfinite(values) & (values != 0), False)
     scaled = np.append(scale.apply(np.where(known[:-1], values, 0.0)), 0.0)
     ordinary = known & ~special
-    first = combine(forecasters(scaled, ordinary, period), scaled, ordinary)
-    cleaned = first + without_outliers(np.where(ordinary, scaled - first, 0.0), ordinary)
-    expected = combine(forecasters(cleaned, ordinary, period), cleaned, ordinary)
-    errors = np.where(known, scaled - expected, 0.0)
+    judged = known & (np.cumsum(ordinary) > FIRST_JUDGED)
+    first = combine(forecasters(scaled, ordinary, period), scaled, judged & ordinary)
+    errors = np.where(judged, scaled - first, 0.0)
+    cleaned = scaled + without_outliers(errors, judged & ordinary) - errors
+    expected = combine(forecasters(cleaned, ordinary, period), cleaned, judged & ordinary)
+    errors = np.where(judged, scaled - expected, 0.0)
     offsets = season_offsets(np.where(ordinary, cleaned, 0.0), ordinary, period, [SEASON_MEMORY])[0]
-    return Trace(scale, known, expected, errors, usual_errors(errors, ordinary, period), offsets)
+    return Trace(scale, judged, expected, errors, usual_errors(errors, judged & ordinary, period), offsets)
 
 
 def scale_of(values: Floats) -> Scale:
@@ -97,7 +102,7 @@ def scale_of(values: Floats) -> Scale:
 
 
 def without_outliers(errors: Floats, ordinary: Flags) -> Floats:
-    """Errors cut to OUTLIER mean errors, unless the same side was out at the last REPEATS - 1 steps too."""
+    """Errors of ordinary days, cut to OUTLIER mean errors unless the same side was out at the steps before too."""
     sums = smoothed(np.stack([np.minimum(np.abs(errors), 1.0) * ordinary, ordinary.astype(float)]), 0.05)
     limit = OUTLIER * (sums[0] + PRIOR_WEIGHT * 0.3) / (sums[1] + PRIOR_WEIGHT)
     side = np.where(np.abs(errors) > limit, np.sign(errors), 0.0)[ordinary]
