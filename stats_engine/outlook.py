@@ -26,8 +26,9 @@ OTHER_WEEKDAYS = 0.3
 """What a zero on another weekday tells, in zeros of the same one."""
 SPECIAL_WIDTH = 0.8
 SPECIAL_ERROR = 0.03
-UNSEEN_EFFECT, UNSEEN_WIDTH = -0.2, 0.2
-"""What a special day does where nothing is known of it (on the scale of logarithms)."""
+UNSEEN_HOLIDAY = (-0.2, 0.2, 0.5)
+UNSEEN_BESIDE = (-0.1, 0.15, 0.25)
+"""What a holiday, and a day beside one, may do that was not seen before: effect, width (in logarithms) and weight."""
 DAY = np.timedelta64(1, "D")
 
 
@@ -94,7 +95,7 @@ def _by_run(values: Floats) -> Outlook:
     newest = values[-ZERO_DAYS // WEEK :]
     zero = _share(int(np.count_nonzero(newest == 0)), len(newest))
     learning = len(values) < LEARNING_RUNS
-    mixture = _ordinary(followed, LEARNING_RUNS)
+    mixture = _ordinary(followed, LEARNING_RUNS // 2)
     return Outlook(followed.scale, zero, mixture, learning, amounts=bool(values.min() >= 0))
 
 
@@ -130,14 +131,16 @@ def _special(followed: Trace, today: SpecialDay, past: list[tuple[SpecialDay, in
     usual = float(followed.usual_errors[-1]) * SPECIAL_WIDTH
     width = float(np.hypot(usual, SPECIAL_ERROR))
     wider = float(np.hypot(1.2 * usual, SPECIAL_ERROR))
+    is_holiday = today.kind == Kind.HOLIDAY
+    effect, spread, weight = UNSEEN_HOLIDAY if is_holiday else UNSEEN_BESIDE
     parts = [
         (0.0, width, 1.0),
-        (sunday, width, 2.0 if today.kind == Kind.HOLIDAY else 0.5),
+        (sunday, width, 2.0 if is_holiday else 0.5),
         (sunday / 2, width, 0.5),
-        (UNSEEN_EFFECT, float(np.hypot(usual, UNSEEN_WIDTH)), 0.5),
+        (effect, float(np.hypot(usual, spread)), weight),
     ]
     seen = [(special, float(followed.errors[place])) for special, place in past if followed.known[place]]
-    alike = [error for special, error in seen if special.kind == today.kind]
+    alike = [error for special, error in seen if (special.kind == Kind.HOLIDAY) == is_holiday]
     parts += [(error, wider, len(alike) ** -0.5) for error in alike]
     for special, error in seen:
         if special.names & today.names:

@@ -18,10 +18,12 @@ from pinflow.stats_engine.smoothing import (
     smoothed,
 )
 
+LARGEST = 600.0
+"""What is larger on the scale has no finite value."""
 SMALLEST_SHARE = 0.01
 """Values below this share of the median differ little from zero."""
-FIRST_JUDGED = 7
-"""So many values are not compared with their forecast, which knows too little."""
+FIRST_JUDGED = 3
+"""So many values, or a season of them, are not compared with their forecast, which knows too little."""
 RECENT_STEPS = 120
 OUTLIER = 4.0
 """Errors beyond this many mean errors teach no more than one of this size."""
@@ -53,7 +55,7 @@ class Scale:
 
     def invert(self, scaled: Floats) -> Floats:
         """From the scale to values."""
-        return np.asarray(np.sinh(scaled) * self.unit)
+        return np.asarray(np.sinh(np.clip(scaled, -LARGEST, LARGEST)) * self.unit)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def trace(values: Floats, special: Flags, period: int) -> Trace:
     known = np.append(np.isfinite(values) & (values != 0), False)
     scaled = np.append(scale.apply(np.where(known[:-1], values, 0.0)), 0.0)
     ordinary = known & ~special
-    judged = known & (np.cumsum(ordinary) > FIRST_JUDGED)
+    judged = known & (np.cumsum(ordinary) > max(FIRST_JUDGED, period))
     first = combine(forecasters(scaled, ordinary, period), scaled, judged & ordinary)
     errors = np.where(judged, scaled - first, 0.0)
     cleaned = scaled + without_outliers(errors, judged & ordinary) - errors
