@@ -1,18 +1,17 @@
 """How well forecasts find bad days of real series, at an equal budget of false alarms.
 
-    python -m benchmarks.forecast DATA.csv.gz [--every 1] [--retune]
+    python -m benchmarks.forecast DATA.csv.gz [--every 1]
 
 DATA has the columns series, family, country, date, value. Each day after the first 70 is judged from the days before.
 A false alarm is an alarm on the real value; recall is the share of ordinary days (not within a day of a holiday, at
 least 10 and 0.3 x the median of 28 days) that alarm when multiplied by a factor. Figures are means over the series of a
 family, then over families. The threshold is set on all families, and, to see what another family would get, once per
-family on all others. --retune also chooses constants of the forecast without the family that is left out.
+family on all others.
 """
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pinflow.stats_engine import outlook, trace
 from pinflow.stats_engine.forecast import score
 from pinflow.stats_engine.smoothing import Flags, Floats
 from pinflow.stats_engine.special_days import Days
@@ -34,17 +32,6 @@ LONG = 300
 DAY = np.timedelta64(1, "D")
 TURN_OF_THE_YEAR = ((12, 24), (12, 26), (12, 31), (1, 2))
 BUDGETS = (4.0, 12.0)
-VARIANTS = (
-    {},
-    {"SMALLEST_ERROR": 0.02},
-    {"SMALLEST_ERROR": 0.05},
-    {"TAIL_POWER": 0.3},
-    {"TAIL_POWER": 0.9},
-    {"RECENT_RATE": 0.1},
-    {"RECENT_RATE": 0.25},
-    {"SPECIAL_WIDTH": 0.6},
-    {"SPECIAL_WIDTH": 1.1},
-)
 
 
 @dataclass(frozen=True)
@@ -157,40 +144,6 @@ def left_out_limits(judged: Sequence[Judged], budget: float) -> dict[str, float]
     return {name: limit_for([j for j in judged if j.series.family != name], budget) for name in families(judged)}
 
 
-@contextmanager
-def constants(variant: dict[str, float]) -> Iterator[None]:
-    """Forecast with other constants for a while."""
-    places = {name: trace if hasattr(trace, name) else outlook for name in variant}
-    before = {name: getattr(places[name], name) for name in variant}
-    for name, value in variant.items():
-        setattr(places[name], name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(places[name], name, value)
-
-
-def retuned(series: Sequence[Series], every: int) -> Floats:
-    """Recalls of each family with the constants and the threshold that are best for the others."""
-    tables = []
-    for variant in VARIANTS:
-        with constants(variant):
-            tables.append([judge(one, every) for one in series])
-    rows = []
-    for name in families(tables[0]):
-        others = [[one for one in table if one.series.family != name] for table in tables]
-        limits = [limit_for(table, BUDGETS[0]) for table in others]
-        quality = [
-            np.nanmean(macro_recalls(table, dict.fromkeys(families(table), limit)))
-            for table, limit in zip(others, limits, strict=True)
-        ]
-        best = int(np.argmax(quality))
-        print(f"  without {name}: {VARIANTS[best] or 'as they are'}")
-        rows.append(recalls(of_family(tables[best], name), limits[best]))
-    return _nanmean(rows)
-
-
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
 
@@ -228,7 +181,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--every", type=int, default=1, help="judge each n-th day only (quicker, noisier)")
-    parser.add_argument("--retune", action="store_true", help="choose constants without the family left out (slow)")
     arguments = parser.parse_args()
     series = read(arguments.data)
     started = time.perf_counter()
@@ -236,8 +188,6 @@ def main() -> None:
     days = sum(len(one.scores) for one in judged)
     print(f"{len(judged)} series, {days} days, {1000 * (time.perf_counter() - started) / days:.2f} ms a day")
     report(judged)
-    if arguments.retune:
-        print(_line("constants of the others", retuned(series, arguments.every)))
 
 
 if __name__ == "__main__":

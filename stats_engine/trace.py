@@ -27,8 +27,8 @@ FIRST_JUDGED = 3
 RECENT_STEPS = 120
 OUTLIER = 4.0
 """Errors beyond this many mean errors teach no more than one of this size."""
-REPEATS = 3
-"""The third outlier in a row on one side counts in full: the level has changed."""
+REPEATS = 2
+"""The second outlier in a row on one side counts in full: the level has changed."""
 LARGEST_ERROR = 2.0
 PRIOR_ERROR = 0.13
 PRIOR_WEIGHT = 0.3
