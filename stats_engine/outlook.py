@@ -30,6 +30,7 @@ UNSEEN_HOLIDAY = (-0.2, 0.2, 0.5)
 UNSEEN_BESIDE = (-0.1, 0.15, 0.25)
 """What a holiday, and a day beside one, may do that was not seen before: effect, width (in logarithms) and weight."""
 DAY = np.timedelta64(1, "D")
+A_SUNDAY = np.datetime64("1970-01-04")
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def _by_day(dates: Days, values: Floats, day: np.datetime64, country: str) -> Ou
     if today is not None and mixture is not None:
         places = np.flatnonzero(special[:-1])
         past = [(special_day((first + place).astype(object), country), place) for place in places]
-        weekday = int((day - DAY).astype(int) + 4) % WEEK
-        mixture = _special(followed, today, [(s, int(p)) for s, p in past if s is not None], weekday)
+        since_sunday = int((day - A_SUNDAY) / DAY) % WEEK
+        mixture = _special(followed, today, [(s, int(p)) for s, p in past if s is not None], since_sunday)
     learning = len(values) < LEARNING_DAYS
     zero = _zero_odds(grid, special)
     return Outlook(followed.scale, zero, mixture, learning, amounts=bool(values.min() >= 0))
@@ -125,9 +126,9 @@ def _ordinary(followed: Trace, fewest: int) -> Mixture | None:
     return Mixture(followed.expected[-1:], followed.usual_errors[-1:], np.ones(1))
 
 
-def _special(followed: Trace, today: SpecialDay, past: list[tuple[SpecialDay, int]], weekday: int) -> Mixture:
+def _special(followed: Trace, today: SpecialDay, past: list[tuple[SpecialDay, int]], since_sunday: int) -> Mixture:
     """Each thing that a special day may do is a part: nothing, what Sundays do, what special days did before."""
-    sunday = _sunday_offset(followed, weekday) - followed.offsets[-1]
+    sunday = followed.offsets[max(-1 - since_sunday, -len(followed.offsets))] - followed.offsets[-1]
     usual = float(followed.usual_errors[-1]) * SPECIAL_WIDTH
     width = float(np.hypot(usual, SPECIAL_ERROR))
     wider = float(np.hypot(1.2 * usual, SPECIAL_ERROR))
@@ -147,12 +148,6 @@ def _special(followed: Trace, today: SpecialDay, past: list[tuple[SpecialDay, in
             parts += [(error, wider, 6.0), (error / 2, wider, 1.5)]
     centres, widths, weights = np.array(parts).T
     return Mixture(followed.expected[-1] + centres, widths, weights / weights.sum())
-
-
-def _sunday_offset(followed: Trace, weekday: int) -> float:
-    """The newest Sunday's offset; `weekday` is 0 for Sunday and tells the last place's day."""
-    place = len(followed.offsets) - 1 - weekday
-    return float(followed.offsets[place]) if place >= 0 else 0.0
 
 
 def _zero_odds(grid: Floats, special: Flags) -> float:

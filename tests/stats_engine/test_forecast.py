@@ -177,6 +177,17 @@ def test_what_a_holiday_does_is_learnt_from_the_year_before() -> None:
     assert told.is_alarming(0.02 * usual)
 
 
+def test_an_unseen_holiday_may_look_like_a_sunday() -> None:
+    values = amounts(10, 200, noise=0.02)
+    values[np.arange(200) % 7 == 6] *= 0.25
+    thursday = date(2024, 7, 4)
+    history = [Observation(FIRST + timedelta(i), v) for i, v in enumerate(values)]
+    told, untold = (predict(history, thursday, alarm_odds=ODDS, country=country) for country in ("US", ""))
+    sunday = 1.2 * float(values[(date(2024, 6, 30) - FIRST).days])
+    assert not told.is_alarming(sunday)
+    assert untold.is_alarming(sunday)
+
+
 def test_a_known_change_is_expected_from_its_day_on() -> None:
     values = amounts(7, 140, noise=0.03)
     values[126:] *= 3
