@@ -53,9 +53,7 @@ def drift(dates: Days, values: Floats, country: str) -> Drift:
     place = ((days - days[0]) / DAY).astype(int)
     grid = np.full(place[-1] + 1, np.nan)
     grid[place] = values
-    ordinary = np.isfinite(grid) & (grid != 0)
-    special = special_days(country, days[0], days[-1])
-    ordinary[((special[(special >= days[0]) & (special <= days[-1])] - days[0]) / DAY).astype(int)] = False
+    ordinary = np.isfinite(grid) & (grid != 0) & ~special_days(country, days[0], len(grid))
     changes = _changes(grid, ordinary)
     scores = np.abs(changes) / _usual_changes(changes) / THRESHOLD
     held = np.nan_to_num(scores[-HELD_DAYS:])

@@ -104,9 +104,7 @@ def _by_day(dates: Days, values: Floats, day: np.datetime64, country: str) -> Ou
     first = dates[0]
     grid = np.full(int((day - first) / DAY), np.nan)
     grid[((dates - first) / DAY).astype(int)] = values
-    special = np.zeros(len(grid) + 1, dtype=bool)
-    near = special_days(country, first, day)
-    special[((near[(near >= first) & (near <= day)] - first) / DAY).astype(int)] = True
+    special = special_days(country, first, len(grid) + 1)
     followed = trace(grid, special, WEEK)
     today = special_day(day.astype(object), country)
     mixture = _ordinary(followed, SMALLEST_MASS)

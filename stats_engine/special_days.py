@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Days = npt.NDArray[np.datetime64]
+Flags = npt.NDArray[np.bool_]
 
 CHRISTMAS_EVE = (12, 24)
 TURN_OF_THE_YEAR = (
@@ -47,9 +48,13 @@ def special_day(day: date, country: str) -> SpecialDay | None:
     return _of_year(country, day.year).get(day)
 
 
-def special_days(country: str, first: np.datetime64, last: np.datetime64) -> Days:
-    """The special days from the year of `first` to that of `last`, ascending."""
-    return _between(country, first.astype(object).year, last.astype(object).year)
+def special_days(country: str, first: np.datetime64, count: int) -> Flags:
+    """Whether each of `count` days from `first` on is special."""
+    last = first + count - 1
+    days = _between(country, first.astype(object).year, last.astype(object).year)
+    flags = np.zeros(count, dtype=bool)
+    flags[(days[(days >= first) & (days <= last)] - first).astype(int)] = True
+    return flags
 
 
 @lru_cache(maxsize=512)
