@@ -1,8 +1,9 @@
 """One transaction of the store: each change checks that it changed something, each transition leaves an event."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -22,12 +23,17 @@ from pinflow.scheduler.states import (
 
 
 class Transaction:
-    """Changes that go into the database together, at the time `now`; `events` tells them in order."""
+    """Changes that go into the database together; `events` tells them in order."""
 
-    def __init__(self, connection: Connection, now: datetime) -> None:
-        self.now = now
+    def __init__(self, connection: Connection, clock: Callable[[Connection], datetime]) -> None:
         self.events: list[Event] = []
         self._connection = connection
+        self._clock = clock
+
+    @cached_property
+    def now(self) -> datetime:
+        """When all of it happens: first asked after the locks are held, so that a run's times go forward."""
+        return self._clock(self._connection)
 
     def rows(self, statement: Any, **values: Any) -> Sequence[Any]:
         """What a query gives."""
@@ -66,6 +72,16 @@ class Transaction:
         """Write the events."""
         self.insert(sql.INSERT_EVENT, [vars(event) for event in self.events])
 
+    def is_stored(self, connection: Connection) -> bool:
+        """Whether this transaction, whose end is not known, was committed; without events it may be done twice."""
+        if not self.events:
+            return False
+        last = self.events[-1]
+        connection.execute(sql.LOCK_RUN, {"b_run_id": last.run_id}).first()
+        names = ("run_id", "at", "state", "job", "attempt")
+        values = {f"b_{name}": getattr(last, name) for name in names}
+        return connection.execute(sql.SAME_EVENT, values).first() is not None
+
     def guard(self, lease: Lease) -> None:
         """Raise `StaleFenceError` unless the run is running under this very lease."""
         row = self.first(sql.RUN_FENCE, b_run_id=lease.run_id)
@@ -73,6 +89,15 @@ class Transaction:
             raise StaleFenceError(
                 f"run {lease.run_id} is driven by another process now, or has ended; see: pinflow show {lease.run_id}"
             )
+
+    def latest_run(self, definition: Definition) -> Any:
+        """The newest run of a workflow's day, or None; until the transaction ends nobody makes a newer one."""
+        values = {"b_workflow": definition.workflow, "b_date": definition.date.isoformat()}
+        row, newest = None, self.first(sql.LATEST_RUN, **values)
+        while newest is not None and (row is None or row.serial != newest.serial):
+            # While the lock was waited for, another may have made one.
+            row, newest = newest, self.first(sql.LATEST_RUN, **values)
+        return newest
 
     def take_fences(self, count: int) -> range:
         """`count` numbers, each higher than any given before, also by a database that was deleted since."""
@@ -88,6 +113,11 @@ class Transaction:
     def create_run(self, definition: Definition, serial: int, worker: str, lease: timedelta) -> Lease:
         """Make a run with all its jobs, driven by `worker`."""
         run_id = f"{definition.workflow}-{definition.date.isoformat()}-{serial}"
+        pairs = [(before, node.name) for node in definition.nodes.values() for before in dict.fromkeys(node.after)]
+        self.insert(sql.INSERT_JOB, [self._job_row(run_id, definition, name) for name in definition.nodes])
+        self.insert(sql.INSERT_DEPENDENCY, [{"run_id": run_id, "after": b, "job": j} for b, j in pairs])
+        self._note_workflow(definition, run_id)
+        # Last, since all others wait for the one who takes a fence.
         fence = self.take_fences(1)[0]
         row = {
             "run_id": run_id,
@@ -105,10 +135,6 @@ class Transaction:
             "definition": definition.text,
         }
         self.insert(sql.INSERT_RUN, [row])
-        self.insert(sql.INSERT_JOB, [self._job_row(run_id, definition, name) for name in definition.nodes])
-        pairs = [(before, node.name) for node in definition.nodes.values() for before in dict.fromkeys(node.after)]
-        self.insert(sql.INSERT_DEPENDENCY, [{"run_id": run_id, "after": b, "job": j} for b, j in pairs])
-        self._note_workflow(definition, run_id)
         self.tell(run_id, None, None, None, RunState.RUNNING.value, worker)
         return Lease(run_id, worker, fence)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from pinflow.config import Settings
+from pinflow.database import open_database
 from pinflow.errors import PinflowError
 from pinflow.hbase_schema.store import open_store
 from pinflow.mr_jobs.inputs.discover import Source
-from pinflow.scheduler.tables import open_database
 from pinflow.stats_engine.mail import check as check_mail
 from pinflow.storage import open_storage
 from pinflow.workflows.catalog import catalog

@@ -8,7 +8,7 @@ from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.run import execute
 from pinflow.scheduler.store import LEASE, Store
-from pinflow.scheduler.tables import open_database
+from pinflow.database import open_database
 from pinflow.scheduler.worker import Place
 from pinflow.zygote import Zygote
 

@@ -16,7 +16,7 @@ from pinflow.scheduler.records import Event
 from pinflow.scheduler.run import RunResult, execute
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
-from pinflow.scheduler.tables import open_database
+from pinflow.database import open_database
 from pinflow.scheduler.worker import Place
 from pinflow.zygote import Zygote
 

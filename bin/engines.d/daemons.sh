@@ -1,0 +1,105 @@
+# Shared by the engines: where they live, and processes that are found again by their pid files.
+
+engines_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+engines_folder=$(mkdir -p "${PINFLOW_ENGINES:-$engines_root/.engines}" && cd "${PINFLOW_ENGINES:-$engines_root/.engines}" && pwd)
+engines_port=${PINFLOW_ENGINES_PORT:-19000}
+engines_files=$engines_root/bin/engines.d
+
+# launch NAME COMMAND...: run in the background in a session of its own, with pid file and log
+launch() {
+    local name=$1
+    shift
+    mkdir -p "$engines_folder/run" "$engines_folder/log"
+    setsid "$@" >"$engines_folder/log/$name.log" 2>&1 </dev/null &
+    echo $! >"$engines_folder/run/$name.pid"
+    sleep 0.1 # until it has its own environment, by which `alive` knows it
+}
+
+# alive NAME: whether the process of the pid file runs, is not a zombie, and is the one that was started here
+alive() {
+    local pid file=$engines_folder/run/$1.pid
+    [ -f "$file" ] && pid=$(cat "$file") && [ -n "$pid" ] || return 1
+    grep -q '^State:[[:space:]]*[^ZX]' "/proc/$pid/status" 2>/dev/null || return 1
+    tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -qxF "PINFLOW_ENGINE=$1@$engines_folder"
+}
+
+# halt NAME: TERM, after 20 s KILL, and wait for the end
+halt() {
+    local pid
+    if alive "$1"; then
+        pid=$(cat "$engines_folder/run/$1.pid")
+        kill "$pid" 2>/dev/null || true
+        for _ in $(seq 200); do
+            alive "$1" || break
+            sleep 0.1
+        done
+        if alive "$1"; then kill -9 "$pid" 2>/dev/null || true; fi
+        while alive "$1"; do sleep 0.1; done
+    fi
+    rm -f "$engines_folder/run/$1.pid"
+}
+
+# wait_until SECONDS NAME COMMAND...: until the command succeeds; fails, showing the log, when NAME dies or takes longer
+wait_until() {
+    local end=$((SECONDS + $1)) name=$2
+    shift 2
+    until "$@" 2>/dev/null; do
+        if ! alive "$name"; then
+            echo "error: $name ended while starting; the end of $engines_folder/log/$name.log:" >&2
+            tail -n 30 "$engines_folder/log/$name.log" >&2
+            return 1
+        fi
+        if [ $SECONDS -ge $end ]; then
+            echo "error: $name is not ready in time; see $engines_folder/log/$name.log" >&2
+            return 1
+        fi
+        sleep 0.1
+    done
+}
+
+port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# as_engine NAME COMMAND...: with the mark by which `alive` knows the process
+as_engine() {
+    local name=$1
+    shift
+    PINFLOW_ENGINE="$name@$engines_folder" launch "$name" "$@"
+}
+
+# missing NAME COMMAND: say how to install, and fail
+missing() {
+    echo "error: $1 is not installed; install it with: bin/engines start --install $1" >&2
+    return 1
+}
+
+# apt_install COMMAND PACKAGE: a Debian package where its command is not on the PATH
+apt_install() {
+    command -v "$1" >/dev/null && return
+    if [ "$(id -u)" != 0 ]; then
+        echo "error: $1 is not on the PATH; install it with: sudo apt-get install $2" >&2
+        return 1
+    fi
+    apt-get update -q >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$2" >&2
+}
+
+# maven_jars POM FOLDER: all jars that the pom names, from the Maven registry; once for each content of the pom
+maven_jars() {
+    local want
+    want=$(sha256sum <"$1")
+    [ "$(cat "$2/.complete" 2>/dev/null)" = "$want" ] && return
+    apt_install java openjdk-17-jre-headless
+    apt_install mvn maven
+    rm -rf "$2"
+    mvn -B -q -ntp -Dmaven.artifact.threads=10 -f "$1" \
+        org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$2" >&2
+    rm -f "$2"/*-osx-*.jar "$2"/*-aarch_64.jar
+    echo "$want" >"$2/.complete"
+}
+
+# engines_venv: the virtual environment of the checkout, with the engines that are Python packages
+engines_venv() {
+    . "$engines_root/bin/venv.sh"
+    make_venv "$engines_root/.venv" "${PYTHON:-}" "[dev]"
+}
