@@ -31,6 +31,9 @@ MYSQL: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "
 LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql")
 """Text of any length; MySQL's plain TEXT ends at 64 KB."""
 
+Real = sa.Float().with_variant(mysql.DOUBLE(asdecimal=False), "mysql")
+"""A number of 64 bits; MySQL's plain FLOAT has 32."""
+
 Database = Engine | Connection
 """An engine: the call is a transaction of its own. A connection: it joins the caller's."""
 
@@ -46,7 +49,7 @@ _EXAMPLE = "mysql+pymysql://user:password@host:3306/pinflow"
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
-    """A timezone-aware datetime, stored as UTC with microseconds: DATETIME(6), on SQLite text that sorts as times do."""
+    """A timezone-aware datetime, stored in UTC as DATETIME(6), on SQLite as text that sorts as times do."""
 
     impl = sa.types.DateTime
     cache_ok = True

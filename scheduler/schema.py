@@ -53,34 +53,27 @@ def prepare(engine: Engine) -> None:
     Several processes may do so at once. Raises `ConfigurationError` for an older schema, with the command that
     upgrades it, and for a newer one.
     """
-    try:
-        state = state_of(engine)
-        if state.revision is None:
-            with _alone(engine) as connection:
-                state = _state(connection)
-                if state.revision is None:
-                    _create(connection)
-                    return
-    except SQLAlchemyError as error:
-        raise database_error(engine, error) from error
+    state = state_of(engine)
+    if state.revision is None:
+        _, state = upgrade(engine, only_empty=True)
     if state.name != "current":
         raise ConfigurationError(_refusal(engine, state))
 
 
-def upgrade(engine: Engine) -> tuple[State, State]:
+def upgrade(engine: Engine, *, only_empty: bool = False) -> tuple[State, State]:
     """Bring the schema forward to this pinflow's; gives what it was and what it is. `ConfigurationError` if newer.
 
-    On SQLite it happens in one transaction; elsewhere each revision that is done is noted, and an upgrade that was
-    stopped goes on from there.
+    With `only_empty` tables are made for an empty database, and any other is left alone. On SQLite it happens in one
+    transaction; elsewhere each revision that is done is noted, and an upgrade that was stopped goes on from there.
     """
     try:
         with _alone(engine) as connection:
             before = _state(connection)
             if before.name == "empty":
                 _create(connection)
-            elif before.name == "newer":
+            elif before.name == "newer" and not only_empty:
                 raise ConfigurationError(_refusal(engine, before))
-            elif before.name == "older":
+            elif before.name == "older" and not only_empty:
                 _migrate(connection)
             return before, _state(connection)
     except SQLAlchemyError as error:
@@ -88,9 +81,12 @@ def upgrade(engine: Engine) -> tuple[State, State]:
 
 
 def state_of(engine: Engine) -> State:
-    """The state of a database, which is only read."""
-    with engine.connect() as connection:
-        return _state(connection)
+    """The state of a database, which is only read. `PinflowError` when it cannot be."""
+    try:
+        with engine.connect() as connection:
+            return _state(connection)
+    except SQLAlchemyError as error:
+        raise database_error(engine, error) from error
 
 
 def _state(connection: Connection) -> State:
@@ -130,18 +126,26 @@ def _migrate(connection: Connection) -> None:
 @contextmanager
 def _alone(engine: Engine) -> Iterator[Connection]:
     """A transaction that writes, while no other process changes the schema."""
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        if connection.dialect.name == "sqlite":
-            yield connection
-            return
-        name = sa.select(sa.func.concat("pinflow ", sa.func.md5(sa.func.database()))).scalar_subquery()
-        if connection.scalar(sa.select(sa.func.get_lock(name, _LOCK_SECONDS))) != 1:
-            raise PinflowError("another process is changing the schema of the database; try again when it has ended")
-        try:
-            yield connection
-        finally:
-            with suppress(SQLAlchemyError):
-                connection.scalar(sa.select(sa.func.release_lock(name)))
+    with engine.connect().execution_options(writes=True) as connection, _locked(connection), connection.begin():
+        yield connection
+
+
+@contextmanager
+def _locked(connection: Connection) -> Iterator[None]:
+    """Hold a server's lock until the transaction within has been committed; on SQLite that locks by itself."""
+    if connection.dialect.name == "sqlite":
+        yield
+        return
+    name = sa.select(sa.func.concat("pinflow ", sa.func.md5(sa.func.database()))).scalar_subquery()
+    if connection.scalar(sa.select(sa.func.get_lock(name, _LOCK_SECONDS))) != 1:
+        raise PinflowError("another process is changing the schema of the database; try again when it has ended")
+    connection.rollback()
+    try:
+        yield
+    finally:
+        with suppress(SQLAlchemyError):
+            connection.scalar(sa.select(sa.func.release_lock(name)))
+            connection.rollback()
 
 
 def _refusal(engine: Engine, state: State) -> str:

@@ -178,7 +178,7 @@ class Store:
         return self._write(stop)
 
     def release(self, lease: Lease) -> None:
-        """Let another drive the run at once; its attempts are found lost then. Tried once: the lease runs out anyway."""
+        """Let another drive the run at once; its attempts are found lost then. No outage is waited for."""
 
         def let_go(work: Transaction) -> None:
             work.change(sql.RENEW_RUN, b_run_id=lease.run_id, b_fence=lease.fence, b_until=work.now)

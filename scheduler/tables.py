@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Column, Integer, MetaData, String
 
-from pinflow.database import MYSQL, LongText, UtcDateTime
+from pinflow.database import MYSQL, LongText, Real, UtcDateTime
 from pinflow.scheduler.states import AttemptState, JobState, RunState
 
 metadata = MetaData()
@@ -100,8 +100,8 @@ attempt = _table(
     Column("lease_until", UtcDateTime),
     Column("started_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
-    Column("user_seconds", sa.Float(53)),
-    Column("system_seconds", sa.Float(53)),
+    Column("user_seconds", Real),
+    Column("system_seconds", Real),
     Column("peak_bytes", sa.BigInteger),
     Column("log", String(255), nullable=False, doc="below the folder of logs"),
     Column("result", LongText, doc="JSON that the job left"),

@@ -1,4 +1,4 @@
-"""A MariaDB server of one test process, started with bin/engines in a folder of its own; it can be killed and started."""
+"""A MariaDB server of one test process, started with bin/engines in a folder of its own."""
 
 import os
 import shutil

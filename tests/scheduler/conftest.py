@@ -3,10 +3,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from pinflow.database import open_database
 from pinflow.scheduler.declare import Job, Node, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.store import Store
-from pinflow.database import open_database
 from pinflow.zygote import JSON
 
 DAY = date(2015, 5, 18)

@@ -18,6 +18,7 @@ _WORDS = {
         "text": "TEXT",
         "time": "DATETIME",
         "stamp": "VARCHAR(27)",
+        "real": "FLOAT",
         "serial": "INTEGER NOT NULL",
         "big_serial": "INTEGER NOT NULL",
         "options": "",
@@ -27,6 +28,7 @@ _WORDS = {
         "text": "MEDIUMTEXT",
         "time": "DATETIME(6)",
         "stamp": "DATETIME(6)",
+        "real": "DOUBLE",
         "serial": "INTEGER NOT NULL AUTO_INCREMENT",
         "big_serial": "BIGINT NOT NULL AUTO_INCREMENT",
         "options": "ENGINE=InnoDB CHARSET=utf8mb4 COLLATE {collation}",
@@ -52,7 +54,8 @@ _TABLES = {
         priority INTEGER NOT NULL, state VARCHAR(16) NOT NULL, reason {text}, exit_code INTEGER,
         unmet INTEGER NOT NULL, attempts INTEGER NOT NULL, failures INTEGER NOT NULL, fence BIGINT,
         not_before {time}, started_at {time}, finished_at {time}, PRIMARY KEY (run_id, name),
-        CONSTRAINT job_state CHECK (state IN ('waiting', 'ready', 'running', 'polling', 'succeeded', 'skipped', 'failed', 'upstream_failed', 'aborted'))
+        CONSTRAINT job_state CHECK (state IN ('waiting', 'ready', 'running', 'polling', 'succeeded', 'skipped',
+        'failed', 'upstream_failed', 'aborted'))
     """,
     "dependency": """
         run_id VARCHAR(128) NOT NULL, after VARCHAR(100) NOT NULL, job VARCHAR(100) NOT NULL,
@@ -62,7 +65,7 @@ _TABLES = {
         fence BIGINT NOT NULL, run_id VARCHAR(128) NOT NULL, job VARCHAR(100) NOT NULL, attempt INTEGER NOT NULL,
         state VARCHAR(16) NOT NULL, reason {text}, exit_code INTEGER, `signal` INTEGER,
         worker VARCHAR(128) NOT NULL, pid INTEGER, lease_until {time}, started_at {time} NOT NULL,
-        finished_at {time}, user_seconds FLOAT(53), system_seconds FLOAT(53), peak_bytes BIGINT,
+        finished_at {time}, user_seconds {real}, system_seconds {real}, peak_bytes BIGINT,
         log VARCHAR(255) NOT NULL, result {text}, PRIMARY KEY (fence),
         CONSTRAINT attempt_state CHECK (state IN ('running', 'succeeded', 'skipped', 'failed', 'aborted', 'lost'))
     """,
@@ -161,4 +164,5 @@ def _view(name: str, table: str, columns: str, dialect: sa.Dialect) -> str:
     quote = dialect.identifier_preparer.quote_identifier
     chosen = ", ".join(f"s.{quote(column)}" for column in f"workflow, job, date, step, name, {columns}".split(", "))
     same = " AND ".join(f"s.{quote(key)} = j.{quote(key)}" for key in ("workflow", "run_id", "job", "attempt"))
-    return f"CREATE VIEW {name} AS SELECT {chosen} FROM {table} s JOIN job_stats j ON {same} WHERE j.published AND j.step = 0"
+    source = f"{table} s JOIN job_stats j ON {same}"
+    return f"CREATE VIEW {name} AS SELECT {chosen} FROM {source} WHERE j.published AND j.step = 0"
