@@ -1,5 +1,6 @@
 """What a real server does to a store: locks held by others, deadlocks, connections lost before and after a commit."""
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,10 +68,8 @@ class Proxy:
         except OSError:
             pass
         for end in (source, target):
-            try:
+            with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
 
 @pytest.fixture
@@ -222,19 +222,31 @@ def test_of_many_that_open_the_same_day_at_once_one_gets_it(new_store, make, cli
     stores = [new_store() for _ in range(clients)]
     for round_ in range(10):
         definition = make(JOBS, round=round_)
-        opened: list[object] = []
-        threads = [
-            threading.Thread(target=lambda s=store, n=n: opened.append(s.open_run(definition, f"w{n}")))
-            for n, store in enumerate(stores)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(clients) as pool:
+            calls = [pool.submit(store.open_run, definition, f"w{n}") for n, store in enumerate(stores)]
+        opened = [call.result() for call in calls]
         assert len({o.run_id for o in opened}) == 1
         (lease,) = [o.lease for o in opened if o.lease]
         stores[0].abort(lease, [], "next")
     assert len(reading.list_runs(stores[0])) == 10
+
+
+def test_a_run_that_another_makes_meanwhile_is_found(new_store, other, make, mariadb):
+    store = new_store()
+    old = store.open_run(make(JOBS), "w")
+    store.abort(old.lease, [], "stopped")
+    other.execute("CREATE TEMPORARY TABLE newer AS SELECT * FROM run")
+    other.execute(
+        "UPDATE newer SET run_id = 'newer', serial = 2, state = 'running', lease_until = NOW(6) + INTERVAL 1 DAY"
+    )
+    other.connection.commit()
+    other.execute("SELECT * FROM run FOR UPDATE")
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(store.open_run, make(JOBS), "w")
+        until(lambda: is_waiting(mariadb))
+        other.execute("INSERT INTO run SELECT * FROM newer")
+        other.connection.commit()
+    assert call.result()[:3] == ("newer", False, None)
 
 
 def kill_the_server(server: MariaDb, folder: Path, url: str, moments: list[float]) -> None:
