@@ -56,7 +56,12 @@ def prepare(engine: Engine) -> None:
     state = state_of(engine)
     if state.revision is None:
         _, state = upgrade(engine, only_empty=True)
-    if state.name != "current":
+    check(engine, state)
+
+
+def check(engine: Engine, state: State) -> None:
+    """Raise `ConfigurationError` for a schema that is older or newer than this pinflow's."""
+    if state.name in ("older", "newer"):
         raise ConfigurationError(_refusal(engine, state))
 
 
@@ -71,10 +76,10 @@ def upgrade(engine: Engine, *, only_empty: bool = False) -> tuple[State, State]:
             before = _state(connection)
             if before.name == "empty":
                 _create(connection)
-            elif before.name == "newer" and not only_empty:
-                raise ConfigurationError(_refusal(engine, before))
-            elif before.name == "older" and not only_empty:
+            elif not only_empty and before.name == "older":
                 _migrate(connection)
+            elif not only_empty:
+                check(engine, before)
             return before, _state(connection)
     except SQLAlchemyError as error:
         raise database_error(engine, error) from error

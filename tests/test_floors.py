@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("workflows", "scheduler", "mr_jobs", "stats_engine", "hbase_schema")
-GROUND = {"config", "storage", "zygote", "zygote_server", "errors"}
+GROUND = {"config", "database", "storage", "zygote", "zygote_server", "errors"}
 MIDDLE = {"stats_engine", "hbase_schema"}
 MAY_IMPORT = {
     "cli": {"cli", "commands", "workflows", "scheduler", "mr_jobs", *MIDDLE, *GROUND},

@@ -12,6 +12,8 @@ from pinflow.database import open_database
 from pinflow.errors import PinflowError
 from pinflow.hbase_schema.store import open_store
 from pinflow.mr_jobs.inputs.discover import Source
+from pinflow.scheduler.schema import check as check_schema
+from pinflow.scheduler.schema import state_of
 from pinflow.stats_engine.mail import check as check_mail
 from pinflow.storage import open_storage
 from pinflow.workflows.catalog import catalog
@@ -79,7 +81,9 @@ def _database(settings: Settings) -> str:
         with engine.begin() as connection:
             connection.execute(sa.text(f"CREATE TABLE {PROBE} (n INTEGER)"))
             connection.execute(sa.text(f"DROP TABLE {PROBE}"))
-        return str(engine.url.render_as_string())
+        state = state_of(engine)
+        check_schema(engine, state)
+        return f"{engine.url.render_as_string()}, its schema is {state.name}"
     finally:
         engine.dispose()
 

@@ -25,7 +25,6 @@ from pinflow.zygote import Zygote
 PRELOAD = (
     "polars",
     "pyarrow.parquet",
-    "sqlalchemy.dialects.sqlite",
     "pinflow.workflows.mapreduce",
     "pinflow.workflows.conditions",
     "pinflow.mr_jobs.local_tasks",
@@ -34,6 +33,8 @@ PRELOAD = (
     "pinflow.mr_jobs.analytics.raw_input",
     "pinflow.stats_engine.thrift_types",
 )
+DRIVERS = {"sqlite": ("sqlalchemy.dialects.sqlite",), "mysql": ("sqlalchemy.dialects.mysql.pymysql", "pymysql")}
+"""What jobs need besides for the database."""
 LEAST_FREE_BYTES = 16 << 20
 
 
@@ -60,10 +61,11 @@ def run_workflow(
     With `wait`, missing input is waited for; when that time is over without it, its owner gets a mail.
     """
     prepare_home(settings)
-    with Zygote.start(PRELOAD) as zygote:
+    engine = open_database(settings.database_url)
+    with Zygote.start((*PRELOAD, *DRIVERS[engine.dialect.name])) as zygote:
         given = parameters(settings, rebuild=request.rebuild)
         defined = definition(settings, request.workflow, request.date, stage=request.stage, given=given)
-        with Store(open_database(settings.database_url)) as store:
+        with Store(engine) as store:
             place = Place(
                 logs=settings.home_path / "logs",
                 slots=settings.slot_count,
