@@ -4,6 +4,9 @@ SQLite files and MySQL or MariaDB servers behave alike to their callers: times a
 ids are compared byte by byte, and a transaction that had to give way is repeated.
 """
 
+import random
+import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,6 +46,7 @@ _CONTENDED = frozenset({1020, 1205, 1213})
 # Refused or lost connections, a server that stops or that is only being started.
 _LOST = frozenset({0, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 4031})
 _DUPLICATE = 1062
+_BUSY_PAUSE = (0.0005, 0.0015)
 _SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 _NOW = sa.select(sa.func.utc_timestamp(sa.literal_column("6"), type_=sa.DateTime()))
 _EXAMPLE = "mysql+pymysql://user:password@host:3306/pinflow"
@@ -233,8 +237,31 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # SQLite's own waiting backs off to 100 ms, so that one that has waited long loses to those that come.
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA busy_timeout = 0")
+    end = time.monotonic() + BUSY_SECONDS
+    try:
+        while not _begins(driver):
+            if time.monotonic() > end:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            time.sleep(random.uniform(*_BUSY_PAUSE))
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+
+
+def _begins(driver: sqlite3.Connection) -> bool:
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
 
 
 def _code(error: DBAPIError) -> Any:

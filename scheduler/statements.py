@@ -95,7 +95,7 @@ CLAIMABLE = (
         job.c.state == JobState.READY.value,
         sa.or_(job.c.not_before.is_(None), job.c.not_before <= b("b_now")),
     )
-    .order_by((job.c.kind == "condition").desc(), job.c.priority.desc(), job.c.position)
+    .order_by(job.c.turn)
     .limit(b("b_limit"))
 )
 # When the next retry of a run may start.

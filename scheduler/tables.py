@@ -75,7 +75,8 @@ job = _table(
     Column("not_before", UtcDateTime, doc="of a retry or of the next poll"),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
-    sa.Index("job_claim", "run_id", "state", "priority", "position"),
+    Column("turn", sa.BigInteger, nullable=False, server_default="0", doc="the lowest that is ready is claimed first"),
+    sa.Index("job_claim", "run_id", "state", "turn"),
 )
 
 dependency = _table(

@@ -293,6 +293,7 @@ class Transaction:
             "owner": node.owner,
             "position": definition.positions[name],
             "priority": definition.heights[name],
+            "turn": _turn(node.kind, definition.heights[name], definition.positions[name]),
             "state": (JobState.WAITING if unmet else JobState.READY).value,
             "unmet": unmet,
             "attempts": 0,
@@ -322,3 +323,12 @@ class Transaction:
             "last_run_id": run_id,
         }
         self.insert(sql.INSERT_WORKFLOW, [row])
+
+
+def _turn(kind: str, priority: int, position: int) -> int:
+    """One number for the order of claims: conditions, then the longest way to the end, then as declared.
+
+    >>> sorted([_turn("job", 1, 0), _turn("job", 1, 7), _turn("job", 2, 9), _turn("condition", 0, 8)])
+    [-999999999999992, -1999991, -1000000, -999993]
+    """
+    return position - priority * 1_000_000 - (10**15 if kind == "condition" else 0)

@@ -35,7 +35,7 @@ def test_an_empty_database_gets_its_tables(command: Command) -> None:
 
 def test_an_older_schema_is_refused_until_it_is_upgraded(tmp_path: Path) -> None:
     command = Command(tmp_path / "home", tmp_path / "input")
-    generate_odd_day(command.input, DAY, 1, events=10)
+    generate_odd_day(command.input, DAY, 1, events=900)
     command.home.mkdir()
     with sqlite3.connect(command.home / "pinflow.db") as connection:
         connection.executescript(FIRST_SCHEMA.read_text(encoding="utf-8"))
