@@ -48,7 +48,6 @@ _LOST = frozenset({0, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1927, 2002, 2003
 _DUPLICATE = 1062
 _BUSY_PAUSE = (0.0005, 0.0015)
 _SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
-_NOW = sa.select(sa.func.utc_timestamp(sa.literal_column("6"), type_=sa.DateTime()))
 _EXAMPLE = "mysql+pymysql://user:password@host:3306/pinflow"
 
 
@@ -69,6 +68,20 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Naive UTC from the database, aware out."""
         return value and value.replace(tzinfo=UTC)
+
+
+class server_now(sa.sql.functions.FunctionElement[datetime]):  # noqa: N801 - as SQL functions are written
+    """The time at which a server began the statement; NULL on SQLite, which has no clock of its own."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+
+class told(sa.sql.functions.FunctionElement[int]):  # noqa: N801 - as SQL functions are written
+    """A number that an UPDATE stores; a server also tells it as the cursor's `lastrowid`."""
+
+    type = sa.BigInteger()
+    inherit_cache = True
 
 
 def open_database(url: str, *, answer_seconds: float = ANSWER_SECONDS) -> Engine:
@@ -94,18 +107,17 @@ def open_database(url: str, *, answer_seconds: float = ANSWER_SECONDS) -> Engine
     )
 
 
+_NOW = sa.select(server_now())
+
+
 def now(connection: Connection) -> datetime:
     """The database's time: that of its server, for a file that of this machine."""
-    if connection.dialect.name == "sqlite":
-        return datetime.now(UTC)
-    moment: datetime = connection.execute(_NOW).scalar_one()
-    return moment.replace(tzinfo=UTC)
+    moment: datetime | None = connection.scalar(_NOW)
+    return moment or datetime.now(UTC)
 
 
 def clock_of(engine: Engine) -> datetime:
     """The database's time, asked outside of any transaction."""
-    if engine.dialect.name == "sqlite":
-        return datetime.now(UTC)
 
     def attempt() -> datetime:
         with engine.connect() as connection:
@@ -245,28 +257,46 @@ def _begin_sqlite(connection: Connection) -> None:
     driver.execute("PRAGMA busy_timeout = 0")
     end = time.monotonic() + BUSY_SECONDS
     try:
-        while not _begins(driver):
-            if time.monotonic() > end:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                return
+        while _is_busy(driver) and time.monotonic() < end:
             time.sleep(random.uniform(*_BUSY_PAUSE))
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
         driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
 
 
-def _begins(driver: sqlite3.Connection) -> bool:
+def _is_busy(driver: sqlite3.Connection) -> bool:
+    """Begin a transaction that writes, unless another process has one; what else is wrong shows the next try."""
     try:
         driver.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise
-        return False
-    return True
+        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return False
 
 
 def _code(error: DBAPIError) -> Any:
     arguments = getattr(error.orig, "args", ())
     return arguments[0] if arguments else None
+
+
+@compiles(server_now, "sqlite")
+def _no_server(_element: server_now, _compiler: Any, **_options: Any) -> str:
+    return "NULL"
+
+
+@compiles(server_now, "mysql")
+def _utc_timestamp(_element: server_now, _compiler: Any, **_options: Any) -> str:
+    return "utc_timestamp(6)"
+
+
+@compiles(told, "sqlite")
+def _untold(element: told, compiler: Any, **options: Any) -> str:
+    return f"{compiler.process(element.clauses, **options)}"
+
+
+@compiles(told, "mysql")
+def _last_insert_id(element: told, compiler: Any, **options: Any) -> str:
+    return f"last_insert_id({compiler.process(element.clauses, **options)})"
 
 
 @compiles(sa.schema.CreateTable, "mysql")

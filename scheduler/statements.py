@@ -3,13 +3,16 @@
 import sqlalchemy as sa
 from sqlalchemy import bindparam as b
 
+from pinflow.database import server_now, told
 from pinflow.scheduler.states import JobState, RunState, job_sources, run_sources
 from pinflow.scheduler.tables import attempt, dependency, event, fence, job, run, worker, workflow
 
-# The last fence number that was given, which nobody else takes until the transaction ends.
-LAST_FENCE = sa.select(fence.c.last).with_for_update()
-# Remember it; only ever within a transaction that writes.
-SET_FENCE = sa.update(fence).values(last=b("b_last"))
+# The last fence number that was given; only ever within a transaction that writes.
+LAST_FENCE = sa.select(fence.c.last)
+# Raise it by `b_count`, at least to `b_least`; nobody else does until the transaction ends. A server tells the result.
+RAISE_FENCE = sa.update(fence).values(
+    last=told(sa.case((fence.c.last + b("b_count") > b("b_least"), fence.c.last + b("b_count")), else_=b("b_least")))
+)
 
 # Make or refresh the row of a workflow, of a worker.
 DELETE_WORKFLOW = sa.delete(workflow).where(workflow.c.name == b("b_name"))
@@ -31,9 +34,11 @@ LATEST_RUN = (
 RUN = sa.select(run).where(run.c.run_id == b("b_run_id"))
 # The same, which nobody else changes until the transaction ends.
 LOCK_RUN = RUN.with_for_update()
-# The fence of the driver that a running run has; so locked, too.
+# The fence of the driver that a running run has, and the server's time; so locked, too.
 RUN_FENCE = (
-    sa.select(run.c.fence).where(run.c.run_id == b("b_run_id"), run.c.state == RunState.RUNNING.value).with_for_update()
+    sa.select(run.c.fence, server_now().label("now"))
+    .where(run.c.run_id == b("b_run_id"), run.c.state == RunState.RUNNING.value)
+    .with_for_update()
 )
 INSERT_RUN = sa.insert(run)
 # Give a run to a (new) driver; a run that was aborted runs again.

@@ -208,9 +208,6 @@ class Store:
     def _read(self, statement: Any, **values: Any) -> Sequence[Any]:
         return database.fetch(self.engine, statement, values)
 
-    def _now(self, connection: Connection) -> datetime:
-        return self._clock() if self._clock else database.now(connection)
-
     def _write(
         self,
         work: Callable[[Transaction], Result],
@@ -228,7 +225,7 @@ class Store:
                     if known.is_stored(connection):
                         return result
                 unsure.clear()
-                transaction = Transaction(connection, self._now)
+                transaction = Transaction(connection, self._clock)
                 result = work(transaction)
                 transaction.flush()
                 unsure.append((transaction, result))

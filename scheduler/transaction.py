@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from pinflow import database
 from pinflow.errors import StaleFenceError
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler.definition import Definition
@@ -25,15 +26,15 @@ from pinflow.scheduler.states import (
 class Transaction:
     """Changes that go into the database together; `events` tells them in order."""
 
-    def __init__(self, connection: Connection, clock: Callable[[Connection], datetime]) -> None:
+    def __init__(self, connection: Connection, clock: Callable[[], datetime] | None) -> None:
         self.events: list[Event] = []
         self._connection = connection
         self._clock = clock
 
     @cached_property
     def now(self) -> datetime:
-        """When all of it happens: first asked after the locks are held, so that a run's times go forward."""
-        return self._clock(self._connection)
+        """When all of it happens, by the clock that was given, else by the database's."""
+        return self._clock() if self._clock else database.now(self._connection)
 
     def rows(self, statement: Any, **values: Any) -> Sequence[Any]:
         """What a query gives."""
@@ -89,6 +90,8 @@ class Transaction:
             raise StaleFenceError(
                 f"run {lease.run_id} is driven by another process now, or has ended; see: pinflow show {lease.run_id}"
             )
+        if self._clock is None and row.now is not None:
+            self.now = row.now
 
     def latest_run(self, definition: Definition) -> Any:
         """The newest run of a workflow's day, or None; until the transaction ends nobody makes a newer one."""
@@ -101,9 +104,11 @@ class Transaction:
 
     def take_fences(self, count: int) -> range:
         """`count` numbers, each higher than any given before, also by a database that was deleted since."""
-        first = max(self.first(sql.LAST_FENCE).last + 1, int(self.now.timestamp() * 1_000_000))
-        self.change(sql.SET_FENCE, b_last=first + count - 1)
-        return range(first, first + count)
+        least = int(self.now.timestamp() * 1_000_000) + count - 1
+        result = self._connection.execute(sql.RAISE_FENCE, {"b_count": count, "b_least": least})
+        is_told = self._connection.dialect.name != "sqlite"
+        last = result.lastrowid if is_told else self.first(sql.LAST_FENCE).last
+        return range(last - count + 1, last + 1)
 
     def note_worker(self, worker: str, zygote: str | None, slots: int) -> None:
         """Make or refresh a worker's row."""
