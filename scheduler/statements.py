@@ -9,7 +9,7 @@ from pinflow.scheduler.tables import attempt, dependency, event, fence, job, run
 
 # The last fence number that was given; only ever within a transaction that writes.
 LAST_FENCE = sa.select(fence.c.last)
-# Raise it by `b_count`, at least to `b_least`; nobody else does until the transaction ends. A server tells the result.
+# Raise it by `b_count`, at least to `b_least`. A server tells the result.
 RAISE_FENCE = sa.update(fence).values(
     last=told(sa.case((fence.c.last + b("b_count") > b("b_least"), fence.c.last + b("b_count")), else_=b("b_least")))
 )

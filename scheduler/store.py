@@ -43,13 +43,16 @@ class Store:
         self._clock = clock
         self._is_dead = is_dead
         self._writer: Connection | None = None
+        self._numbers: Connection | None = None
         schema.prepare(engine)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the connections back."""
+        if self._numbers is not None and self._numbers is not self._writer:
+            self._numbers.close()
         if self._writer is not None:
             self._writer.close()
-            self._writer = None
+        self._writer = self._numbers = None
 
     def clock(self) -> datetime:
         """What time it is for runs."""
@@ -219,13 +222,13 @@ class Store:
         unsure: list[tuple[Transaction, Result]] = []
 
         def attempt() -> Result:
-            connection = self._connect()
+            connection, numbers = self._connect()
             with connection.begin():
                 for known, result in unsure:
                     if known.is_stored(connection):
                         return result
                 unsure.clear()
-                transaction = Transaction(connection, self._clock)
+                transaction = Transaction(connection, numbers, self._clock)
                 result = work(transaction)
                 transaction.flush()
                 unsure.append((transaction, result))
@@ -236,9 +239,13 @@ class Store:
         except SQLAlchemyError as error:
             raise database.database_error(self.engine, error) from error
 
-    def _connect(self) -> Connection:
-        if self._writer is not None and self._writer.invalidated:
+    def _connect(self) -> tuple[Connection, Connection]:
+        if any(connection is not None and connection.invalidated for connection in (self._writer, self._numbers)):
             self.close()
         if self._writer is None:
             self._writer = self.engine.connect().execution_options(writes=True)
-        return self._writer
+        if self._numbers is None:
+            self._numbers = self._writer
+            if self.engine.dialect.name != "sqlite":
+                self._numbers = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return self._writer, self._numbers

@@ -26,9 +26,11 @@ from pinflow.scheduler.states import (
 class Transaction:
     """Changes that go into the database together; `events` tells them in order."""
 
-    def __init__(self, connection: Connection, clock: Callable[[], datetime] | None) -> None:
+    def __init__(self, connection: Connection, numbers: Connection, clock: Callable[[], datetime] | None) -> None:
+        """`numbers`: where fences are taken; with a server a connection of its own, which commits at once."""
         self.events: list[Event] = []
         self._connection = connection
+        self._numbers = numbers
         self._clock = clock
 
     @cached_property
@@ -103,9 +105,12 @@ class Transaction:
         return newest
 
     def take_fences(self, count: int) -> range:
-        """`count` numbers, each higher than any given before, also by a database that was deleted since."""
+        """`count` numbers, each higher than any given before, also by a database that was deleted since.
+
+        All runs take them from one row: it must not stay locked for as long as a transaction lasts.
+        """
         least = int(self.now.timestamp() * 1_000_000) + count - 1
-        result = self._connection.execute(sql.RAISE_FENCE, {"b_count": count, "b_least": least})
+        result = self._numbers.execute(sql.RAISE_FENCE, {"b_count": count, "b_least": least})
         is_told = self._connection.dialect.name != "sqlite"
         last = result.lastrowid if is_told else self.first(sql.LAST_FENCE).last
         return range(last - count + 1, last + 1)
@@ -122,7 +127,6 @@ class Transaction:
         self.insert(sql.INSERT_JOB, [self._job_row(run_id, definition, name) for name in definition.nodes])
         self.insert(sql.INSERT_DEPENDENCY, [{"run_id": run_id, "after": b, "job": j} for b, j in pairs])
         self._note_workflow(definition, run_id)
-        # Last, since all others wait for the one who takes a fence.
         fence = self.take_fences(1)[0]
         row = {
             "run_id": run_id,

@@ -206,8 +206,9 @@ def test_times_are_those_of_the_server(new_store, make):
         connection.exec_driver_sql("SET TIMESTAMP = 1431993600.125")
         moment = datetime.fromtimestamp(1431993600.125, UTC)
         assert database.now(connection) == moment
-    store._connect().exec_driver_sql("SET TIMESTAMP = 1431993600.125")
-    store._connect().rollback()
+    writer, _ = store._connect()
+    writer.exec_driver_sql("SET TIMESTAMP = 1431993600.125")
+    writer.rollback()
     opened = store.open_run(make(JOBS), "w")
     run = reading.get_run(store, opened.run_id)
     assert run.created_at == moment
