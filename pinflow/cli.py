@@ -26,6 +26,7 @@ COMMANDS = {
     "subjects": "serving",
     "datasets": "keeping",
     "clean": "keeping",
+    "db": "database",
     "init": "starting",
     "doctor": "starting",
 }

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
+from pinflow.database import fetch
 from pinflow.errors import ExitCode, UnknownNameError
 from pinflow.scheduler import tables
 from pinflow.scheduler.definition import Definition
@@ -147,11 +147,7 @@ def _find_run(store: Store, name: str) -> Any:
 
 
 def _rows(store: Store, query: Any) -> Sequence[Any]:
-    try:
-        with store.engine.connect() as connection:
-            return connection.execute(query).all()
-    except SQLAlchemyError as error:
-        raise tables.database_error(store.engine, error) from error
+    return fetch(store.engine, query)
 
 
 def _run_info(row: Any, now: datetime, jobs: Sequence[JobInfo] = ()) -> RunInfo:

@@ -3,13 +3,16 @@
 import sqlalchemy as sa
 from sqlalchemy import bindparam as b
 
+from pinflow.database import server_now, told
 from pinflow.scheduler.states import JobState, RunState, job_sources, run_sources
 from pinflow.scheduler.tables import attempt, dependency, event, fence, job, run, worker, workflow
 
-# The last fence number that was given.
+# The last fence number that was given; only ever within a transaction that writes.
 LAST_FENCE = sa.select(fence.c.last)
-# Remember it; only ever within a transaction that writes.
-SET_FENCE = sa.update(fence).values(last=b("b_last"))
+# Raise it by `b_count`, at least to `b_least`. A server tells the result.
+RAISE_FENCE = sa.update(fence).values(
+    last=told(sa.case((fence.c.last + b("b_count") > b("b_least"), fence.c.last + b("b_count")), else_=b("b_least")))
+)
 
 # Make or refresh the row of a workflow, of a worker.
 DELETE_WORKFLOW = sa.delete(workflow).where(workflow.c.name == b("b_name"))
@@ -19,17 +22,24 @@ INSERT_WORKER = sa.insert(worker)
 # A worker's row.
 WORKER = sa.select(worker).where(worker.c.worker == b("b_worker"))
 
-# The newest run of a workflow's day.
+# The newest run of a workflow's day, which nobody else changes until the transaction ends.
 LATEST_RUN = (
     sa.select(run)
     .where(run.c.workflow == b("b_workflow"), run.c.date == b("b_date"))
     .order_by(run.c.serial.desc())
     .limit(1)
+    .with_for_update()
 )
 # One run.
 RUN = sa.select(run).where(run.c.run_id == b("b_run_id"))
-# The fence of the driver that a running run has.
-RUN_FENCE = sa.select(run.c.fence).where(run.c.run_id == b("b_run_id"), run.c.state == RunState.RUNNING.value)
+# The same, which nobody else changes until the transaction ends.
+LOCK_RUN = RUN.with_for_update()
+# The fence of the driver that a running run has, and the server's time; so locked, too.
+RUN_FENCE = (
+    sa.select(run.c.fence, server_now().label("now"))
+    .where(run.c.run_id == b("b_run_id"), run.c.state == RunState.RUNNING.value)
+    .with_for_update()
+)
 INSERT_RUN = sa.insert(run)
 # Give a run to a (new) driver; a run that was aborted runs again.
 SEIZE_RUN = (
@@ -90,7 +100,7 @@ CLAIMABLE = (
         job.c.state == JobState.READY.value,
         sa.or_(job.c.not_before.is_(None), job.c.not_before <= b("b_now")),
     )
-    .order_by((job.c.kind == "condition").desc(), job.c.priority.desc(), job.c.position)
+    .order_by(job.c.turn)
     .limit(b("b_limit"))
 )
 # When the next retry of a run may start.
@@ -199,5 +209,13 @@ RECOUNT = sa.update(job).where(_ONE_JOB).values(unmet=b("b_unmet"), failures=b("
 # Stop a job that was not ended.
 ABORT = move_job(JobState.ABORTED).values(state=JobState.ABORTED.value, reason=b("b_reason"), finished_at=b("b_now"))
 
+# Whether a transaction's event is there.
+SAME_EVENT = sa.select(event.c.id).where(
+    event.c.run_id == b("b_run_id"),
+    event.c.at == b("b_at"),
+    event.c.state == b("b_state"),
+    event.c.job.is_not_distinct_from(b("b_job")),
+    event.c.attempt.is_not_distinct_from(b("b_attempt")),
+)
 # The events of a run after one that is known.
 EVENTS = sa.select(event).where(event.c.run_id == b("b_run_id"), event.c.id > b("b_last")).order_by(event.c.id)

@@ -1,14 +1,14 @@
 """The durable state of runs: open, claim, finish, renew; who may do what is decided here, in one transaction each."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from pinflow.scheduler import identity, tables
+from pinflow import database
+from pinflow.scheduler import identity, schema
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.records import Advance, Claim, Event, Lease, Opened, Outcome
@@ -19,38 +19,44 @@ LEASE = timedelta(seconds=15)
 """How long a driver that says nothing keeps its run; it renews after a third of that."""
 
 
-def utc_now() -> datetime:
-    """The clock of everybody who is not testing."""
-    return datetime.now(UTC)
+Result = TypeVar("Result")
 
 
 class Store:
     """Runs, jobs and attempts in one database, for one thread; several processes may use it at once.
 
-    Each verb is one transaction, durable when it returns. A verb that takes a `Lease` raises `StaleFenceError`, and
-    changes nothing, when another driver has taken the run over or it has ended.
+    Each verb is one transaction, durable when it returns; while the database is away for a while, or gives it up for
+    another, it is repeated, and never done twice. A verb that takes a `Lease` raises `StaleFenceError`, and changes
+    nothing, when another driver has taken the run over or it has ended. All times are the database's, or `clock`'s.
     """
 
     def __init__(
         self,
         engine: Engine,
         *,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Callable[[], datetime] | None = None,
         is_dead: Callable[[str], bool] = identity.is_dead,
         lease: timedelta = LEASE,
     ) -> None:
         self.engine = engine
         self.lease = lease
-        self.clock = clock
+        self._clock = clock
         self._is_dead = is_dead
         self._writer: Connection | None = None
-        tables.create_all(engine)
+        self._numbers: Connection | None = None
+        schema.prepare(engine)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the connections back."""
+        if self._numbers is not None and self._numbers is not self._writer:
+            self._numbers.close()
         if self._writer is not None:
             self._writer.close()
-            self._writer = None
+        self._writer = self._numbers = None
+
+    def clock(self) -> datetime:
+        """What time it is for runs."""
+        return self._clock() if self._clock else database.clock_of(self.engine)
 
     def __enter__(self) -> "Store":
         return self
@@ -71,32 +77,41 @@ class Store:
 
         Of two callers at once one gets the lease.
         """
-        with self._writing() as work:
+
+        def open_(work: Transaction) -> Opened:
             work.note_worker(worker, zygote, slots)
-            row = work.first(sql.LATEST_RUN, b_workflow=definition.workflow, b_date=definition.date.isoformat())
-            if row is not None and row.state == RunState.RUNNING and not self._is_lapsed(row):
-                return Opened(row.run_id, False, None, row.digest)
-            if row is not None and row.state in (RunState.RUNNING, RunState.ABORTED):
-                if row.digest == definition.digest:
-                    retry = row.state == RunState.ABORTED
-                    lease = work.seize(row, worker, definition, retry_failed=retry, lease=self.lease)
-                    return Opened(row.run_id, False, lease, row.digest, row.driver)
-                if row.state == RunState.RUNNING:
-                    work.abort(row.run_id, row.fence, "its driver died, and other work was asked for")
-            serial = 1 if row is None else row.serial + 1
-            lease = work.create_run(definition, serial, worker, self.lease)
-            return Opened(lease.run_id, True, lease, definition.digest)
+            return self._open(work, definition, worker)
+
+        return self._write(open_, passes=database.is_race)
+
+    def _open(self, work: Transaction, definition: Definition, worker: str) -> Opened:
+        row = work.latest_run(definition)
+        if row is not None and row.state == RunState.RUNNING and not self._is_lapsed(row, work.now):
+            return Opened(row.run_id, False, None, row.digest)
+        if row is not None and row.state in (RunState.RUNNING, RunState.ABORTED):
+            if row.digest == definition.digest:
+                retry = row.state == RunState.ABORTED
+                lease = work.seize(row, worker, definition, retry_failed=retry, lease=self.lease)
+                return Opened(row.run_id, False, lease, row.digest, row.driver)
+            if row.state == RunState.RUNNING:
+                work.abort(row.run_id, row.fence, "its driver died, and other work was asked for")
+        serial = 1 if row is None else row.serial + 1
+        lease = work.create_run(definition, serial, worker, self.lease)
+        return Opened(lease.run_id, True, lease, definition.digest)
 
     def take_over(self, run_id: str, worker: str, *, slots: int = 1, zygote: str | None = None) -> Opened:
         """Go on with a running run whose driver is gone; no lease is given while it lives or when the run has ended."""
-        with self._writing() as work:
-            row = work.first(sql.RUN, b_run_id=run_id)
-            if row is None or row.state != RunState.RUNNING or not self._is_lapsed(row):
+
+        def take(work: Transaction) -> Opened:
+            row = work.first(sql.LOCK_RUN, b_run_id=run_id)
+            if row is None or row.state != RunState.RUNNING or not self._is_lapsed(row, work.now):
                 return Opened(run_id, False, None, "" if row is None else row.digest)
             work.note_worker(worker, zygote, slots)
             definition = Definition.from_text(row.definition)
             lease = work.seize(row, worker, definition, retry_failed=False, lease=self.lease)
             return Opened(run_id, False, lease, row.digest, row.driver)
+
+        return self._write(take)
 
     def advance(self, lease: Lease, outcomes: Sequence[Outcome], free: int, conditions: int = 0) -> Advance:
         """Record how attempts ended, let start what waited for them, and claim what may start now.
@@ -106,37 +121,41 @@ class Store:
         longest way to the end, then as declared. A job that failed for good stops what comes after it, nothing
         else. An outcome whose attempt is not running any more raises `StaleFenceError` and undoes all.
         """
-        with self._writing() as work:
+
+        def go_on(work: Transaction) -> Advance:
             work.guard(lease)
             for outcome in outcomes:
                 work.finish(outcome)
             claims = work.claim(lease, free, conditions, self.lease) if free or conditions else []
             return Advance(claims, work.events, work.next_retry(lease.run_id) if free and not claims else None)
 
+        return self._write(go_on)
+
     def postpone(self, lease: Lease, claim: Claim, until: datetime, reason: str) -> None:
         """Note that a condition is not true yet and is asked again at `until`."""
-        with self._writing() as work:
+        values = {"b_run_id": claim.run_id, "b_name": claim.job, "b_fence": claim.fence}
+
+        def note(work: Transaction) -> None:
             work.guard(lease)
-            work.change(
-                sql.POSTPONE,
-                b_run_id=claim.run_id,
-                b_name=claim.job,
-                b_fence=claim.fence,
-                b_not_before=until,
-                b_reason=reason,
-            )
+            work.change(sql.POSTPONE, **values, b_not_before=until, b_reason=reason)
+
+        self._write(note)
 
     def renew(self, lease: Lease, processes: Sequence[tuple[Claim, int | None]]) -> None:
         """Prolong the leases of a run and of its attempts, each with the process that works on it."""
-        with self._writing() as work:
+
+        def prolong(work: Transaction) -> None:
             until = work.now + self.lease
             work.change(sql.RENEW_RUN, b_run_id=lease.run_id, b_fence=lease.fence, b_until=until)
             for claim, pid in processes:
                 work.change(sql.RENEW_ATTEMPT, b_fence=claim.fence, b_until=until, b_pid=pid)
 
+        self._write(prolong)
+
     def close_run(self, lease: Lease) -> Advance | None:
         """End a run all of whose jobs have ended: succeeded, or failed if one is not done. None if some have not."""
-        with self._writing() as work:
+
+        def end(work: Transaction) -> Advance | None:
             work.guard(lease)
             counts = {JobState(state): n for state, n in work.rows(sql.JOB_COUNTS, b_run_id=lease.run_id)}
             if not counts.keys() <= FINAL_STATES:
@@ -147,24 +166,32 @@ class Store:
             work.end_run(lease.run_id, lease.fence, target, reason)
             return Advance([], work.events)
 
+        return self._write(end)
+
     def abort(self, lease: Lease, outcomes: Sequence[Outcome], reason: str) -> Advance:
         """Record `outcomes`, then stop the run: what has not ended is aborted. `open_run` resumes it."""
-        with self._writing() as work:
+
+        def stop(work: Transaction) -> Advance:
             work.guard(lease)
             for outcome in outcomes:
                 work.finish(outcome)
             work.abort(lease.run_id, lease.fence, reason)
             return Advance([], work.events)
 
+        return self._write(stop)
+
     def release(self, lease: Lease) -> None:
-        """Let another drive the run at once; its attempts are found lost then."""
-        with self._writing() as work:
+        """Let another drive the run at once; its attempts are found lost then. No outage is waited for."""
+
+        def let_go(work: Transaction) -> None:
             work.change(sql.RENEW_RUN, b_run_id=lease.run_id, b_fence=lease.fence, b_until=work.now)
+
+        self._write(let_go, patience=timedelta(0))
 
     def is_driven(self, run_id: str) -> bool:
         """Whether a run is running under a driver that lives."""
         row = self._read(sql.RUN, b_run_id=run_id)
-        return bool(row) and row[0].state == RunState.RUNNING and not self._is_lapsed(row[0])
+        return bool(row) and row[0].state == RunState.RUNNING and not self._is_lapsed(row[0], self.clock())
 
     def events(self, run_id: str, after: int = 0) -> list[tuple[int, Event]]:
         """The transitions of a run in order, with their numbers, after number `after`."""
@@ -178,24 +205,47 @@ class Store:
         rows = self._read(sql.WORKER, b_worker=worker)
         return rows[0].zygote if rows else None
 
-    def _is_lapsed(self, row: Any) -> bool:
-        return row.lease_until is None or row.lease_until <= self.clock() or self._is_dead(row.driver)
+    def _is_lapsed(self, row: Any, now: datetime) -> bool:
+        return row.lease_until is None or row.lease_until <= now or self._is_dead(row.driver)
 
     def _read(self, statement: Any, **values: Any) -> Sequence[Any]:
-        try:
-            with self.engine.connect() as connection:
-                return connection.execute(statement, values).all()
-        except SQLAlchemyError as error:
-            raise tables.database_error(self.engine, error) from error
+        return database.fetch(self.engine, statement, values)
 
-    @contextmanager
-    def _writing(self) -> Iterator[Transaction]:
+    def _write(
+        self,
+        work: Callable[[Transaction], Result],
+        *,
+        patience: timedelta = database.PATIENCE,
+        passes: Callable[[BaseException], bool] = database.is_passing,
+    ) -> Result:
+        """Do `work` in one transaction, repeated until it is known to be committed, but never committed twice."""
+        unsure: list[tuple[Transaction, Result]] = []
+
+        def attempt() -> Result:
+            connection, numbers = self._connect()
+            with connection.begin():
+                for known, result in unsure:
+                    if known.is_stored(connection):
+                        return result
+                unsure.clear()
+                transaction = Transaction(connection, numbers, self._clock)
+                result = work(transaction)
+                transaction.flush()
+                unsure.append((transaction, result))
+            return result
+
         try:
-            if self._writer is None:
-                self._writer = self.engine.connect().execution_options(writes=True)
-            with self._writer.begin():
-                work = Transaction(self._writer, self.clock())
-                yield work
-                work.flush()
+            return database.repeat(attempt, patience=patience, passes=passes)
         except SQLAlchemyError as error:
-            raise tables.database_error(self.engine, error) from error
+            raise database.database_error(self.engine, error) from error
+
+    def _connect(self) -> tuple[Connection, Connection]:
+        if any(connection is not None and connection.invalidated for connection in (self._writer, self._numbers)):
+            self.close()
+        if self._writer is None:
+            self._writer = self.engine.connect().execution_options(writes=True)
+        if self._numbers is None:
+            self._numbers = self._writer
+            if self.engine.dialect.name != "sqlite":
+                self._numbers = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return self._writer, self._numbers

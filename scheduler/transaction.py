@@ -1,12 +1,14 @@
 """One transaction of the store: each change checks that it changed something, each transition leaves an event."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from pinflow import database
 from pinflow.errors import StaleFenceError
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler.definition import Definition
@@ -22,12 +24,19 @@ from pinflow.scheduler.states import (
 
 
 class Transaction:
-    """Changes that go into the database together, at the time `now`; `events` tells them in order."""
+    """Changes that go into the database together; `events` tells them in order."""
 
-    def __init__(self, connection: Connection, now: datetime) -> None:
-        self.now = now
+    def __init__(self, connection: Connection, numbers: Connection, clock: Callable[[], datetime] | None) -> None:
+        """`numbers`: where fences are taken; with a server a connection of its own, which commits at once."""
         self.events: list[Event] = []
         self._connection = connection
+        self._numbers = numbers
+        self._clock = clock
+
+    @cached_property
+    def now(self) -> datetime:
+        """When all of it happens, by the clock that was given, else by the database's."""
+        return self._clock() if self._clock else database.now(self._connection)
 
     def rows(self, statement: Any, **values: Any) -> Sequence[Any]:
         """What a query gives."""
@@ -66,6 +75,16 @@ class Transaction:
         """Write the events."""
         self.insert(sql.INSERT_EVENT, [vars(event) for event in self.events])
 
+    def is_stored(self, connection: Connection) -> bool:
+        """Whether this transaction, whose end is not known, was committed; without events it may be done twice."""
+        if not self.events:
+            return False
+        last = self.events[-1]
+        connection.execute(sql.LOCK_RUN, {"b_run_id": last.run_id}).first()
+        names = ("run_id", "at", "state", "job", "attempt")
+        values = {f"b_{name}": getattr(last, name) for name in names}
+        return connection.execute(sql.SAME_EVENT, values).first() is not None
+
     def guard(self, lease: Lease) -> None:
         """Raise `StaleFenceError` unless the run is running under this very lease."""
         row = self.first(sql.RUN_FENCE, b_run_id=lease.run_id)
@@ -73,12 +92,28 @@ class Transaction:
             raise StaleFenceError(
                 f"run {lease.run_id} is driven by another process now, or has ended; see: pinflow show {lease.run_id}"
             )
+        if self._clock is None and row.now is not None:
+            self.now = row.now
+
+    def latest_run(self, definition: Definition) -> Any:
+        """The newest run of a workflow's day, or None; until the transaction ends nobody makes a newer one."""
+        values = {"b_workflow": definition.workflow, "b_date": definition.date.isoformat()}
+        row, newest = None, self.first(sql.LATEST_RUN, **values)
+        while newest is not None and (row is None or row.serial != newest.serial):
+            # While the lock was waited for, another may have made one.
+            row, newest = newest, self.first(sql.LATEST_RUN, **values)
+        return newest
 
     def take_fences(self, count: int) -> range:
-        """`count` numbers, each higher than any given before, also by a database that was deleted since."""
-        first = max(self.first(sql.LAST_FENCE).last + 1, int(self.now.timestamp() * 1_000_000))
-        self.change(sql.SET_FENCE, b_last=first + count - 1)
-        return range(first, first + count)
+        """`count` numbers, each higher than any given before, also by a database that was deleted since.
+
+        All runs take them from one row: it must not stay locked for as long as a transaction lasts.
+        """
+        least = int(self.now.timestamp() * 1_000_000) + count - 1
+        result = self._numbers.execute(sql.RAISE_FENCE, {"b_count": count, "b_least": least})
+        is_told = self._connection.dialect.name != "sqlite"
+        last = result.lastrowid if is_told else self.first(sql.LAST_FENCE).last
+        return range(last - count + 1, last + 1)
 
     def note_worker(self, worker: str, zygote: str | None, slots: int) -> None:
         """Make or refresh a worker's row."""
@@ -88,6 +123,10 @@ class Transaction:
     def create_run(self, definition: Definition, serial: int, worker: str, lease: timedelta) -> Lease:
         """Make a run with all its jobs, driven by `worker`."""
         run_id = f"{definition.workflow}-{definition.date.isoformat()}-{serial}"
+        pairs = [(before, node.name) for node in definition.nodes.values() for before in dict.fromkeys(node.after)]
+        self.insert(sql.INSERT_JOB, [self._job_row(run_id, definition, name) for name in definition.nodes])
+        self.insert(sql.INSERT_DEPENDENCY, [{"run_id": run_id, "after": b, "job": j} for b, j in pairs])
+        self._note_workflow(definition, run_id)
         fence = self.take_fences(1)[0]
         row = {
             "run_id": run_id,
@@ -105,10 +144,6 @@ class Transaction:
             "definition": definition.text,
         }
         self.insert(sql.INSERT_RUN, [row])
-        self.insert(sql.INSERT_JOB, [self._job_row(run_id, definition, name) for name in definition.nodes])
-        pairs = [(before, node.name) for node in definition.nodes.values() for before in dict.fromkeys(node.after)]
-        self.insert(sql.INSERT_DEPENDENCY, [{"run_id": run_id, "after": b, "job": j} for b, j in pairs])
-        self._note_workflow(definition, run_id)
         self.tell(run_id, None, None, None, RunState.RUNNING.value, worker)
         return Lease(run_id, worker, fence)
 
@@ -267,6 +302,7 @@ class Transaction:
             "owner": node.owner,
             "position": definition.positions[name],
             "priority": definition.heights[name],
+            "turn": _turn(node.kind, definition.heights[name], definition.positions[name]),
             "state": (JobState.WAITING if unmet else JobState.READY).value,
             "unmet": unmet,
             "attempts": 0,
@@ -296,3 +332,12 @@ class Transaction:
             "last_run_id": run_id,
         }
         self.insert(sql.INSERT_WORKFLOW, [row])
+
+
+def _turn(kind: str, priority: int, position: int) -> int:
+    """One number for the order of claims: conditions, then the longest way to the end, then as declared.
+
+    >>> sorted([_turn("job", 1, 0), _turn("job", 1, 7), _turn("job", 2, 9), _turn("condition", 0, 8)])
+    [-999999999999992, -1999991, -1000000, -999993]
+    """
+    return position - priority * 1_000_000 - (10**15 if kind == "condition" else 0)

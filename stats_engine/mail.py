@@ -10,7 +10,7 @@ import os
 import smtplib
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from email.errors import MessageError
@@ -23,6 +23,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import sqlalchemy as sa
 
+from pinflow.database import transact
 from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.stats_engine.tables import MAILS
 
@@ -129,27 +130,33 @@ def try_out(mail_url: str) -> None:
 def _claim(engine: sa.Engine, now: datetime) -> list[Any]:
     """The due mails that no other process is sending: claimed by moving their next try into the future."""
     due = sa.and_(MAILS.c.state == "waiting", MAILS.c.next_at <= now)
-    claimed = []
-    with engine.begin() as connection:
-        for mail in connection.execute(sa.select(MAILS).where(due).order_by(MAILS.c.created_at)).all():
+    waiting = sa.select(MAILS).where(due).order_by(MAILS.c.created_at).with_for_update(skip_locked=True)
+
+    def claim(connection: sa.Connection) -> list[Any]:
+        claimed = []
+        for mail in connection.execute(waiting).all():
             change = MAILS.update().where(due, MAILS.c.message_id == mail.message_id)
             pause = min(FIRST_PAUSE * 2 ** min(mail.attempts, 10), LONGEST_PAUSE)
             if connection.execute(change.values(attempts=mail.attempts + 1, next_at=now + pause)).rowcount:
                 claimed.append(mail)
-    return claimed
+        return claimed
+
+    return transact(engine, claim)
 
 
 def _finish(engine: sa.Engine, mail: Any, now: datetime) -> None:
-    with engine.begin() as connection:
-        chosen = MAILS.c.message_id == mail.message_id
-        connection.execute(MAILS.update().where(chosen).values(state="sent", sent_at=now, error=None))
+    _note(engine, mail, {"state": "sent", "sent_at": now, "error": None})
 
 
 def _postpone(engine: sa.Engine, mail: Any, error: Exception) -> str:
     text = f"{type(error).__name__}: {error}"
-    with engine.begin() as connection:
-        connection.execute(MAILS.update().where(MAILS.c.message_id == mail.message_id).values(error=text))
+    _note(engine, mail, {"error": text})
     return text
+
+
+def _note(engine: sa.Engine, mail: Any, values: Mapping[str, Any]) -> None:
+    change = MAILS.update().where(MAILS.c.message_id == mail.message_id).values(**values)
+    transact(engine, lambda connection: connection.execute(change))
 
 
 def _message(mail: Any, sender: str) -> EmailMessage:

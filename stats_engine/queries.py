@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from pinflow.database import transact
 from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.stats_engine.alerts import AlertState
 from pinflow.stats_engine.rules import Degree
@@ -129,10 +130,10 @@ def mute(engine: sa.Engine, alert: int, until: datetime, now: datetime) -> None:
 
 
 def _change(engine: sa.Engine, alert: int, values: Mapping[str, Any]) -> None:
-    with engine.begin() as connection:
-        pending = sa.and_(ALERTS.c.id == alert, ALERTS.c.state != "resolved")
-        if connection.execute(ALERTS.update().where(pending).values(**values)).rowcount == 0:
-            raise ConfigurationError(f"no alert {alert} is open; see the open ones with: pinflow alerts")
+    pending = sa.and_(ALERTS.c.id == alert, ALERTS.c.state != "resolved")
+    change = ALERTS.update().where(pending).values(**values)
+    if transact(engine, lambda connection: connection.execute(change).rowcount) == 0:
+        raise ConfigurationError(f"no alert {alert} is open; see the open ones with: pinflow alerts")
 
 
 def _statistics(connection: sa.Connection, key: Mapping[Any, Any]) -> Statistics:

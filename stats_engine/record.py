@@ -1,14 +1,14 @@
 """Keeping a job's statistics, alerts and mails in SQL: all of them in one transaction, or none (ST-03)."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from pinflow.database import Database, transact
 from pinflow.errors import PinflowError
 from pinflow.stats_engine import rules
 from pinflow.stats_engine.alerts import Alert, JobKey, Mail, mail_about, message_id
@@ -24,9 +24,6 @@ from pinflow.stats_engine.tables import (
     STATISTICS,
 )
 
-Database = sa.Engine | sa.Connection
-"""An engine: the call is a transaction of its own. A connection: it joins the caller's."""
-
 
 def record(database: Database, key: JobKey, statistics: Statistics, alerts: Sequence[Alert], now: datetime) -> None:
     """Keep the statistics of an attempt with its alerts and the mail about them.
@@ -35,17 +32,21 @@ def record(database: Database, key: JobKey, statistics: Statistics, alerts: Sequ
     attempts for the same workflow, job and date are resolved; one that fires again counts as a repeat. An
     alert muted at `now` sends no mail.
     """
-    with _transaction(database) as connection:
+
+    def replace(connection: sa.Connection) -> None:
         _replace_statistics(connection, key, statistics, now)
         loud = _replace_alerts(connection, key, alerts, now)
         if loud:
             _post(connection, mail_about(key, loud), now)
 
+    transact(database, replace)
+
 
 def mark_published(database: Database, key: JobKey) -> None:
     """Make this attempt the published one of its workflow, job and date; PinflowError when it was not recorded."""
     same_date = sa.and_(*(JOB_STATS.c[name] == getattr(key, name) for name in ("workflow", "job", "date")))
-    with _transaction(database) as connection:
+
+    def mark(connection: sa.Connection) -> None:
         chosen = sa.and_(JOB_STATS.c.run_id == key.run_id, JOB_STATS.c.attempt == key.attempt)
         changed = connection.execute(JOB_STATS.update().where(same_date, chosen).values(published=True))
         if changed.rowcount == 0:
@@ -54,11 +55,13 @@ def mark_published(database: Database, key: JobKey) -> None:
             )
         connection.execute(JOB_STATS.update().where(same_date, sa.not_(chosen)).values(published=False))
 
+    transact(database, mark)
+
 
 def is_recorded(database: Database, key: JobKey) -> bool:
     """Whether this attempt's statistics are kept."""
-    with _transaction(database) as connection:
-        return connection.execute(sa.select(JOB_STATS.c.attempt).where(_is_key(JOB_STATS, key))).first() is not None
+    query = sa.select(JOB_STATS.c.attempt).where(_is_key(JOB_STATS, key))
+    return transact(database, lambda connection: connection.execute(query).first()) is not None
 
 
 def notify(
@@ -70,21 +73,15 @@ def notify(
     """
     alert = Alert(rule=rule_name, name=rule_name, degree=degree, message=subject)
     mail = Mail(message_id(key, [alert]), key.owner, f"[pinflow] {' '.join(subject.split())}", body)
-    with _transaction(database) as connection:
+
+    def raise_(connection: sa.Connection) -> None:
         same = sa.and_(_is_key(ALERTS, key), ALERTS.c.rule == rule_name)
         changed = connection.execute(ALERTS.update().where(same).values(message=subject, changed_at=now))
         if changed.rowcount == 0:
             connection.execute(ALERTS.insert(), _alert_row(key, alert, now))
         _post(connection, mail, now)
 
-
-@contextmanager
-def _transaction(database: Database) -> Iterator[sa.Connection]:
-    if isinstance(database, sa.Connection):
-        yield database
-    else:
-        with database.begin() as connection:
-            yield connection
+    transact(database, raise_)
 
 
 def _is_key(table: sa.Table, key: JobKey) -> sa.ColumnElement[bool]:

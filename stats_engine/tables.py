@@ -8,26 +8,37 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+from pinflow.database import MYSQL, LongText
 
 METADATA = sa.MetaData()
 
 KEY_COLUMNS = ("workflow", "run_id", "job", "attempt", "step", "date")
-_MYSQL: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
-    """Timezone-aware times, kept as text that sorts: `2015-05-19T00:12:00.000000Z`."""
+    """Timezone-aware times: DATETIME(6) in UTC, on SQLite text that sorts: `2015-05-19T00:12:00.000000Z`."""
 
     impl = sa.String(27)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:
-        """To text, in UTC."""
-        return None if value is None else value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """The column's type in a database."""
+        return dialect.type_descriptor(mysql.DATETIME(fsp=6) if dialect.name == "mysql" else sa.String(27))
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | str | None:
+        """To what the database takes, in UTC."""
+        if value is None:
+            return None
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "mysql" else moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
     def process_result_value(self, value: Any | None, dialect: sa.Dialect) -> datetime | None:
         """To a time in UTC."""
-        return None if value is None else datetime.fromisoformat(value)
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if isinstance(value, datetime) else datetime.fromisoformat(value)
 
 
 def _key(*, primary: bool) -> list[sa.Column[Any]]:
@@ -51,7 +62,7 @@ def _statistic(name: str, *columns: sa.Column[Any]) -> sa.Table:
         *columns,
         sa.PrimaryKeyConstraint(*order, *extra),
         sqlite_with_rowid=False,
-        **_MYSQL,
+        **MYSQL,
     )
 
 
@@ -69,7 +80,7 @@ JOB_STATS = sa.Table(
     sa.Column("seconds", sa.Double),
     sa.Column("recorded_at", UtcTime, nullable=False),
     sa.Index("job_stats_of_job", "job", "date"),
-    **_MYSQL,
+    **MYSQL,
 )
 """One row for each attempt of a job whose statistics were recorded."""
 
@@ -85,7 +96,7 @@ STAT_ITEMS = _statistic(
     "stat_items",
     sa.Column("side", sa.String(6), nullable=False, info=_IN_KEY),
     sa.Column("rank", sa.Integer, nullable=False, info=_IN_KEY),
-    sa.Column("item", sa.Text, nullable=False),
+    sa.Column("item", LongText, nullable=False),
     sa.Column("value", sa.Double, nullable=False),
 )
 STATISTICS = (STAT_COUNTS, STAT_SUMS, STAT_HISTOGRAMS, STAT_ITEMS)
@@ -101,7 +112,7 @@ ALERTS = sa.Table(
     sa.Column("value", sa.Double),
     sa.Column("low", sa.Double),
     sa.Column("high", sa.Double),
-    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("message", LongText, nullable=False),
     sa.Column("owner", sa.String(255), nullable=False),
     sa.Column("state", sa.String(12), nullable=False),
     sa.Column("repeats", sa.Integer, nullable=False),
@@ -111,7 +122,7 @@ ALERTS = sa.Table(
     sa.Index("alerts_of_job", "workflow", "job", "date"),
     sa.CheckConstraint("state IN ('open', 'acknowledged', 'muted', 'resolved')", name="alert_state"),
     sa.CheckConstraint("degree IN ('warning', 'fatal')", name="alert_degree"),
-    **_MYSQL,
+    **MYSQL,
 )
 """One row for each rule that fired in an attempt; `repeats` counts earlier ones of the same job, date and rule."""
 
@@ -120,17 +131,17 @@ MAILS = sa.Table(
     METADATA,
     sa.Column("message_id", sa.String(255), primary_key=True),
     sa.Column("recipient", sa.String(255), nullable=False),
-    sa.Column("subject", sa.Text, nullable=False),
-    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("subject", LongText, nullable=False),
+    sa.Column("body", LongText, nullable=False),
     sa.Column("state", sa.String(10), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("next_at", UtcTime, nullable=False),
     sa.Column("sent_at", UtcTime),
-    sa.Column("error", sa.Text),
+    sa.Column("error", LongText),
     sa.Index("mails_due", "state", "next_at"),
     sa.CheckConstraint("state IN ('waiting', 'sent')", name="mail_state"),
-    **_MYSQL,
+    **MYSQL,
 )
 """The outbox: a mail is written with its alert and waits here until a server has taken it."""
 
@@ -143,32 +154,20 @@ VIEWS = {
 """Views of the published attempt's numbers: workflow, job, date, step, name and the table's own columns."""
 
 
-def create_all(engine: sa.Engine) -> None:
-    """Create what is missing of the tables and views; several processes may do so at once."""
-    inspector = sa.inspect(engine)
-    if METADATA.tables.keys() <= set(inspector.get_table_names()) and VIEWS.keys() <= set(inspector.get_view_names()):
-        return
-    with engine.begin() as connection:
-        _lock(connection)
-        for table in METADATA.sorted_tables:
-            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-            for index in table.indexes:
-                # MySQL makes no index conditionally
-                if engine.dialect.name == "sqlite" or not inspector.has_table(table.name):
-                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=engine.dialect.name == "sqlite"))
-        for name in VIEWS:
-            connection.execute(sa.text(_view(name, engine.dialect)))
+@sa.event.listens_for(METADATA, "after_create")
+def _create_views(_target: sa.MetaData, connection: sa.Connection, **_: Any) -> None:
+    for name in VIEWS:
+        connection.execute(sa.text(view_text(name, connection.dialect)))
 
 
-def _lock(connection: sa.Connection) -> None:
-    """On SQLite, whose driver begins no transaction for CREATE: all of them in one, by one process at a time."""
-    if connection.dialect.name == "sqlite":
-        driver: Any = connection.connection.driver_connection
-        if not driver.in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+@sa.event.listens_for(METADATA, "before_drop")
+def _drop_views(_target: sa.MetaData, connection: sa.Connection, **_: Any) -> None:
+    for name in VIEWS:
+        connection.execute(sa.text(f"DROP VIEW IF EXISTS {name}"))
 
 
-def _view(name: str, dialect: sa.Dialect) -> str:
+def view_text(name: str, dialect: sa.Dialect) -> str:
+    """The statement that makes a view."""
     table, columns = VIEWS[name]
     quote = dialect.identifier_preparer.quote_identifier
     chosen = ", ".join(f"s.{quote(column)}" for column in ("workflow", "job", "date", "step", "name", *columns))

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("workflows", "scheduler", "mr_jobs", "stats_engine", "hbase_schema")
 GROUND = {
     "config",
+    "database",
     "storage",
     "storage_remote",
     "storage_s3",

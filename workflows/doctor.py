@@ -8,11 +8,13 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from pinflow.config import Settings
+from pinflow.database import open_database
 from pinflow.errors import PinflowError
 from pinflow.hbase_schema.store import Store, open_store
 from pinflow.hbase_schema.tables import TABLES
 from pinflow.mr_jobs.inputs.discover import Source
-from pinflow.scheduler.tables import open_database
+from pinflow.scheduler.schema import check as check_schema
+from pinflow.scheduler.schema import state_of
 from pinflow.stats_engine.mail import try_out
 from pinflow.storage import is_remote, join, open_storage
 from pinflow.workflows.catalog import catalog
@@ -85,7 +87,9 @@ def _database(settings: Settings) -> str:
         with engine.begin() as connection:
             connection.execute(sa.text(f"CREATE TABLE {PROBE} (n INTEGER)"))
             connection.execute(sa.text(f"DROP TABLE {PROBE}"))
-        return str(engine.url.render_as_string())
+        state = state_of(engine)
+        check_schema(engine, state)
+        return f"{engine.url.render_as_string()}, its schema is {state.name}"
     finally:
         engine.dispose()
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from pinflow import config
 from pinflow.config import Settings
+from pinflow.database import open_database
 from pinflow.errors import FatalAlertError
 from pinflow.hbase_schema.markers import read_marker
 from pinflow.hbase_schema.store import open_store
@@ -23,7 +24,6 @@ from pinflow.mr_jobs.launch import JobOutput, clustered_by, describe, launch
 from pinflow.mr_jobs.local_runner import JobSpec
 from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.scheduler.child import SKIPPED, leave_result
-from pinflow.scheduler.tables import open_database
 from pinflow.stats_engine.alerts import JobKey, alerts_of
 from pinflow.stats_engine.mail import deliver
 from pinflow.stats_engine.record import is_recorded, mark_published, record

@@ -34,17 +34,18 @@ PRELOAD = (
 
 
 OF_SCHEME = {
-    "s3": "pinflow.storage_s3",
-    "hdfs": "pinflow.storage_hdfs",
-    "webhdfs": "pinflow.storage_hdfs",
-    "swebhdfs": "pinflow.storage_hdfs",
-    "hbase": "pinflow.hbase_schema.hbase",
+    "s3": ("pinflow.storage_s3",),
+    "hdfs": ("pinflow.storage_hdfs",),
+    "webhdfs": ("pinflow.storage_hdfs",),
+    "swebhdfs": ("pinflow.storage_hdfs",),
+    "hbase": ("pinflow.hbase_schema.hbase",),
+    "mysql+pymysql": ("sqlalchemy.dialects.mysql.pymysql", "pymysql"),
 }
 """What else is imported, by the scheme of a place that is configured."""
 
 
 def start_zygote(settings: Settings) -> Zygote:
     """Start the zygote of a run; returns at once, while it still imports."""
-    places = (settings.input, settings.warehouse, settings.serving)
-    needed = {OF_SCHEME[scheme] for place in places if (scheme := place.partition("://")[0]) in OF_SCHEME}
+    places = (settings.input, settings.warehouse, settings.serving, settings.database_url)
+    needed = {module for place in places for module in OF_SCHEME.get(place.partition("://")[0], ())}
     return Zygote.start((*PRELOAD, *sorted(needed)))

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from pinflow.config import Settings
+from pinflow.database import open_database
 from pinflow.errors import ExitCode, PinflowError
 from pinflow.mr_jobs.inputs.discover import Source
 from pinflow.scheduler.reading import RunInfo
 from pinflow.scheduler.records import Event
 from pinflow.scheduler.run import RunResult, execute
 from pinflow.scheduler.store import Store
-from pinflow.scheduler.tables import open_database
 from pinflow.scheduler.worker import Place
-from pinflow.stats_engine import tables as statistics_tables
 from pinflow.stats_engine.alerts import JobKey
 from pinflow.stats_engine.mail import deliver
 from pinflow.stats_engine.record import notify
@@ -54,7 +53,6 @@ def run_workflow(
     given = parameters(settings, rebuild=request.rebuild)
     defined = definition(settings, request.workflow, request.date, stage=request.stage, given=given)
     with Store(open_database(settings.database_url)) as store:
-        statistics_tables.create_all(store.engine)
         place = Place(
             logs=settings.home_path / "logs",
             slots=settings.slot_count,

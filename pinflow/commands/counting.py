@@ -22,12 +22,12 @@ QUANTILES = (0.5, 0.9, 0.99)
 
 @contextmanager
 def _database() -> Iterator["sa.Engine"]:
-    from pinflow.scheduler.tables import open_database
-    from pinflow.stats_engine.tables import create_all
+    from pinflow.database import open_database
+    from pinflow.scheduler.schema import prepare
 
     engine = open_database(config.load().database_url).execution_options(writes=True)
     try:
-        create_all(engine)
+        prepare(engine)
         yield engine
     finally:
         engine.dispose()

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _store(settings: config.Settings) -> Iterator["Store"]:
+    from pinflow.database import open_database
     from pinflow.scheduler.store import Store
-    from pinflow.scheduler.tables import open_database
 
     with Store(open_database(settings.database_url)) as store:
         yield store

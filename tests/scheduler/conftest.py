@@ -3,10 +3,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from pinflow.database import open_database
 from pinflow.scheduler.declare import Job, Node, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.store import Store
-from pinflow.scheduler.tables import open_database
 from pinflow.zygote import JSON
 
 DAY = date(2015, 5, 18)
@@ -55,12 +55,12 @@ def dead() -> set[str]:
 
 
 @pytest.fixture
-def make_store(clock: Clock, dead: set[str], tmp_path) -> Iterator[Callable[[], Store]]:
-    """Stores over one database file, as several processes have them."""
+def make_store(clock: Clock, dead: set[str], database_url: str) -> Iterator[Callable[[], Store]]:
+    """Stores over one database, as several processes have them."""
     made: list[Store] = []
 
     def new() -> Store:
-        engine = open_database(f"sqlite:///{tmp_path / 'pinflow.db'}")
+        engine = open_database(database_url)
         made.append(Store(engine, clock=clock, is_dead=dead.__contains__))
         return made[-1]
 

@@ -4,11 +4,11 @@ import sys
 from datetime import date, timedelta
 from pathlib import Path
 
+from pinflow.database import open_database
 from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.run import execute
 from pinflow.scheduler.store import LEASE, Store
-from pinflow.scheduler.tables import open_database
 from pinflow.scheduler.worker import Place
 from pinflow.zygote import Zygote
 

@@ -2,12 +2,14 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from pinflow.database import open_database
 from pinflow.errors import ExitCode, PinflowError, UnknownNameError
 from pinflow.scheduler import processes, reading
 from pinflow.scheduler.declare import Command, Condition, Job
@@ -16,7 +18,6 @@ from pinflow.scheduler.records import Event
 from pinflow.scheduler.run import RunResult, execute
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
-from pinflow.scheduler.tables import open_database
 from pinflow.scheduler.worker import Place
 from pinflow.zygote import Zygote
 
@@ -30,8 +31,8 @@ def zygote() -> Iterator[Zygote]:
 
 
 @pytest.fixture
-def real_store(tmp_path) -> Iterator[Store]:
-    with Store(open_database(f"sqlite:///{tmp_path / 'pinflow.db'}")) as store:
+def real_store(database_url) -> Iterator[Store]:
+    with Store(open_database(database_url)) as store:
         yield store
 
 
@@ -177,7 +178,9 @@ def test_two_runs_in_one_process_at_once_one_drives_one_follows(run, of, zygote,
     results, events = [], []
 
     def second() -> None:
-        with Store(open_database(str(real_store.engine.url))) as store:
+        with Store(open_database(real_store.engine.url.render_as_string(hide_password=False))) as store:
+            while not reading.list_runs(store):
+                time.sleep(0.01)
             place = Place(tmp_path / "logs", folder=HERE)
             results.append(execute(store, definition, zygote, place, on_event=events.append))
 

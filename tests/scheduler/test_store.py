@@ -229,7 +229,9 @@ def test_every_transition_leaves_an_event_in_order(store, make):
 
 def test_an_unknown_state_cannot_be_stored(store, make):
     store.open_run(make({"a": []}), "w")
-    with pytest.raises(sa.exc.IntegrityError), store.engine.begin() as connection:
+    # MariaDB has no integrity error for it
+    refused = (sa.exc.IntegrityError, sa.exc.OperationalError)
+    with pytest.raises(refused, match="job_state"), store.engine.begin() as connection:
         connection.execute(sa.update(tables.job).values(state="done"))
 
 

@@ -4,18 +4,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from pinflow.database import open_database
 from pinflow.errors import StaleFenceError
-from pinflow.scheduler import reading
+from pinflow.scheduler import reading, tables
 from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.records import Claim, Lease, Outcome
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
-from pinflow.scheduler.tables import open_database
+from tests.conftest import KINDS
 
 AFTER = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "x": [], "y": ["x", "b"]}
 PUBLISHING = {"b"}
@@ -71,11 +73,16 @@ class Run:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    def __init__(self) -> None:
+    def __init__(self, engine: sa.Engine) -> None:
         super().__init__()
         self.now = datetime(2015, 5, 19, tzinfo=UTC)
         self.dead: set[str] = set()
-        self.store = Store(open_database("sqlite://"), clock=lambda: self.now, is_dead=self.dead.__contains__)
+        self.store = Store(engine, clock=lambda: self.now, is_dead=self.dead.__contains__)
+        with engine.execution_options(writes=True).begin() as connection:
+            for table in tables.metadata.tables.values():
+                if table is not tables.fence:
+                    connection.execute(table.delete())
+            connection.execute(tables.fence.update().values(last=0))
         self.runs: list[Run] = []
         self.ids: list[str] = []
         self.leases: dict[str, Lease] = {}
@@ -85,7 +92,6 @@ class StoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.store.close()
-        self.store.engine.dispose()
 
     def name(self, driver: str) -> str:
         return f"{driver}-{self.life[driver]}"
@@ -202,5 +208,12 @@ class StoreMachine(RuleBasedStateMachine):
             assert {j.name: j.state.value for j in info.jobs} == run.jobs
 
 
-StoreMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
-TestStore = StoreMachine.TestCase
+EXAMPLES = settings(max_examples=40, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_store_behaves_as_the_model(kind: str, request: pytest.FixtureRequest) -> None:
+    url = "sqlite://" if kind == "sqlite" else request.getfixturevalue("mariadb").create()
+    engine = open_database(url)
+    run_state_machine_as_test(lambda: StoreMachine(engine), settings=EXAMPLES)
+    engine.dispose()

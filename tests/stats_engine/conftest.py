@@ -1,18 +1,20 @@
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from pinflow.database import open_database
 from pinflow.stats_engine.alerts import JobKey
-from pinflow.stats_engine.tables import create_all
+from pinflow.stats_engine.tables import METADATA
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'pinflow.db'}")
-    create_all(engine)
-    return engine
+def database(database_url: str) -> Iterator[sa.Engine]:
+    engine = open_database(database_url).execution_options(writes=True)
+    METADATA.create_all(engine)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture

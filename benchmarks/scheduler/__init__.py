@@ -1,0 +1,1 @@
+"""What the scheduler costs: `python -m benchmarks.scheduler [--stores sqlite,mariadb] [--json]`."""

@@ -1,0 +1,71 @@
+"""Whole runs of jobs that do nothing, each with a process, a log and durable state."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from datetime import date, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from pinflow.database import open_database
+from pinflow.scheduler import tables
+from pinflow.scheduler.declare import Job, Stage, Workflow
+from pinflow.scheduler.definition import Definition, define
+from pinflow.scheduler.run import execute
+from pinflow.scheduler.store import Store
+from pinflow.scheduler.worker import Place
+from pinflow.zygote import Zygote
+
+ROOT = Path(__file__).parents[2]
+DAY = date(2015, 5, 18)
+CHAIN = {f"j{n}": [f"j{n - 1}"] if n else [] for n in range(40)}
+INDEPENDENT: Mapping[str, list[str]] = {f"j{n}": [] for n in range(1000)}
+STAGES = {f"s{s}-{n}": [f"s{s - 1}-{m}" for m in range(25)] if s else [] for s in range(4) for n in range(25)}
+SHAPES = {"chain_40_ms": CHAIN, "independent_ms": INDEPENDENT, "stages_ms": STAGES}
+
+
+def nothing() -> None:
+    pass
+
+
+def definition_of(jobs: Mapping[str, list[str]], name: str, day: date = DAY) -> Definition:
+    nodes = [Job(job, call=f"{__name__}:nothing", after=after) for job, after in jobs.items()]
+    return define(Workflow(name, "o", lambda _day, _parameters: [Stage("only", nodes)]), day)
+
+
+def milliseconds_a_job(url: str, folder: Path, rounds: int) -> dict[str, float]:
+    """For each shape the median over the rounds: from the first start to the last end, over the number of jobs."""
+    found = {}
+    with Zygote.start(["pinflow.scheduler.child", __name__]) as zygote, Store(open_database(url)) as store:
+        place = Place(folder / "logs", slots=2, folder=ROOT)
+        for shape, jobs in SHAPES.items():
+            taken = []
+            for number in range(rounds):
+                definition = definition_of(jobs, shape, DAY + timedelta(days=number))
+                run = execute(store, definition, zygote, place).run
+                taken.append(_seconds(store, run.run_id) / len(jobs) * 1000)
+            found[shape] = statistics.median(taken)
+        store.engine.dispose()
+    return found
+
+
+def start_seconds(url: str, folder: Path, rounds: int) -> float:
+    """A command that needs no engine: `pinflow runs`, the median."""
+    taken = []
+    command = [sys.executable, "-m", "pinflow.cli", "--home", str(folder), "runs"]
+    for _ in range(rounds):
+        start = time.perf_counter()
+        subprocess.run(command, env={"PINFLOW_DATABASE": url}, check=True, capture_output=True, cwd=folder)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def _seconds(store: Store, run_id: str) -> float:
+    times = sa.select(sa.func.min(tables.attempt.c.started_at), sa.func.max(tables.attempt.c.finished_at))
+    with store.engine.connect() as connection:
+        start, end = connection.execute(times.where(tables.attempt.c.run_id == run_id)).one()
+    seconds: float = (end - start).total_seconds()
+    return seconds

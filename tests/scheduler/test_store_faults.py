@@ -1,0 +1,307 @@
+"""What a real server does to a store: locks held by others, deadlocks, connections lost before and after a commit."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pymysql
+import pytest
+import sqlalchemy as sa
+
+from pinflow import database
+from pinflow.database import open_database
+from pinflow.errors import PinflowError
+from pinflow.scheduler import reading, tables
+from pinflow.scheduler.records import Claim, Outcome
+from pinflow.scheduler.states import AttemptState
+from pinflow.scheduler.store import Store
+from tests.mariadb import MariaDb
+
+pytestmark = pytest.mark.mariadb
+JOBS = {"a": [], "b": ["a"], "c": []}
+
+
+class Proxy:
+    """Passes bytes between a client and the server; ends the connection at the next COMMIT, before or after it."""
+
+    def __init__(self, port: int) -> None:
+        self.cut: str | None = None
+        self.cuts = 0
+        self._server = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client = self._listener.accept()[0]
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._server))
+            threading.Thread(target=self._pass, args=(server, client), daemon=True).start()
+            threading.Thread(target=self._pass, args=(client, server, True), daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, to_server: bool = False) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                if to_server and self.cut and data[4:] == b"\x03COMMIT":
+                    when, self.cut, self.cuts = self.cut, None, self.cuts + 1
+                    if when == "after":
+                        # The client never hears of it: its direction is closed first.
+                        source.shutdown(socket.SHUT_RDWR)
+                        target.sendall(data)
+                        time.sleep(0.2)
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def proxy(mariadb: MariaDb) -> Iterator[Proxy]:
+    proxy = Proxy(mariadb.port)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def name(mariadb: MariaDb) -> str:
+    return mariadb.create().rpartition("/")[2]
+
+
+@pytest.fixture
+def new_store(mariadb: MariaDb, name: str) -> Iterator[Callable[..., Store]]:
+    made: list[Store] = []
+
+    def new(port: int | None = None) -> Store:
+        made.append(Store(open_database(f"mysql://root@127.0.0.1:{port or mariadb.port}/{name}")))
+        return made[-1]
+
+    yield new
+    for store in made:
+        store.close()
+        store.engine.dispose()
+
+
+@pytest.fixture
+def other(mariadb: MariaDb, name: str, new_store: Callable[..., Store]) -> Iterator[pymysql.cursors.Cursor]:
+    """A session of somebody else."""
+    with mariadb.connect(name) as connection, connection.cursor() as cursor:
+        yield cursor
+
+
+def ok(claim: Claim) -> Outcome:
+    return Outcome(claim, AttemptState.SUCCEEDED, exit_code=0)
+
+
+def states(store: Store, run_id: str) -> dict[str, str]:
+    return {job.name: job.state.value for job in reading.get_run(store, run_id).jobs}
+
+
+def story(store: Store, run_id: str) -> Counter[tuple[str | None, str]]:
+    return Counter((event.job, event.state) for _, event in store.events(run_id))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_connection_lost_at_the_commit_repeats_nothing(new_store, proxy, make, when):
+    store, direct = new_store(proxy.port), new_store()
+
+    def cutting(verb, *arguments):
+        proxy.cut = when
+        result = verb(*arguments)
+        assert proxy.cut is None
+        return result
+
+    opened = cutting(store.open_run, make(JOBS), "w")
+    assert opened.lease is not None
+    step = cutting(store.advance, opened.lease, [], 2)
+    assert sorted(c.job for c in step.claims) == ["a", "c"]
+    cutting(store.renew, opened.lease, [(c, 1) for c in step.claims])
+    last = cutting(store.advance, opened.lease, [ok(c) for c in step.claims], 2)
+    assert [c.job for c in last.claims] == ["b"]
+    cutting(store.advance, opened.lease, [ok(c) for c in last.claims], 2)
+    assert cutting(store.close_run, opened.lease) is not None
+    assert proxy.cuts == 6
+    assert [run.run_id for run in reading.list_runs(direct)] == ["demo-2015-05-18-1"]
+    assert set(states(direct, opened.run_id).values()) == {"succeeded"}
+    assert [len(reading.attempts(direct, opened.run_id, job)) for job in "abc"] == [1, 1, 1]
+    # Each transition is told once: three starts, three ends, b gets ready, and the run's two.
+    assert set(story(direct, opened.run_id).values()) == {1}
+    assert sum(story(direct, opened.run_id).values()) == 9
+
+
+def test_a_deadlock_is_tried_again(new_store, other, make, mariadb):
+    store = new_store()
+    opened = store.open_run(make(JOBS), "w")
+    claims = store.advance(opened.lease, [], 2).claims
+    # The other has changed more rows, so the server ends the store's transaction, not this one.
+    other.executemany("INSERT INTO worker VALUES (%s, NULL, 1, NOW(6))", [(f"w{n}",) for n in range(500)])
+    other.execute("SELECT * FROM job WHERE run_id = %s AND name = 'a' FOR UPDATE", (opened.run_id,))
+    before = deadlocks(mariadb)
+    ended: list[object] = []
+    thread = threading.Thread(target=lambda: ended.append(store.advance(opened.lease, [ok(c) for c in claims], 2)))
+    thread.start()
+    until(lambda: is_waiting(mariadb))
+    other.execute("SELECT * FROM run WHERE run_id = %s FOR UPDATE", (opened.run_id,))
+    other.connection.rollback()
+    thread.join(20)
+    assert deadlocks(mariadb) == before + 1
+    assert len(ended) == 1
+    assert states(store, opened.run_id) == {"a": "succeeded", "b": "running", "c": "succeeded"}
+
+
+def test_a_lock_that_is_held_for_long_is_waited_for(new_store, other, make):
+    store = new_store()
+    opened = store.open_run(make(JOBS), "w")
+    other.execute("SELECT * FROM run FOR UPDATE")
+    threading.Timer(database.LOCK_SECONDS + 1, other.connection.rollback).start()
+    start = time.monotonic()
+    assert len(store.advance(opened.lease, [], 2).claims) == 2
+    assert time.monotonic() - start > database.LOCK_SECONDS
+
+
+def test_a_connection_that_the_server_ended_is_made_again(new_store, other, make):
+    store = new_store()
+    opened = store.open_run(make(JOBS), "w")
+    other.execute("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db = DATABASE()")
+    ends = [row[0] for row in other.fetchall()]
+    assert ends
+    for session in ends:
+        other.execute(f"KILL {session}")
+    assert len(store.advance(opened.lease, [], 2).claims) == 2
+    assert reading.get_run(store, opened.run_id).jobs
+
+
+def test_a_server_that_stays_away_is_given_up(own_mariadb, make):
+    engine = open_database(own_mariadb.create())
+    with Store(engine) as store:
+        lease = store.open_run(make(JOBS), "w").lease
+        own_mariadb.kill()
+        with pytest.raises(PinflowError, match="see that its server runs"):
+            store.release(lease)
+        own_mariadb.start()
+        store.release(lease)
+    engine.dispose()
+
+
+def test_times_are_those_of_the_server(new_store, make):
+    store = new_store()
+    with store.engine.connect() as connection:
+        # The sessions of this store live in the past; a worker's own clock has no say.
+        connection.exec_driver_sql("SET TIMESTAMP = 1431993600.125")
+        moment = datetime.fromtimestamp(1431993600.125, UTC)
+        assert database.now(connection) == moment
+    writer, _ = store._connect()
+    writer.exec_driver_sql("SET TIMESTAMP = 1431993600.125")
+    writer.rollback()
+    opened = store.open_run(make(JOBS), "w")
+    run = reading.get_run(store, opened.run_id)
+    assert run.created_at == moment
+    assert store.events(opened.run_id)[0][1].at == moment
+    with store.engine.connect() as connection:
+        until = connection.execute(sa.select(tables.run.c.lease_until)).scalar()
+    assert until == moment + timedelta(seconds=15)
+
+
+@pytest.mark.parametrize("clients", [4])
+def test_of_many_that_open_the_same_day_at_once_one_gets_it(new_store, make, clients):
+    stores = [new_store() for _ in range(clients)]
+    for round_ in range(10):
+        definition = make(JOBS, round=round_)
+        with ThreadPoolExecutor(clients) as pool:
+            calls = [pool.submit(store.open_run, definition, f"w{n}") for n, store in enumerate(stores)]
+        opened = [call.result() for call in calls]
+        assert len({o.run_id for o in opened}) == 1
+        (lease,) = [o.lease for o in opened if o.lease]
+        stores[0].abort(lease, [], "next")
+    assert len(reading.list_runs(stores[0])) == 10
+
+
+def test_a_run_that_another_makes_meanwhile_is_found(new_store, other, make, mariadb):
+    store = new_store()
+    old = store.open_run(make(JOBS), "w")
+    store.abort(old.lease, [], "stopped")
+    other.execute("CREATE TEMPORARY TABLE newer AS SELECT * FROM run")
+    other.execute(
+        "UPDATE newer SET run_id = 'newer', serial = 2, state = 'running', lease_until = NOW(6) + INTERVAL 1 DAY"
+    )
+    other.connection.commit()
+    other.execute("SELECT * FROM run FOR UPDATE")
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(store.open_run, make(JOBS), "w")
+        until(lambda: is_waiting(mariadb))
+        other.execute("INSERT INTO run SELECT * FROM newer")
+        other.connection.commit()
+    assert call.result()[:3] == ("newer", False, None)
+
+
+def kill_the_server(server: MariaDb, folder: Path, url: str, moments: list[float]) -> None:
+    folder.mkdir()
+    here = Path(__file__).parent
+    command = [sys.executable, str(here / "drive.py"), url, str(folder / "logs"), str(folder / "notes"), "tree", "0.3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for moment in moments:
+            time.sleep(moment)
+            server.kill()
+            time.sleep(0.3)
+            server.start()
+        out, error = process.communicate(timeout=120)
+    assert (process.returncode, error) == (0, ""), out
+    assert out.splitlines()[-1] == "driven demo-2015-05-18-1 succeeded"
+    engine = open_database(url)
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(tables.attempt.c.job, tables.attempt.c.state)).all()
+        events = connection.execute(sa.select(tables.event.c.job, tables.event.c.state)).all()
+    engine.dispose()
+    assert sorted(rows) == [(job, "succeeded") for job in "abcdefgh"]
+    notes = [line.split()[0] for line in (folder / "notes").read_text().splitlines()]
+    assert sorted(notes) == list("abcdefgh")
+    assert max(Counter(map(tuple, events)).values()) == 1
+
+
+def test_the_server_is_killed_and_started_in_the_middle_of_a_run(own_mariadb, tmp_path):
+    for number, moments in enumerate([[0.05], [0.25], [0.1, 0.4]]):
+        kill_the_server(own_mariadb, tmp_path / str(number), own_mariadb.create(), moments)
+
+
+@pytest.mark.soak
+def test_the_server_is_killed_many_times(own_mariadb, tmp_path):
+    for number in range(50):
+        moments = [0.02 * number % 0.7, 0.03 * number % 0.4]
+        kill_the_server(own_mariadb, tmp_path / str(number), own_mariadb.create(), moments)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def is_waiting(server: MariaDb) -> bool:
+    with server.connect("information_schema") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM innodb_trx WHERE trx_state = 'LOCK WAIT'")
+        return cursor.fetchone()[0] > 0
+
+
+def deadlocks(server: MariaDb) -> int:
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")
+        return int(cursor.fetchone()[1])
