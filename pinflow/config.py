@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -66,6 +66,22 @@ class SourceSettings(BaseModel):
     country_database: str = Field("", description="Access logs: a .mmdb file that gives the country of an address.")
 
 
+class _Form(NamedTuple):
+    """What the text of a place must begin with, and how it looks."""
+
+    pattern: re.Pattern[str]
+    example: str
+
+
+URL_FORMS = {
+    "database": _Form(
+        re.compile(r"(sqlite|mysql)[+a-z]*://"), "sqlite:////data/pinflow.db, mysql+pymysql://USER@HOST/DB"
+    ),
+    "serving": _Form(re.compile(r"hbase://.|(?!.*://)"), "a file, hbase://HOST:PORT"),
+    "mail": _Form(re.compile(r"smtp://.|(?!.*://)"), "a folder, smtp://HOST:PORT"),
+}
+
+
 class Settings(BaseSettings):
     """All settings of one invocation."""
 
@@ -95,6 +111,21 @@ class Settings(BaseSettings):
     @classmethod
     def _by_comma(cls, value: Any) -> Any:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator(*URL_FORMS)
+    @classmethod
+    def _is_place(cls, value: str, info: ValidationInfo) -> str:
+        form = URL_FORMS[info.field_name or ""]
+        if value and not form.pattern.match(value):
+            raise ValueError(f"valid: {form.example}")
+        return value
+
+    @field_validator("owner")
+    @classmethod
+    def _is_somebody(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("it gets the mail: give an address")
+        return value
 
     @field_validator("keep")
     @classmethod

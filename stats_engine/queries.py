@@ -16,6 +16,7 @@ from pinflow.stats_engine.tables import (
     ALERTS,
     JOB_STATS,
     KEY_COLUMNS,
+    MAILS,
     STAT_COUNTS,
     STAT_HISTOGRAMS,
     STAT_ITEMS,
@@ -117,6 +118,21 @@ def list_alerts(
     query = sa.select(ALERTS).where(*wanted).order_by(ALERTS.c.created_at.desc(), ALERTS.c.id.desc()).limit(limit)
     with engine.connect() as connection:
         return [AlertRow(**row) for row in connection.execute(query).mappings()]
+
+
+class Notices(NamedTuple):
+    """What someone who ran a workflow should know: alerts of the run, and mails of any run that could not be sent."""
+
+    alerts: int
+    unsent_mails: int
+
+
+def notices(engine: sa.Engine, run_id: str) -> Notices:
+    """Count them."""
+    alerts = sa.select(sa.func.count()).select_from(ALERTS).where(ALERTS.c.run_id == run_id)
+    mails = sa.select(sa.func.count()).select_from(MAILS).where(MAILS.c.state == "waiting")
+    with engine.connect() as connection:
+        return Notices(connection.execute(alerts).scalar_one(), connection.execute(mails).scalar_one())
 
 
 def acknowledge(engine: sa.Engine, alert: int, now: datetime) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from pinflow import config
 from pinflow.commands.output import date_option, json_option, print_json, print_table, show_seconds
 
 if TYPE_CHECKING:
+    from pinflow.scheduler.reading import RunInfo
     from pinflow.scheduler.store import Store
 
 
@@ -25,6 +26,13 @@ def _store(settings: config.Settings) -> Iterator["Store"]:
         yield store
 
 
+def _with_driver(store: "Store", run: "RunInfo") -> "RunInfo":
+    """The run, its `reason` saying so when nobody drives it any more."""
+    if run.state != "running" or store.is_driven(run.run_id):
+        return run
+    return replace(run, reason=f"its command is gone; go on with: pinflow run {run.workflow} --date {run.date}")
+
+
 @click.command()
 @click.option("--workflow", help="Only runs of this workflow.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
@@ -34,7 +42,7 @@ def runs(workflow: str | None, limit: int, as_json: bool) -> None:
     from pinflow.scheduler.reading import list_runs
 
     with _store(config.load()) as store:
-        found = list_runs(store, workflow=workflow, limit=limit)
+        found = [_with_driver(store, run) for run in list_runs(store, workflow=workflow, limit=limit)]
     if as_json:
         print_json(found)
         return
@@ -51,7 +59,7 @@ def show(run: str, as_json: bool) -> None:
     from pinflow.scheduler.reading import attempts, get_run
 
     with _store(config.load()) as store:
-        found = get_run(store, run)
+        found = _with_driver(store, get_run(store, run))
         tried = {job.name: attempts(store, found.run_id, job.name) for job in found.jobs} if as_json else {}
     if as_json:
         jobs = [asdict(job) | {"attempts": tried[job.name]} for job in found.jobs]

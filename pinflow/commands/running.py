@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pinflow.scheduler.reading import RunInfo
     from pinflow.scheduler.records import Event
     from pinflow.scheduler.run import RunResult
+    from pinflow.stats_engine.queries import Notices
 
 EPILOG = """\b
 Examples:
@@ -47,10 +48,11 @@ def run(workflow: str, date: date, stage: str | None, rebuild: bool, wait: timed
             result = run_workflow(settings, request, zygote, on_event=view.event, on_join=view.join)
     finally:
         view.close()
+    found = _notices(settings, result.run.run_id)
     if as_json:
-        print_json(summary(result, settings))
+        print_json(summary(result, settings) | found._asdict())
     else:
-        _conclude(result)
+        _conclude(result, found)
     sys.exit(result.exit_code)
 
 
@@ -72,6 +74,13 @@ def summary(result: "RunResult", settings: config.Settings) -> dict[str, object]
     }
 
 
+def _notices(settings: config.Settings, run_id: str) -> "Notices":
+    from pinflow.database import open_database
+    from pinflow.stats_engine.queries import notices
+
+    return notices(open_database(settings.database_url), run_id)
+
+
 class _View:
     """Progress on standard error: a live line on a terminal, a line for each job elsewhere."""
 
@@ -83,13 +92,10 @@ class _View:
 
     def join(self, run: "RunInfo") -> None:
         """Say that another command drives the run."""
-        if not self._quiet:
-            click.echo(f"{run.run_id} is already run by {run.driver}; following it", err=True)
+        self._write(f"{run.run_id} is already run by {run.driver}; following it")
 
     def event(self, event: "Event") -> None:
         """Show one transition."""
-        if self._quiet:
-            return
         if event.job is None:
             self._write(f"{event.run_id}: {event.state}{f' ({event.detail})' if event.detail else ''}")
             return
@@ -104,20 +110,32 @@ class _View:
             self._write(f"{state} {event.job}{f': {event.detail}' if event.detail else ''}")
         if self._is_live:
             names = ", ".join(self._running)
-            click.echo(f"\r\033[K{self._done} done; running: {names[:90]}", err=True, nl=False)
+            self._echo(f"\r\033[K{self._done} done; running: {names[:90]}", nl=False)
 
     def close(self) -> None:
         """End the live line."""
         if self._is_live:
-            click.echo("\r\033[K", err=True, nl=False)
+            self._echo("\r\033[K", nl=False)
 
     def _write(self, line: str) -> None:
-        click.echo(f"\r\033[K{line}" if self._is_live else line, err=True)
+        self._echo(f"\r\033[K{line}" if self._is_live else line)
+
+    def _echo(self, text: str, *, nl: bool = True) -> None:
+        """Print, as long as somebody reads: a closed pipe or terminal is no reason to stop the run."""
+        try:
+            if not self._quiet:
+                click.echo(text, err=True, nl=nl)
+        except OSError:
+            self._quiet = True
 
 
-def _conclude(result: "RunResult") -> None:
+def _conclude(result: "RunResult", found: "Notices") -> None:
     run = result.run
     click.echo(f"{run.run_id} {run.state} in {show_seconds(run.seconds)}")
+    if found.alerts:
+        click.echo(f"{found.alerts} alerts were raised; see: pinflow alerts")
+    if found.unsent_mails:
+        click.echo(f"{found.unsent_mails} mails wait to be sent; see why with: pinflow doctor", err=True)
     if result.exit_code:
         for job in run.jobs:
             if job.state == "failed":

@@ -1,5 +1,6 @@
 """The first commands of a new user: `init` and `doctor`."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -36,14 +37,17 @@ format = "auto"              # canonical, access_log, or auto: canonical when th
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
 @click.option("--input", "input_folder", default="input", show_default=True, help="Folder of your events or logs.")
 @click.option("--owner", default="owner@localhost", show_default=True, help="Address for mail.")
-@click.option("--force", is_flag=True, help="Replace a pinflow.toml that is there.")
+@click.option("--force", is_flag=True, help="Replace a pinflow.toml that is there; it is kept as pinflow.toml.old.")
 @json_option
 def init(folder: Path, input_folder: str, owner: str, force: bool, as_json: bool) -> None:
     """Write a pinflow.toml for your own data into FOLDER."""
     path = folder / config.FILE_NAME
     if path.exists() and not force:
-        raise ConfigurationError(f"{path} exists already; replace it with: pinflow init --force")
+        again = shlex.join(["pinflow", "init", str(folder), "--input", input_folder, "--owner", owner, "--force"])
+        raise ConfigurationError(f"{path} exists already; replace it (the old one is kept beside it) with: {again}")
     folder.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        path.replace(path.with_name(f"{path.name}.old"))
     quoted = {"input": _toml(input_folder), "owner": _toml(owner)}
     path.write_text(TEMPLATE.format(**quoted), encoding="utf-8")
     if as_json:
