@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 
-from pinflow.errors import ConfigurationError, PinflowError
+from pinflow.errors import ConfigurationError, DamagedFileError, PinflowError
 
 BUSY_SECONDS = 30
 LOCK_SECONDS = 5
@@ -193,14 +193,20 @@ def is_race(error: BaseException) -> bool:
 def database_error(engine: Engine, error: SQLAlchemyError) -> PinflowError:
     """What to tell a user when the database fails."""
     cause = getattr(error, "orig", None) or error
+    place = f"the database {engine.url.render_as_string()} cannot be used: {cause}"
+    if type(cause) is sqlite3.DatabaseError:
+        return DamagedFileError(
+            f"{place}. Move the file away and run each day again: datasets and serving rows are there still, the runs "
+            "and statistics of before lie in the file moved away"
+        )
     advice = (
         "see that its server runs and that this machine and user may reach it"
         if is_lost(error)
-        else "make room or repair it"
+        else "make room, or see that it may be written"
     )
     return PinflowError(
-        f"the database {engine.url.render_as_string()} cannot be used: {cause}. Nothing that was stored before is "
-        f"lost; {advice}, then give the same command again (pinflow doctor checks it)"
+        f"{place}. Nothing that was stored before is lost; {advice}, then give the same command again "
+        "(pinflow doctor checks it)"
     )
 
 

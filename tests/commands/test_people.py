@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
 import time
 from contextlib import closing
 from datetime import date
@@ -110,3 +111,28 @@ def test_init_replaces_only_what_it_names_and_keeps_it(command: Command) -> None
     assert mine.read_text() == "# mine\n"
     assert "# edited" not in other.read_text()
     assert "# edited" in other.with_name("pinflow.toml.old").read_text()
+
+
+@pytest.mark.parametrize("arguments", [("runs",), ("stats", "read_events"), ("alerts",), ("show", "x"), ("doctor",)])
+def test_a_damaged_database_is_named_with_what_to_do(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    command = Command(tmp_path / "home", tmp_path / "input")
+    command.home.mkdir()
+    (command.home / "pinflow.db").write_bytes(b"garbage\n" * 200)
+    result = command(*arguments)
+    said = result.out + result.err
+    assert result.code in (1, 2)
+    assert f"{command.home}/pinflow.db cannot be used: file is not a database. Move the file away" in said
+    assert (command.home / "pinflow.db").read_bytes() == b"garbage\n" * 200
+
+
+def test_doctor_finds_a_home_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", tmp_path / "home"], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting is not permitted")
+    try:
+        found = Command(tmp_path / "home", tmp_path / "input")("doctor", "--json").json
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path / "home"], check=True)
+    failed = {finding["what"] for finding in found if not finding["ok"]}
+    assert failed >= {"home", "warehouse", "database", "serving", "mail"}
