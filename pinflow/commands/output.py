@@ -73,6 +73,9 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
 
 
+SHORT = 40
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
     """Print rows under their columns; numbers to the right, states in their colour on a terminal."""
     rows = list(rows)
@@ -82,7 +85,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         is_number = all(isinstance(row[number], int | float) or row[number] is None for row in rows)
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        # names stay whole, to be copied; what is left of the width is for the last column
+        is_short = number < len(columns) - 1 and all(len(str(row[number])) <= SHORT for row in rows)
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_short)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     console = Console(highlight=False, soft_wrap=False, markup=True)
