@@ -277,8 +277,17 @@ def _explain(error: ValidationError, file: Path | None) -> str:
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown setting {name!r}; known: {', '.join(Settings.model_fields)}")
+            lines.append(f"unknown setting {name!r}; known: {', '.join(_known_beside(problem['loc']))}")
         else:
             lines.append(f"setting {name!r} cannot be {problem['input']!r}: {problem['msg']}")
     where = f" (file {file})" if file else ""
     return f"cannot use the configuration{where}: " + "; ".join(lines) + ". See: pinflow doctor"
+
+
+def _known_beside(place: tuple[int | str, ...]) -> list[str]:
+    """The full names of the settings in the section of an unknown one."""
+    *sections, _ = place
+    model: Any = Settings
+    for section in sections:
+        model = model.model_fields[section].annotation
+    return [".".join(map(str, (*sections, name))) for name in model.model_fields]

@@ -19,13 +19,12 @@ _FEW = 32
 class SumCollector:
     """An exact sum; `skipped` counts what was not a finite number."""
 
-    __slots__ = ("name", "negative", "pending", "skipped", "units")
+    __slots__ = ("name", "pending", "skipped", "units")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.units = 0
         self.skipped = 0
-        self.negative = False
         self.pending: list[float] = []
 
     def add_column(self, column: Sized) -> None:
@@ -35,7 +34,6 @@ class SumCollector:
         finite = columns.finite(self.name, column)
         self.skipped += len(column) - len(finite)
         self.units += columns.exact_units(finite)
-        self.negative = self.negative or bool((finite < 0).any())
 
     def flush(self) -> None:
         """Add what is pending."""
@@ -46,7 +44,6 @@ class SumCollector:
         for value in pending:
             if math.isfinite(value):
                 self.units += units(value)
-                self.negative = self.negative or value < 0
             else:
                 self.skipped += 1
 

@@ -7,39 +7,20 @@ NaN and infinite values are left out and counted under `_skipped.NAME`; they nev
 
 import math
 import operator
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from pinflow.errors import FatalAlertError, PinflowError
+from pinflow.errors import PinflowError
 from pinflow.stats_engine.bucketizers import Bucketizer, LogBucketizer
 from pinflow.stats_engine.collectors import BLOCK, HistogramCollector, ItemsCollector, SumCollector
-from pinflow.stats_engine.exact_sums import ExactSum
 from pinflow.stats_engine.statistics import DEFAULT_SIZE, SKIPPED, Statistics
 
 LONGEST_NAME = 255
 DEFAULT_BUCKETIZER = LogBucketizer()
 
 
-class FatalLimitError(FatalAlertError):
-    """A number that only grows crossed a fatal rule's maximum while the task ran: the job stops (ST-18)."""
-
-    def __init__(self, name: str, value: float, limit: float) -> None:
-        self.name, self.value, self.limit = name, value, limit
-        super().__init__(
-            f"{name} is {value:.12g}, above the fatal maximum {limit:.12g}: job stopped. See: pinflow alerts"
-        )
-
-    def __reduce__(self) -> tuple[type["FatalLimitError"], tuple[str, float, float]]:
-        return FatalLimitError, (self.name, self.value, self.limit)
-
-
 class StatsEngine:
     """Collects the statistics of one process.
-
-    `limits` gives names a maximum (see `rules.growing_limits`): the call that crosses it raises
-    FatalLimitError. A sum is no longer held to its maximum once it took a negative value, since it may shrink
-    again.
 
     >>> stats = StatsEngine()
     >>> stats.incr_count("events")
@@ -49,12 +30,11 @@ class StatsEngine:
     (2, 1.0)
     """
 
-    def __init__(self, limits: Mapping[str, float] | None = None) -> None:
-        self.limits: Mapping[str, float] = limits or {}
+    def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything collected; the limits stay."""
+        """Forget everything collected."""
         self._kinds: dict[str, str] = {}
         self._counts: dict[str, int] = {}
         self._sums: dict[str, SumCollector] = {}
@@ -74,12 +54,10 @@ class StatsEngine:
         if type(n) is not int:
             n = self._amount(name, n)
         try:
-            total = self._counts[name] = self._counts[name] + n
+            self._counts[name] += n
         except KeyError:
             self._claim(name, "count")
-            total = self._counts[name] = n
-        if self.limits and total > self.limits.get(name, math.inf):
-            raise FatalLimitError(name, total, self.limits[name])
+            self._counts[name] = n
 
     def add_sum(self, name: str, value: Any) -> None:
         """Add a number, or a column of numbers, to the sum of a name; sums are exact (ST-11)."""
@@ -93,8 +71,6 @@ class StatsEngine:
             collector.pending.append(_number(name, value))
             if len(collector.pending) >= BLOCK:
                 collector.flush()
-        if self.limits and name in self.limits:
-            self._check_sum(collector, self.limits[name])
 
     def add_to_histogram(self, name: str, value: Any, bucketizer: Bucketizer | None = None) -> None:
         """Add a number, or a column of numbers, to the histogram of a name (ST-12).
@@ -199,12 +175,6 @@ class StatsEngine:
                 if collector.skipped:
                     skipped[f"{SKIPPED}.{name}"] = collector.skipped
         return skipped
-
-    @staticmethod
-    def _check_sum(collector: SumCollector, limit: float) -> None:
-        total = collector.result()
-        if not collector.negative and total.units > ExactSum.of(limit).units:
-            raise FatalLimitError(collector.name, total, limit)
 
 
 @cache

@@ -131,18 +131,6 @@ def evaluate(rules: Iterable[Rule], statistics: Statistics) -> list[Violation]:
     return violations
 
 
-def growing_limits(rules: Iterable[Rule]) -> dict[str, float]:
-    """The lowest fatal maximum by name, for `StatsEngine.limits`: a task that crosses one need not go on.
-
-    Shares are left out, since they can shrink again.
-    """
-    limits: dict[str, float] = {}
-    for rule in rules:
-        if rule.degree == "fatal" and rule.of is None and rule.max is not None:
-            limits[rule.name] = min(rule.max, limits.get(rule.name, math.inf))
-    return limits
-
-
 def show(value: float) -> str:
     """A number as people write it: no `.0`, no exponent below 16 digits.
 

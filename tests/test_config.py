@@ -42,7 +42,8 @@ def test_modules_by_comma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ("text", "told"),
     [
         ("slots = [", "cannot read the configuration"),
-        ("slost = 3", "unknown setting 'slost'"),
+        ("slost = 3", "unknown setting 'slost'; known: home, .*slots"),
+        ("[source]\nsiet = 'x'", r"unknown setting 'source\.siet'; known: source\.format, .*source\.site, "),
         ('runner = "spark"', "'local' or 'inline'"),
         ('keep = "a month"', "35d"),
         ('memory = "0GB"', "256MB"),

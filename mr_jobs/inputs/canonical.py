@@ -92,6 +92,11 @@ def object_fields(kind: str, mapping: Mapping[str, str] | None = None, columns: 
     return _fields(kind, (*object_names(kind), *columns), mapping)
 
 
+def check_mapping(kind: str, mapping: Mapping[str, str]) -> None:
+    """Raise `ConfigurationError` when a mapping is of something else than the fields of events or a kind of object."""
+    _fields(kind, EVENT_FIELDS if kind == "events" else object_names(kind), mapping)
+
+
 def object_names(kind: str) -> tuple[str, ...]:
     """Text columns of a kind of object."""
     if kind not in OBJECT_FIELDS:

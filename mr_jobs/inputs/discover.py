@@ -36,13 +36,19 @@ class Source:
     def from_settings(cls, settings: Settings, cache: Path | None = None) -> "Source":
         """The source that the configuration describes; `cache` is `HOME/cache` by default.
 
-        Raises `ConfigurationError` when no usable folder is named, and `InputMissingError` when it is not there.
+        Raises `ConfigurationError` when no usable folder, template or field is named, and `InputMissingError` when
+        the folder is not there.
         """
         folder = open_folder(settings.input)
         given = settings.source
         paths: dict[str, str] = {kind: template for kind, template in given.paths.items() if template}
         for kind, template in paths.items():
             _check_template(kind, template)
+        if given.fields:
+            from pinflow.mr_jobs.inputs.canonical import check_mapping  # Polars is heavy, and few inputs need it
+
+            for kind, mapping in given.fields.items():
+                check_mapping(kind, mapping)
         source_format: Format = "canonical"
         if given.format != "auto":
             source_format = given.format

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinflow.errors import ExitCode, PinflowError
+from pinflow.errors import PinflowError
 from pinflow.stats_engine.bucketizers import LinearBucketizer
-from pinflow.stats_engine.engine import FatalLimitError, StatsEngine, engine
+from pinflow.stats_engine.engine import StatsEngine, engine
 from pinflow.stats_engine.statistics import Statistics
 
 COLUMNS: list[Callable[[list], object]] = [list, np.array, pl.Series, pa.array]
@@ -245,21 +245,6 @@ def test_merging_takes_in_what_was_collected_elsewhere(stats: StatsEngine) -> No
     stats.incr_count("hadoop")
     assert stats.statistics().counts == {"n": 3, "hadoop": 4}
     assert stats.statistics() == stats.statistics()
-
-
-def test_crossing_a_limit_stops_the_task(stats: StatsEngine) -> None:
-    stats.limits = {"bad_lines": 3, "cost": 1.0, "change": 1.0}
-    stats.incr_count("bad_lines", 3)
-    with pytest.raises(FatalLimitError, match="bad_lines is 4, above the fatal maximum 3") as caught:
-        stats.incr_count("bad_lines")
-    assert caught.value.exit_code is ExitCode.FATAL_ALERT
-    with pytest.raises(FatalLimitError):
-        stats.incr_count(["bad_lines"])
-    stats.add_sum("cost", [0.5, 0.5])
-    with pytest.raises(FatalLimitError, match="cost"):
-        stats.add_sum("cost", 1e-300)
-    stats.add_sum("change", -1)
-    stats.add_sum("change", 5)
 
 
 def test_the_engine_of_a_process_is_one() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinflow.errors import ConfigurationError
-from pinflow.stats_engine.rules import Rule, absolute, absolute_share, evaluate, growing_limits
+from pinflow.stats_engine.rules import Rule, absolute, absolute_share, evaluate
 from pinflow.stats_engine.statistics import Histogram, Items, Statistics
 
 STATISTICS = Statistics(
@@ -75,14 +75,3 @@ def test_rules_survive_json(low, high, of, degree) -> None:
         high = 1
     rule = Rule("é name", of, low, high, degree)
     assert Rule.from_json(json.loads(json.dumps(rule.to_json()))) == rule
-
-
-def test_only_fatal_maxima_of_plain_names_limit_a_running_task() -> None:
-    rules = [
-        absolute("a", max=5, degree="fatal"),
-        absolute("a", max=3, degree="fatal"),
-        absolute("b", max=5),
-        absolute("c", min=5, degree="fatal"),
-        absolute_share("d", of="e", max=0.1, degree="fatal"),
-    ]
-    assert growing_limits(rules) == {"a": 3}

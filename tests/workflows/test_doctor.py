@@ -41,6 +41,14 @@ def test_what_does_not_answer_is_named_with_what_to_do(tmp_path: Path) -> None:
     assert found["database"]["ok"]
 
 
+def test_a_wrong_mapping_stops_a_run_before_its_jobs_and_is_found(tmp_path: Path) -> None:
+    wrong = {"PINFLOW_SOURCE__FIELDS": '{"events": {"foo": "bar"}}'}
+    assert "maps 'foo'" in findings(tmp_path, wrong)["input"]["detail"]
+    ran = Command(tmp_path / "home", tmp_path / "input", wrong)("run", "analytics", "--date", "2015-05-18")
+    assert ran.code == 2
+    assert "source.fields.events maps 'foo', which is no field of events; valid: event_type, " in ran.err
+
+
 @pytest.mark.s3
 @pytest.mark.hbase
 @pytest.mark.smtp

@@ -89,6 +89,13 @@ def test_a_template_that_cannot_be_used(tmp_path, template):
         source(tmp_path, paths={"events": template})
 
 
+@pytest.mark.parametrize(("kind", "valid"), [("events", "pin_id, .*"), ("boards", "board_id, owner_id, name")])
+def test_a_mapping_of_a_field_that_is_not_there(tmp_path, kind, valid):
+    put(tmp_path / "in/events/x")
+    with pytest.raises(ConfigurationError, match=rf"source\.fields\.{kind} maps 'foo'.*valid: .*{valid}"):
+        source(tmp_path, fields={"users": {"country": "land"}, kind: {"foo": "bar"}})
+
+
 def test_input_that_cannot_be_used(tmp_path):
     with pytest.raises(InputMissingError, match=r"in does not exist.*--input"):
         source(tmp_path)
