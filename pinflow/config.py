@@ -12,6 +12,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
@@ -256,12 +257,21 @@ def _anchor(values: dict[str, Any], base: Path) -> dict[str, Any]:
     anchored = dict(values)
     for name in PATH_SETTINGS:
         value = anchored.get(name)
-        if isinstance(value, str) and value and "://" not in value:
-            anchored[name] = str(base / Path(value).expanduser())
+        if isinstance(value, str) and value:
+            anchored[name] = _place(value, base)
     source = anchored.get("source")
     if isinstance(source, dict) and source.get("country_database"):
-        anchored["source"] = source | {"country_database": str(base / Path(source["country_database"]).expanduser())}
+        anchored["source"] = source | {"country_database": _place(source["country_database"], base)}
     return anchored
+
+
+def _place(value: str, base: Path) -> str:
+    """A path as an absolute one, also when it is given as a file URL; other URLs as they are."""
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        return str(base / Path(value).expanduser())
+    host, _, below = rest.partition("/")
+    return f"/{unquote(below)}" if scheme == "file" and host in ("", "localhost") else value
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -279,7 +289,7 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"unknown setting {name!r}; known: {', '.join(_known_beside(problem['loc']))}")
         else:
-            lines.append(f"setting {name!r} cannot be {problem['input']!r}: {problem['msg']}")
+            lines.append(f"setting {name!r} cannot be {problem['input']!r}: {problem["msg"]}")
     where = f" (file {file})" if file else ""
     return f"cannot use the configuration{where}: " + "; ".join(lines) + ". See: pinflow doctor"
 

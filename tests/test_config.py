@@ -24,6 +24,26 @@ def test_paths_count_from_where_they_stand(tmp_path: Path, monkeypatch: pytest.M
     assert settings.warehouse_url == str(tmp_path / "project/below/elsewhere/warehouse")
 
 
+def test_file_urls_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"file://{tmp_path}/a%20b"
+    country = f'[source]\ncountry_database = "{url}/c.mmdb"\n'
+    (tmp_path / "pinflow.toml").write_text(f'input = "{url}/in"\nserving = "file://localhost{tmp_path}/s"\n{country}')
+    options = {"home": f"{url}/home", "mail": f"{url}/mail", "warehouse": f"{url}/warehouse"}
+    settings = config.load(options, working_folder=tmp_path)
+    below = tmp_path / "a b"
+    assert settings.home_path == below / "home"
+    assert settings.input == str(below / "in")
+    assert settings.serving_url == str(tmp_path / "s")
+    assert settings.mail_url == str(below / "mail")
+    assert settings.warehouse_url == str(below / "warehouse")
+    assert settings.source.country_database == str(below / "c.mmdb")
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/a%20b", "hdfs://name:8020/x", "file://other/x"])
+def test_other_urls_stay(tmp_path: Path, url: str) -> None:
+    assert config.load({"warehouse": url}, working_folder=tmp_path).warehouse_url == url
+
+
 def test_the_last_to_name_a_setting_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pinflow.toml").write_text('slots = 3\nkeep = "7d"\n[source]\nsite = "file.example"\nready = "_OK"\n')
     monkeypatch.setenv("PINFLOW_SOURCE__SITE", "variable.example")

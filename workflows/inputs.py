@@ -135,7 +135,7 @@ def _add_raw(resolved: Resolved, kind: str, day: date, settings: Settings) -> No
     sizes = {file.path: file.size for file in files}
     resolved.lines += [(json.dumps(split.to_json()), _weight(split, sizes[split.path])) for split in splits]
     resolved.options["splits"] = True
-    resolved.raw.append([kind, source.identity(kind, day)])
+    resolved.raw.append([kind, source.identity(files)])
     resolved.options |= raw_options(kind, settings, source.format)
     if kind == "pins" and not is_log:
         resolved.options["columns"] = ",".join(numeric_columns(files, settings.source.fields.get("pins")))

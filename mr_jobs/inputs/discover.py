@@ -1,6 +1,7 @@
 """Finds the files of a day below `input`, and tells when the day is there."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -95,10 +96,10 @@ class Source:
         pattern = self._ready_file(day) if self.ready else self._pattern("events", day)
         return f"no events of {day}: there is no file {self.folder}/{pattern}"
 
-    def identity(self, kind: str, day: date) -> str:
-        """A hash of the files of a kind and day: relative paths, sizes and times of modification."""
+    def identity(self, files: Iterable[InputFile]) -> str:
+        """A hash of files that `files` listed: relative paths, sizes and times of modification."""
         digest = hashlib.sha256(self.format.encode())
-        for file in self.files(kind, day):
+        for file in files:
             digest.update(
                 f"{self.folder.below(file)}\0{file.size}\0{file.modified}\n".encode("utf-8", "surrogateescape")
             )

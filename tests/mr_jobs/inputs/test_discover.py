@@ -111,24 +111,25 @@ def test_input_that_cannot_be_used(tmp_path):
 def test_identity_follows_path_size_and_modification(tmp_path):
     file = put(tmp_path / "in/events/date=2015-05-18/a.jsonl")
     found = source(tmp_path)
-    seen = {found.identity("events", DAY)}
-    assert found.identity("events", DAY) in seen
+    seen = {found.identity(found.files("events", DAY))}
+    assert found.identity(found.files("events", DAY)) in seen
     os.utime(file, ns=(1, 1))
-    seen.add(found.identity("events", DAY))
+    seen.add(found.identity(found.files("events", DAY)))
     file.write_bytes(b"longer\n")
     os.utime(file, ns=(1, 1))
-    seen.add(found.identity("events", DAY))
+    seen.add(found.identity(found.files("events", DAY)))
     file.rename(file.with_name("b.jsonl"))
-    seen.add(found.identity("events", DAY))
+    seen.add(found.identity(found.files("events", DAY)))
     put(tmp_path / "in/events/date=2015-05-18/_SUCCESS")
-    assert found.identity("events", DAY) in seen
+    assert found.identity(found.files("events", DAY)) in seen
     assert len(seen) == 4
 
 
 def test_identity_does_not_depend_on_where_the_input_lies(tmp_path):
     for name in "ab":
         os.utime(put(tmp_path / name / "in/events/date=2015-05-18/a.jsonl"), ns=(5, 5))
-    assert source(tmp_path / "a").identity("events", DAY) == source(tmp_path / "b").identity("events", DAY)
+    one, two = (source(tmp_path / name) for name in "ab")
+    assert one.identity(one.files("events", DAY)) == two.identity(two.files("events", DAY))
 
 
 def test_access_logs_are_skipped_by_their_times(tmp_path):
