@@ -289,7 +289,8 @@ def _explain(error: ValidationError, file: Path | None) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"unknown setting {name!r}; known: {', '.join(_known_beside(problem['loc']))}")
         else:
-            lines.append(f"setting {name!r} cannot be {problem['input']!r}: {problem["msg"]}")
+            reason = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"setting {name!r} cannot be {problem['input']!r}: {reason}")
     where = f" (file {file})" if file else ""
     return f"cannot use the configuration{where}: " + "; ".join(lines) + ". See: pinflow doctor"
 
