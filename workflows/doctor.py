@@ -8,7 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from pinflow.config import Settings
-from pinflow.database import open_database
+from pinflow.database import database_error, open_database
 from pinflow.errors import PinflowError
 from pinflow.hbase_schema.store import Store, open_store
 from pinflow.hbase_schema.tables import TABLES
@@ -51,7 +51,7 @@ def examine(settings: Settings) -> list[Finding]:
 def _tried(what: str, trial: Callable[[Settings], str], settings: Settings) -> Finding:
     try:
         return Finding(what, True, trial(settings))
-    except (PinflowError, OSError, sa.exc.SQLAlchemyError) as error:
+    except (PinflowError, OSError) as error:
         return Finding(what, False, str(error))
 
 
@@ -90,6 +90,8 @@ def _database(settings: Settings) -> str:
         state = state_of(engine)
         check_schema(engine, state)
         return f"{engine.url.render_as_string()}, its schema is {state.name}"
+    except sa.exc.SQLAlchemyError as error:
+        raise database_error(engine, error) from error
     finally:
         engine.dispose()
 

@@ -37,9 +37,9 @@ def _store() -> Iterator["Store"]:
 
 def _check_known(store: "Store", subject: str) -> None:
     """Raise `UnknownNameError`, naming near ones, for a subject that has nothing published at all."""
-    from pinflow.hbase_schema.reader import subjects
+    from pinflow.hbase_schema.reader import is_known, subjects
 
-    if subject not in subjects(store, subject, 1):
+    if not is_known(store, subject):
         raise UnknownNameError("subject", subject, subjects(store, subject[:3], NEAR), "pinflow subjects")
 
 
@@ -50,6 +50,11 @@ def _day(store: "Store", day: date | None) -> date:
     if found is None:
         raise InputMissingError("nothing is published yet; publish a day with: pinflow run analytics --date YYYY-MM-DD")
     return found
+
+
+def _days_before(day: date, number: int) -> date:
+    """The day `number` days before, or the first there is."""
+    return day - timedelta(days=min(number, (day - date.min).days))
 
 
 @click.command()
@@ -65,7 +70,7 @@ def metrics(subject: str, platform: str, aggregation: str, as_json: bool, **days
 
     with _store() as store:
         last = _day(store, days["to"])
-        first = days["from"] or last - timedelta(days=SHOWN_PERIODS * LENGTHS[aggregation])
+        first = days["from"] or _days_before(last, SHOWN_PERIODS * LENGTHS[aggregation])
         series = reader.metrics(store, subject, platform, aggregation, first, last)
         if not series.rows:
             _check_known(store, subject)
