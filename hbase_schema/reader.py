@@ -121,6 +121,12 @@ def top(
     return found
 
 
+def orders(store: Store, subject: str) -> set[str]:
+    """What the stored top lists of a subject are ordered by: event types and rankings."""
+    rows = store.table(TOP_ITEMS.table).scan(row_prefix=subject_prefix(check_subject(subject)))
+    return {_qualifier(column).split(b"/")[1].decode() for _, cells in rows for column in cells}
+
+
 def audience(
     store: Store, subject: str, platform: str = "all", aggregation: str = "daily", *, day: date
 ) -> dict[str, dict[str, Number]] | None:

@@ -9,7 +9,7 @@ import click
 
 from pinflow import config
 from pinflow.commands.output import date_option, json_option, print_json, print_table
-from pinflow.errors import InputMissingError, UnknownNameError
+from pinflow.errors import ConfigurationError, InputMissingError, UnknownNameError
 
 if TYPE_CHECKING:
     from pinflow.hbase_schema.store import Store
@@ -41,6 +41,17 @@ def _check_known(store: "Store", subject: str) -> None:
 
     if not is_known(store, subject):
         raise UnknownNameError("subject", subject, subjects(store, subject[:3], NEAR), "pinflow subjects")
+
+
+def _check_order(store: "Store", subject: str, by: str) -> None:
+    """Raise `ConfigurationError` unless `by` is an event type, a ranking, or what a list of the subject is by."""
+    from pinflow.hbase_schema.reader import orders
+    from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
+    from pinflow.mr_jobs.udfs import rankings
+
+    known = dict.fromkeys((*EVENT_TYPES, *(r.name for r in rankings()), *sorted(orders(store, subject))))
+    if by not in known:
+        raise ConfigurationError(f"no top list is ordered by {by!r}; valid for --by: {', '.join(known)}")
 
 
 def _day(store: "Store", day: date | None) -> date:
@@ -105,6 +116,7 @@ def top(subject: str, items: str, by: str, platform: str, aggregation: str, date
         rows = reader.top(store, subject, items, by, platform=platform, aggregation=aggregation, day=day)
         if not rows:
             _check_known(store, subject)
+            _check_order(store, subject, by)
     _check_published(rows, aggregation, day)
     if as_json:
         print_json([row._asdict() for row in rows or ()])

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pinflow.hbase_schema.rows import metric_rows
+from pinflow.hbase_schema.rows import metric_rows, top_rows
 from pinflow.hbase_schema.store import open_store
 from pinflow.hbase_schema.tables import AUDIENCES, METRICS, TOP_ITEMS
 from pinflow.hbase_schema.writer import write_periods
@@ -44,6 +44,9 @@ def served(command: Command) -> Command:
         write_periods(store, METRICS, {"daily": DAY}, rows, version="1")
         for section in (TOP_ITEMS, AUDIENCES):
             write_periods(store, section, {"daily": DAY}, rows.clear(), version="1")
+        old = {"subject": [LONG], "platform": ["web"], "items": ["pins"], "by": ["old_rank"], "rank": [1], "id": ["a"]}
+        lists = top_rows(pl.DataFrame({**old, "value": [2.5]}))
+        write_periods(store, TOP_ITEMS, {"weekly": DAY}, lists, version="1")
     return command
 
 
@@ -54,6 +57,17 @@ def test_a_subject_whose_name_starts_that_of_another_is_known(served: Command, n
     refused = served(name, "d:www.google", "--platform", "iphone")
     assert (refused.code, refused.out) == (2, "")
     assert SHORT in refused.err
+
+
+def test_a_top_list_by_a_name_that_orders_none_is_refused(served: Command) -> None:
+    refused = served("top", SHORT, "--by", "nope")
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "impression, clickthrough, repin, like, create, search_rank\n" in refused.err
+    for subject, by in ((SHORT, "repin"), (SHORT, "search_rank"), (LONG, "old_rank")):
+        assert "no top pins" in served("top", subject, "--by", by).out
+    assert served("top", LONG, "--by", "old_rank", "--aggregation", "weekly", "--platform", "web", "--json").json == [
+        {"rank": 1, "id": "a", "value": 2.5}
+    ]
 
 
 @pytest.mark.parametrize("aggregation", ["daily", "biweekly", "monthly"])

@@ -11,7 +11,7 @@ from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.hbase_schema.keys import row_keys
 from pinflow.hbase_schema.markers import withdraw
 from pinflow.hbase_schema.packing import pack_cells
-from pinflow.hbase_schema.reader import audience, is_known, last_published_day, metrics, subjects, top
+from pinflow.hbase_schema.reader import audience, is_known, last_published_day, metrics, orders, subjects, top
 from pinflow.hbase_schema.rows import audience_rows, period_rows, top_rows
 from pinflow.hbase_schema.store import Store, open_store
 from pinflow.hbase_schema.tables import AUDIENCES, METRICS, TOP_ITEMS, Row
@@ -93,6 +93,7 @@ def test_top_lists(store: Store) -> None:
     assert top(store, "d:a", "boards", "like", day=DAY) == [(1, "x", 1)]
     assert top(store, "d:a", "pins", "lik", day=DAY) == []
     assert top(store, "d:a", "pins", "like", day=DAY + timedelta(1)) is None
+    assert (orders(store, "d:a"), orders(store, "d:")) == ({"like"}, set())
 
 
 def test_audiences(store: Store) -> None:
