@@ -7,20 +7,19 @@ WAL: readers never wait for a writer; writers wait for each other. `key` is the 
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
 from pinflow.errors import ConfigurationError, DamagedFileError, PinflowError
 from pinflow.hbase_schema import segments
 from pinflow.hbase_schema.blocks import Block
-from pinflow.hbase_schema.keys import is_audience
+from pinflow.hbase_schema.embedded_file import connect, create_file
 from pinflow.hbase_schema.packing import pack_cells, unpack_cells
 from pinflow.hbase_schema.store import KEY_ONLY, Cells, ending_with, scan_range
 from pinflow.hbase_schema.tables import TABLES, Section
@@ -28,18 +27,10 @@ from pinflow.hbase_schema.tables import TABLES, Section
 Mutation = tuple[bytes, bytes | Sequence[bytes] | None]
 """A row key, and the packed cells to put, or the columns to delete (None: all)."""
 
-# Keys end with a date of 10 bytes. The index over it finds the rows of a period without reading the whole table.
+# Keys end with a date of 10 bytes, over which there is an index.
 _END = 10
-_SCHEMA = """
-CREATE TABLE {table} (key BLOB PRIMARY KEY, cells BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX {table}_by_end ON {table} (substr(key, -10));
-"""
 _PUT = "INSERT INTO {table} VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET cells = merge_cells(cells, excluded.cells)"
 _SUFFIX_FILTER = re.compile(re.escape(ending_with(b"SUFFIX")).replace(b"SUFFIX", rb"([A-Za-z0-9_-]+)"))
-
-
-def _merge(old: bytes, new: bytes) -> bytes:
-    return old if old == new else pack_cells(unpack_cells(old) | unpack_cells(new))
 
 
 class EmbeddedStore:
@@ -55,7 +46,7 @@ class EmbeddedStore:
         """Make the file with its tables where it is not there yet; many processes may do so at once."""
         with self.explained():
             if not self.path.exists():
-                self._create_file()
+                create_file(self.path)
             if self.reading() is None:
                 raise PinflowError(
                     f"{self.path} is no serving store; move it away and run again: pinflow run analytics"
@@ -99,7 +90,7 @@ class EmbeddedStore:
     def reading(self) -> sqlite3.Connection | None:
         """The connection; None as long as nothing was ever written."""
         if self._connection is None and self.path.exists():
-            connection = self._connect(self.path)
+            connection = connect(self.path)
             if not self._has_tables(connection):
                 connection.close()
                 return None
@@ -144,29 +135,6 @@ class EmbeddedStore:
             if isinstance(error, ValueError) or type(error) is sqlite3.DatabaseError:
                 raise DamagedFileError(f"{text}; move it away and run the workflow again") from error
             raise PinflowError(f"{text}. See: pinflow doctor") from error
-
-    def _create_file(self) -> None:
-        """Make the file aside and link it into place: switching a file to WAL fails while others open it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=self.path.parent, prefix=f".{self.path.name}-") as folder:
-            file = Path(folder, "new.db")
-            file.touch()
-            connection = self._connect(file)
-            connection.execute("PRAGMA journal_mode = WAL")
-            for name in TABLES:
-                connection.executescript(_SCHEMA.format(table=name))
-            connection.executescript(segments.SCHEMA)
-            connection.close()
-            with suppress(FileExistsError):
-                self.path.hardlink_to(file)
-
-    @staticmethod
-    def _connect(path: Path) -> sqlite3.Connection:
-        uri = f"{path.absolute().as_uri()}?mode=rw"
-        connection = sqlite3.connect(uri, uri=True, timeout=60, isolation_level=None)
-        connection.create_function("is_audience", 1, is_audience, deterministic=True)
-        connection.create_function("merge_cells", 2, _merge, deterministic=True)
-        return connection
 
     @staticmethod
     def _has_tables(connection: sqlite3.Connection) -> bool:

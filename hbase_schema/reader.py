@@ -121,6 +121,12 @@ def top(
     return found
 
 
+def orders(store: Store, subject: str) -> set[str]:
+    """What the stored top lists of a subject are ordered by: event types and rankings."""
+    rows = store.table(TOP_ITEMS.table).scan(row_prefix=subject_prefix(check_subject(subject)))
+    return {_qualifier(column).split(b"/")[1].decode() for _, cells in rows for column in cells}
+
+
 def audience(
     store: Store, subject: str, platform: str = "all", aggregation: str = "daily", *, day: date
 ) -> dict[str, dict[str, Number]] | None:
@@ -142,13 +148,19 @@ def subjects(store: Store, prefix: str = "", limit: int | None = None) -> list[s
 
     Costs one small scan for each of the 256 buckets of the row key and one for each subject found.
     """
-    found = markers.all_markers(store, METRICS)
-    seen = {(marker.aggregation, marker.start) for marker in found if marker.version is not None}
+    seen = _published_periods(store)
     if not seen or limit == 0:
         return []
     table = store.table(METRICS.table)
     buckets = [_subjects_of_bucket(table, bucket, escape(prefix), seen) for bucket in BUCKETS]
     return sorted(unescape(part[:-1]) for part in islice(merge(*buckets), limit))
+
+
+def is_known(store: Store, subject: str) -> bool:
+    """Whether a subject has published metrics."""
+    seen = _published_periods(store)
+    rows = store.table(METRICS.table).scan(row_prefix=subject_prefix(subject), filter=KEY_ONLY)
+    return any((key.aggregation, key.date) in seen for key in (parse_key(row) for row, _ in rows))
 
 
 def check_subject(subject: str) -> str:
@@ -158,6 +170,11 @@ def check_subject(subject: str) -> str:
             f"{subject!r} is not a subject; write d:DOMAIN or p:OWNER, such as d:example.com. See: pinflow subjects"
         )
     return subject
+
+
+def _published_periods(store: Store) -> set[tuple[str, date]]:
+    found = markers.all_markers(store, METRICS)
+    return {(marker.aggregation, marker.start) for marker in found if marker.version is not None}
 
 
 def _subjects_of_bucket(table: Table, bucket: bytes, prefix: bytes, seen: set[tuple[str, date]]) -> Iterator[bytes]:

@@ -20,6 +20,8 @@ SCHEMA = """
 CREATE TABLE period_segments (
     name TEXT, suffix BLOB, section TEXT, segment INTEGER NOT NULL, PRIMARY KEY (name, suffix, section)
 ) WITHOUT ROWID;
+CREATE TABLE last_segment (number INTEGER NOT NULL);
+INSERT INTO last_segment VALUES (0);
 """
 _SUFFIX = re.compile(rb"_(?:daily|weekly|biweekly|monthly)_\d{4}-\d{2}-\d{2}\Z")
 _MISSING = "no such table"
@@ -139,10 +141,9 @@ def _blocks(connection: sqlite3.Connection, name: str, segment: Segment, start: 
 
 
 def _next_number(connection: sqlite3.Connection) -> int:
-    (last,) = connection.execute(
-        "SELECT max(CAST(substr(name, 9) AS INTEGER)) FROM sqlite_master WHERE name GLOB 'segment_[0-9]*'"
-    ).fetchone()
-    return (last or 0) + 1
+    """A number that no segment had before: a reader still asks for one that was dropped meanwhile."""
+    (number,) = connection.execute("UPDATE last_segment SET number = number + 1 RETURNING number").fetchone()
+    return int(number)
 
 
 def _vanished(connection: sqlite3.Connection, section: Section, suffixes: Sequence[bytes], number: int) -> list[int]:

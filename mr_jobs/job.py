@@ -27,11 +27,13 @@ class DatasetJob(MRJob):
     """An mrjob job whose last step writes a dataset and whose every task counts what passes.
 
     `version` is to be raised when the job's meaning changes without its module (AN-14: it is part of what a
-    published result is known by). Run by hand (`python job.py -r inline FILE`) it prints its rows as JSON lines;
-    with `--to parquet` a task writes them to its output folder.
+    published result is known by); the result of a job that `uses_rankings` is also known by all registered rankings.
+    Run by hand (`python job.py -r inline FILE`) it prints its rows as JSON lines; with `--to parquet` a task writes
+    them to its output folder.
     """
 
     version: ClassVar[int] = 1
+    uses_rankings: ClassVar[bool] = False
     cluster_by: ClassVar[Sequence[str]] = ()
     partition_by: ClassVar[str | None] = None
 

@@ -19,6 +19,7 @@ from pinflow.mr_jobs.inputs.numeric import numeric_columns
 from pinflow.mr_jobs.inputs.splits import Split, plan_splits
 from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.mr_jobs.splits import DatasetSplit, bucket_splits, part_splits
+from pinflow.mr_jobs.udfs import rankings
 from pinflow.workflows.node import Day, MapReduce, Periods, Raw
 
 SPLIT_BYTES = 32 << 20
@@ -104,6 +105,7 @@ def identity_of(node: MapReduce, resolved: Resolved, day: date) -> str:
     """A hash of the code, the options and the inputs: equal for a result that need not be made again (AN-14)."""
     content = {
         "code": code_of(node.job),
+        "rankings": rankings_of(node.job),
         "date": day.isoformat(),
         "options": dict(node.options),
         "rules": [rule.to_json() for rule in node.rules],
@@ -120,6 +122,11 @@ def code_of(job: str) -> list[str]:
     for name in modules:
         digest.update(inspect.getsource(sys.modules[name]).encode())
     return [pinflow.__version__, digest.hexdigest(), str(getattr(cls, "version", 1))]
+
+
+def rankings_of(job: str) -> list[list[str]]:
+    """What stands for the rankings that a job uses: their names and the sources of their functions."""
+    return [r.code for r in rankings()] if getattr(load_job(job), "uses_rankings", False) else []
 
 
 def _add_splits(resolved: Resolved, splits: Sequence[DatasetSplit], found: Sequence[Published]) -> None:

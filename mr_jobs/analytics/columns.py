@@ -33,7 +33,7 @@ def with_all_counts(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def rank_columns(frame: pl.DataFrame) -> list[str]:
-    """The columns that hold the values of rankings."""
+    """The columns that hold the values of rankings, finite or null."""
     return [name for name in frame.columns if name.startswith(RANK_PREFIX)]
 
 

@@ -21,6 +21,7 @@ class PinCounts(BatchJob):
     days meet without a shuffle, and distinct pins add up over buckets. Counts `events` and `pins`.
     """
 
+    uses_rankings = True
     cluster_by = ("pin_id",)
     columns = ("event_type", *ITEM_KEYS, "network")
 
@@ -48,13 +49,11 @@ class PinCounts(BatchJob):
 
     def _with_rankings(self, counted: pl.DataFrame) -> pl.DataFrame:
         pins = self.table_bucket("pins", self.bucket)
-        usable = [r for r in rankings() if set(r.columns) <= {*pins.columns, *COUNTS}]
-        columns = sorted({name for r in usable for name in r.columns if name not in COUNTS})
-        if not pins.width or not usable:
+        values = {r.name: r.value().cast(pl.Float64) for r in rankings() if set(r.columns) <= set(pins.columns)}
+        if not values:
             return counted
-        joined = counted.join(pins.select("pin_id", *columns), on="pin_id", how="left", maintain_order="left")
-        ranks = [r.value().cast(pl.Float64).alias(f"{RANK_PREFIX}{r.name}") for r in usable]
-        return joined.with_columns(ranks).drop(columns)
+        ranks = [pl.when(v.is_finite()).then(v).alias(f"{RANK_PREFIX}{name}") for name, v in values.items()]
+        return counted.join(pins.select("pin_id", *ranks), on="pin_id", how="left", maintain_order="left")
 
 
 if __name__ == "__main__":

@@ -124,8 +124,5 @@ def _totals(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
 def _measures(frame: pl.DataFrame) -> list[tuple[str, pl.Expr, pl.Expr]]:
     """Name, value and condition of each order: event types with at least one event, rankings that are there."""
     counts = [(event, pl.col(event), pl.col(event) > 0) for event in EVENT_TYPES]
-    ranks = [
-        (name.removeprefix(RANK_PREFIX), pl.col(name), pl.col(name).is_not_null() & pl.col(name).is_not_nan())
-        for name in rank_columns(frame)
-    ]
+    ranks = [(name.removeprefix(RANK_PREFIX), pl.col(name), pl.col(name).is_not_null()) for name in rank_columns(frame)]
     return counts + ranks

@@ -22,13 +22,17 @@ QUANTILES = (0.5, 0.9, 0.99)
 
 @contextmanager
 def _database() -> Iterator["sa.Engine"]:
-    from pinflow.database import open_database
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from pinflow.database import database_error, open_database
     from pinflow.scheduler.schema import prepare
 
     engine = open_database(config.load().database_url).execution_options(writes=True)
     try:
         prepare(engine)
         yield engine
+    except SQLAlchemyError as error:
+        raise database_error(engine, error) from error
     finally:
         engine.dispose()
 

@@ -9,7 +9,7 @@ import click
 
 from pinflow import config
 from pinflow.commands.output import date_option, json_option, print_json, print_table
-from pinflow.errors import InputMissingError, UnknownNameError
+from pinflow.errors import ConfigurationError, InputMissingError, UnknownNameError
 
 if TYPE_CHECKING:
     from pinflow.hbase_schema.store import Store
@@ -37,10 +37,21 @@ def _store() -> Iterator["Store"]:
 
 def _check_known(store: "Store", subject: str) -> None:
     """Raise `UnknownNameError`, naming near ones, for a subject that has nothing published at all."""
-    from pinflow.hbase_schema.reader import subjects
+    from pinflow.hbase_schema.reader import is_known, subjects
 
-    if subject not in subjects(store, subject, 1):
+    if not is_known(store, subject):
         raise UnknownNameError("subject", subject, subjects(store, subject[:3], NEAR), "pinflow subjects")
+
+
+def _check_order(store: "Store", subject: str, by: str) -> None:
+    """Raise `ConfigurationError` unless `by` is an event type, a ranking, or what a list of the subject is by."""
+    from pinflow.hbase_schema.reader import orders
+    from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
+    from pinflow.mr_jobs.udfs import rankings
+
+    known = dict.fromkeys((*EVENT_TYPES, *(r.name for r in rankings()), *sorted(orders(store, subject))))
+    if by not in known:
+        raise ConfigurationError(f"no top list is ordered by {by!r}; valid for --by: {', '.join(known)}")
 
 
 def _day(store: "Store", day: date | None) -> date:
@@ -50,6 +61,11 @@ def _day(store: "Store", day: date | None) -> date:
     if found is None:
         raise InputMissingError("nothing is published yet; publish a day with: pinflow run analytics --date YYYY-MM-DD")
     return found
+
+
+def _days_before(day: date, number: int) -> date:
+    """The day `number` days before, or the first there is."""
+    return day - timedelta(days=min(number, (day - date.min).days))
 
 
 @click.command()
@@ -65,7 +81,7 @@ def metrics(subject: str, platform: str, aggregation: str, as_json: bool, **days
 
     with _store() as store:
         last = _day(store, days["to"])
-        first = days["from"] or last - timedelta(days=SHOWN_PERIODS * LENGTHS[aggregation])
+        first = days["from"] or _days_before(last, SHOWN_PERIODS * LENGTHS[aggregation])
         series = reader.metrics(store, subject, platform, aggregation, first, last)
         if not series.rows:
             _check_known(store, subject)
@@ -100,6 +116,7 @@ def top(subject: str, items: str, by: str, platform: str, aggregation: str, date
         rows = reader.top(store, subject, items, by, platform=platform, aggregation=aggregation, day=day)
         if not rows:
             _check_known(store, subject)
+            _check_order(store, subject, by)
     _check_published(rows, aggregation, day)
     if as_json:
         print_json([row._asdict() for row in rows or ()])

@@ -95,6 +95,20 @@ def test_processes_that_create_the_file_at_once(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_what_a_kill_left_is_removed_at_the_next_creation(tmp_path: Path) -> None:
+    dying = "embedded_file.TABLES = type('Dying', (dict,), {'__iter__': lambda _: os._exit(9)})()"
+    code = f"import os, pathlib, sys; from pinflow.hbase_schema import embedded_file; {dying}"
+    create = "embedded_file.create_file(pathlib.Path(sys.argv[1]))"
+    killed = subprocess.run([sys.executable, "-c", f"{code}; {create}", str(tmp_path / "a[1].db")])
+    assert killed.returncode == 9
+    (left,) = tmp_path.iterdir()
+    assert (left / "new.db").exists()
+    (tmp_path / ".other.db-x").mkdir()
+    with EmbeddedStore(tmp_path / "a[1].db") as store:
+        store.create_tables()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.db-x", "a[1].db"]
+
+
 def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
     with EmbeddedStore(tmp_path / "serving.db") as writer, EmbeddedStore(tmp_path / "serving.db") as reader:
         writer.create_tables()

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.hbase_schema.keys import row_keys
+from pinflow.hbase_schema.markers import withdraw
 from pinflow.hbase_schema.packing import pack_cells
-from pinflow.hbase_schema.reader import audience, last_published_day, metrics, subjects, top
+from pinflow.hbase_schema.reader import audience, is_known, last_published_day, metrics, orders, subjects, top
 from pinflow.hbase_schema.rows import audience_rows, period_rows, top_rows
 from pinflow.hbase_schema.store import Store, open_store
 from pinflow.hbase_schema.tables import AUDIENCES, METRICS, TOP_ITEMS, Row
@@ -44,6 +45,15 @@ def test_a_missing_day_is_told_from_an_empty_one(store: Store) -> None:
     assert isinstance(found.rows[0].metrics["like"], int)
     assert found.missing == [DAY + timedelta(2)]
     assert metrics(store, "d:none").rows == []
+
+
+def test_a_subject_is_known_by_its_own_published_rows(store: Store) -> None:
+    serve(store, DAY, ["d:a.example.br", "d:c.example"])
+    assert [is_known(store, name) for name in ("d:a.example", "d:a.example.br", "d:c")] == [False, True, False]
+    serve(store, DAY, ["d:a.example", "d:a.example.br"], "weekly")
+    assert is_known(store, "d:a.example")
+    withdraw(store, METRICS, "weekly", DAY)
+    assert not is_known(store, "d:a.example")
 
 
 def test_a_range_of_days(store: Store) -> None:
@@ -83,6 +93,7 @@ def test_top_lists(store: Store) -> None:
     assert top(store, "d:a", "boards", "like", day=DAY) == [(1, "x", 1)]
     assert top(store, "d:a", "pins", "lik", day=DAY) == []
     assert top(store, "d:a", "pins", "like", day=DAY + timedelta(1)) is None
+    assert (orders(store, "d:a"), orders(store, "d:")) == ({"like"}, set())
 
 
 def test_audiences(store: Store) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pinflow.errors import StaleFenceError
 from pinflow.hbase_schema.embedded import EmbeddedStore
-from pinflow.hbase_schema.keys import row_key
+from pinflow.hbase_schema.keys import parse_key, row_key
 from pinflow.hbase_schema.reader import metrics, subjects
 from pinflow.hbase_schema.rows import metric_rows
 from pinflow.hbase_schema.store import KEY_ONLY, Store, ending_with
@@ -95,6 +95,17 @@ def test_a_slow_reader_goes_on_when_its_period_is_replaced(store: Store) -> None
     write_periods(store, METRICS, {"daily": DAY}, packed(dict.fromkeys(names, 2)), version="2")
     keys = first + [key for key, _ in scan]
     assert keys == sorted(row_key(name, "all", "daily", DAY) for name in names)
+
+
+def test_a_slow_reader_of_a_dropped_segment_sees_no_others_rows(tmp_path: Path) -> None:
+    with EmbeddedStore(tmp_path / "serving.db") as store:
+        store.create_tables()
+        write_periods(store, METRICS, {"daily": DAY}, packed({f"d:{n}": 1 for n in range(50)}), version="1")
+        scan = store.table(TABLE).scan(row_start=b"0", batch_size=10)
+        next(scan)
+        expire(store, date(2015, 5, 20))
+        write_periods(store, METRICS, {"weekly": DAY}, packed({f"d:{n}": 1 for n in range(50, 99)}), version="1")
+        assert {parse_key(key).userparam for key, _ in scan} <= {f"d:{n}" for n in range(50)}
 
 
 def segment_tables(file: Path) -> list[str]:
