@@ -6,14 +6,14 @@ An attempt writes a folder of its own (`_attempt-…`, which Spark and Hive skip
 
 import builtins
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
 
 from pinflow.errors import DamagedFileError, InputMissingError, PinflowError, StaleFenceError
-from pinflow.storage import open_storage
+from pinflow.storage import Entry, Storage, open_storage
 
 CURRENT = "current.json"
 ATTEMPT_PREFIX = "_attempt-"
@@ -121,15 +121,21 @@ class Warehouse:
             for _ in uploads.map(copy, files):
                 pass
 
-    def publish(self, published: Published) -> None:
+    def publish(self, published: Published, *, rebuild: bool = False) -> None:
         """Make an attempt the one that readers see, in one atomic write.
 
-        Raises `StaleFenceError` when a later attempt (a higher fence) was published before.
+        Raises `StaleFenceError` when a later attempt (a higher fence) was published before, and `DamagedFileError`
+        when that cannot be read; `rebuild` replaces a damaged file.
         """
         path = f"{self.folder(published.dataset, published.date)}/{CURRENT}"
 
         def check(old: bytes | None) -> bytes:
-            before = Published.from_json(old, path) if old is not None else None
+            try:
+                before = Published.from_json(old, path) if old is not None else None
+            except DamagedFileError:
+                if not rebuild:
+                    raise
+                before = None
             if before is not None and before.fence > published.fence:
                 raise StaleFenceError(
                     f"{published.dataset} of {published.date}: attempt {published.attempt} (fence {published.fence}) "
@@ -150,18 +156,30 @@ class Warehouse:
         """The days of a dataset that have a folder, published or not, in order."""
         return sorted(day for day, _ in self._day_folders(dataset))
 
-    def published_days(self, dataset: str) -> list[Published]:
-        """Every published day of a dataset, in order."""
-        found = (self.current(dataset, day) for day in self.days(dataset))
-        return [published for published in found if published is not None]
+    def published_days(
+        self, dataset: str, on_damaged: Callable[[DamagedFileError], None], day: date | None = None
+    ) -> Iterator[Published]:
+        """Every published day of a dataset in order, or only `day`; `on_damaged` is told of what cannot be read."""
+        for wanted in self.days(dataset) if day is None else [day]:
+            try:
+                published = self.current(dataset, wanted)
+            except DamagedFileError as error:
+                on_damaged(error)
+            else:
+                if published is not None:
+                    yield published
 
     def attempts(self, dataset: str, day: date) -> Iterator[tuple[str, datetime]]:
         """The attempt folders of a day with the time of their last change (for `clean`)."""
         for entry in self._storage.list(self.folder(dataset, day)):
             if entry.is_folder and entry.name.startswith(ATTEMPT_PREFIX):
-                # a folder's own time tells nothing of what lies deeper, and object stores give none
-                changes = (file.modified for file in self._storage.walk(entry.path))
-                yield entry.name, max(changes, default=entry.modified)
+                yield entry.name, last_change(self._storage, entry)
+
+    def delete_day(self, dataset: str, day: date) -> None:
+        """Delete a day, `current.json` first: when this is cut short, what is left is not published."""
+        folder = self.folder(dataset, day)
+        self._storage.delete(f"{folder}/{CURRENT}")
+        self.delete(folder)
 
     def delete(self, path: str) -> None:
         """Delete a folder of this warehouse."""
@@ -180,3 +198,9 @@ class Warehouse:
                     yield date.fromisoformat(text), entry.name
                 except ValueError:
                     continue
+
+
+def last_change(storage: Storage, folder: Entry) -> datetime:
+    """The time of the last change of a folder or of any file below it."""
+    # a folder's own time tells nothing of what lies deeper, and object stores give none
+    return max((folder.modified, *(file.modified for file in storage.walk(folder.path))))

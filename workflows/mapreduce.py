@@ -108,8 +108,9 @@ class _NodeRun:
     def _run(self) -> int | None:
         resolved = resolve(self.node, self.attempt.day, self.settings, self.warehouse)
         identity = identity_of(self.node, resolved, self.attempt.day)
-        before = self.warehouse.current(self.node.dataset, self.attempt.day)
-        if before is not None and before.identity == identity and not self.node.rebuild and self._is_served(before):
+        # a rebuild does not ask what is there: it may be damaged
+        before = None if self.node.rebuild else self.warehouse.current(self.node.dataset, self.attempt.day)
+        if before is not None and before.identity == identity and self._is_served(before):
             self._confirm(before)
             leave_result({"reason": f"published by {before.run_id} for the same inputs and code"})
             return SKIPPED
@@ -191,7 +192,7 @@ class _NodeRun:
         describe(published, str(self.local))
         if is_remote(self.folder):
             self.warehouse.upload(self.local, self.folder)
-        self.warehouse.publish(published)
+        self.warehouse.publish(published, rebuild=self.node.rebuild)
         if is_remote(self.folder):
             shutil.rmtree(self.local, ignore_errors=True)
         mark_published(self._database, self.key)

@@ -1,19 +1,32 @@
 """What is removed with time (AN-26): old days, old serving rows, attempts that nobody reads."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from pinflow.config import Settings
+from pinflow.database import fetch, open_database
+from pinflow.errors import DamagedFileError
 from pinflow.hbase_schema.store import open_store
 from pinflow.hbase_schema.writer import expire
-from pinflow.mr_jobs.datasets import Warehouse
+from pinflow.mr_jobs.datasets import Published, Warehouse, last_change
+from pinflow.scheduler.states import AttemptState
+from pinflow.scheduler.store import Store
+from pinflow.scheduler.tables import attempt
+from pinflow.storage import open_storage
 
 GRACE = timedelta(hours=1)
 STAGING = "staging"
 """Folder of the home where attempts write before they go to a remote warehouse."""
+
+
+Due = Iterator[tuple[Callable[[], None], "Removal"]]
+"""What is to be removed, and how."""
 
 
 @dataclass(frozen=True)
@@ -25,21 +38,26 @@ class Removal:
     reason: str
 
 
-def clean(settings: Settings, now: datetime, *, dry_run: bool = False) -> list[Removal]:
+def clean(
+    settings: Settings, now: datetime, *, on_damaged: Callable[[DamagedFileError], None], dry_run: bool = False
+) -> list[Removal]:
     """Remove what is due; gives what went, or with `dry_run` what would go.
 
     A day that was published is removed once it is older than `keep`; an attempt that is not the published one, an hour
-    after its last change, since a reader or a run may still need it until then.
+    after its last change and after it was replaced, since a reader may still need it until then. What a running job
+    writes stays. So do the attempts of a day whose `current.json` cannot be read; `on_damaged` is told of it.
     """
     warehouse = Warehouse(settings.warehouse_url)
     last_gone = (now - settings.keep_for).date()
-    due = [*_old_days(warehouse, last_gone), *_attempts(warehouse, last_gone, now)]
-    left = list(_staged(settings.home_path / STAGING, now))
+    running = _running(settings, now)
+    due = [
+        *_old_days(warehouse, last_gone, running),
+        *_attempts(warehouse, last_gone, now, running, on_damaged),
+        *_staged(settings.home_path / STAGING, now, running),
+    ]
     if not dry_run:
-        for path, _ in due:
-            warehouse.delete(path)
-        for path, _ in left:
-            shutil.rmtree(path, ignore_errors=True)
+        for remove, _ in due:
+            remove()
     with open_store(settings.serving_url) as store:
         expired = expire(store, last_gone, dry_run=dry_run)
     rows = (
@@ -48,29 +66,61 @@ def clean(settings: Settings, now: datetime, *, dry_run: bool = False) -> list[R
         )
         for period in expired
     )
-    return [*(removal for _, removal in [*due, *left]), *rows]
+    return [*(removal for _, removal in due), *rows]
 
 
-def _staged(folder: Path, now: datetime) -> Iterator[tuple[str, Removal]]:
+def _running(settings: Settings, now: datetime) -> Collection[str]:
+    """The fences of attempts that run; one whose driver was not heard of for the grace is dead."""
+    alive = (attempt.c.state == AttemptState.RUNNING.value) & (attempt.c.lease_until > now - GRACE)
+    with Store(open_database(settings.database_url)) as store:
+        return {str(row.fence) for row in fetch(store.engine, sa.select(attempt.c.fence).where(alive))}
+
+
+def _is_running(name: str, running: Collection[str]) -> bool:
+    return name.rpartition("-")[2] in running
+
+
+def _staged(folder: Path, now: datetime, running: Collection[str]) -> Due:
     """What attempts left on this machine that died before all of it was in a remote warehouse."""
-    for attempt in sorted(folder.glob("*")):
-        if now - datetime.fromtimestamp(attempt.stat().st_mtime, UTC) > GRACE:
-            yield str(attempt), Removal("attempt", f"{STAGING}/{attempt.name}", "never published")
+    storage = open_storage(str(folder))
+    for entry in storage.list(str(folder)):
+        if now - last_change(storage, entry) > GRACE and not _is_running(entry.name, running):
+            remove = partial(shutil.rmtree, entry.path, ignore_errors=True)
+            yield remove, Removal("attempt", f"{STAGING}/{entry.name}", "never published")
 
 
-def _old_days(warehouse: Warehouse, last_gone: date) -> Iterator[tuple[str, Removal]]:
+def _old_days(warehouse: Warehouse, last_gone: date, running: Collection[str]) -> Due:
     for dataset in warehouse.datasets():
-        for day in warehouse.days(dataset):
-            if day < last_gone:
-                yield warehouse.folder(dataset, day), Removal("day", f"{dataset}/date={day}", f"before {last_gone}")
+        for day in (day for day in warehouse.days(dataset) if day < last_gone):
+            if running and any(_is_running(name, running) for name, _ in warehouse.attempts(dataset, day)):
+                continue
+            remove = partial(warehouse.delete_day, dataset, day)
+            yield remove, Removal("day", f"{dataset}/date={day}", f"before {last_gone}")
 
 
-def _attempts(warehouse: Warehouse, last_gone: date, now: datetime) -> Iterator[tuple[str, Removal]]:
+def _attempts(
+    warehouse: Warehouse,
+    last_gone: date,
+    now: datetime,
+    running: Collection[str],
+    on_damaged: Callable[[DamagedFileError], None],
+) -> Due:
     for dataset in warehouse.datasets():
         for day in (day for day in warehouse.days(dataset) if day >= last_gone):
-            published = warehouse.current(dataset, day)
+            try:
+                published = warehouse.current(dataset, day)
+            except DamagedFileError as error:
+                on_damaged(error)
+                continue
             for name, changed in warehouse.attempts(dataset, day):
-                if (published is None or name != published.attempt) and now - changed > GRACE:
+                if (published and name == published.attempt) or _is_running(name, running):
+                    continue
+                if now - max(changed, _replaced(published) or changed) > GRACE:
                     reason = "replaced" if published else "never published"
-                    path = f"{warehouse.folder(dataset, day)}/{name}"
-                    yield path, Removal("attempt", f"{dataset}/date={day}/{name}", reason)
+                    remove = partial(warehouse.delete, f"{warehouse.folder(dataset, day)}/{name}")
+                    yield remove, Removal("attempt", f"{dataset}/date={day}/{name}", reason)
+
+
+def _replaced(published: Published | None) -> datetime | None:
+    """When what was published before was replaced."""
+    return datetime.fromisoformat(published.published_at) if published and published.published_at else None

@@ -1,5 +1,6 @@
 """What is kept, and for how long: datasets and their removal."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ import click
 
 from pinflow import config
 from pinflow.commands.output import date_option, json_option, print_json, print_table
-from pinflow.errors import InputMissingError, UnknownNameError
+from pinflow.errors import DamagedFileError, InputMissingError, UnknownNameError
 
 if TYPE_CHECKING:
     from pinflow.mr_jobs.datasets import Published
@@ -27,9 +28,10 @@ def datasets(dataset: str | None, date: date | None, only_path: bool, as_json: b
     names = warehouse.datasets()
     if dataset is not None and dataset not in names:
         raise UnknownNameError("dataset", dataset, names, "pinflow datasets")
-    found = [p for name in ([dataset] if dataset else names) for p in warehouse.published_days(name)]
-    found = [p for p in found if date is None or p.date == date.isoformat()]
-    if dataset and date and not found:
+    damaged: list[DamagedFileError] = []
+    wanted = [dataset] if dataset else names
+    found = [p for name in wanted for p in warehouse.published_days(name, damaged.append, date)]
+    if dataset and date and not found and not damaged:
         raise InputMissingError(f"nothing is published of {dataset} on {date}; see: pinflow datasets {dataset}")
     if only_path:
         for published in found:
@@ -40,6 +42,7 @@ def datasets(dataset: str | None, date: date | None, only_path: bool, as_json: b
         rows = ((p.dataset, p.date, p.rows, p.bytes, len(p.parts), p.run_id) for p in found)
         columns = ("dataset", "date", "rows", "bytes", "files", "run")
         print_table(columns, rows, empty="no datasets yet; make some with: pinflow run analytics --date YYYY-MM-DD")
+    _report(damaged)
 
 
 @click.command()
@@ -49,13 +52,21 @@ def clean(dry_run: bool, as_json: bool) -> None:
     """Remove what is older than the setting `keep`, and attempts that were replaced or never published."""
     from pinflow.workflows.retention import clean as clean_up
 
-    done = clean_up(config.load(), datetime.now(UTC), dry_run=dry_run)
+    damaged: list[DamagedFileError] = []
+    done = clean_up(config.load(), datetime.now(UTC), on_damaged=damaged.append, dry_run=dry_run)
     if as_json:
         print_json(done)
-        return
-    word = "would go" if dry_run else "removed"
-    rows = ((item.kind, item.name, item.reason) for item in done)
-    print_table(("kind", word, "why"), rows, empty="nothing to remove")
+    else:
+        word = "would go" if dry_run else "removed"
+        rows = ((item.kind, item.name, item.reason) for item in done)
+        print_table(("kind", word, "why"), rows, empty="nothing to remove")
+    _report(damaged)
+
+
+def _report(damaged: Sequence[DamagedFileError]) -> None:
+    """Fail for files that had to be left out, after all else was done."""
+    if damaged:
+        raise DamagedFileError("\n".join(str(error) for error in damaged))
 
 
 def _described(path: str, published: "Published") -> dict[str, object]:

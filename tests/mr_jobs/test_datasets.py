@@ -7,6 +7,7 @@ import pytest
 
 from pinflow.errors import DamagedFileError, InputMissingError, PinflowError, StaleFenceError
 from pinflow.mr_jobs.datasets import Part, Published, Warehouse
+from pinflow.storage import LocalStorage
 
 DAY = date(2015, 5, 18)
 FIRST = Published(
@@ -69,6 +70,50 @@ def test_a_damaged_file_is_named(warehouse: Warehouse, content: bytes) -> None:
     assert current(warehouse).read_bytes() == content
 
 
+def test_a_rebuild_replaces_a_damaged_file_but_no_later_attempt(warehouse: Warehouse) -> None:
+    warehouse.publish(SECOND)
+    with pytest.raises(StaleFenceError):
+        warehouse.publish(FIRST, rebuild=True)
+    current(warehouse).write_bytes(b"{")
+    warehouse.publish(FIRST, rebuild=True)
+    assert warehouse.current("pins", DAY) == FIRST
+
+
+def test_a_damaged_day_does_not_hide_the_others(warehouse: Warehouse) -> None:
+    other = replace(FIRST, date="2015-05-19")
+    warehouse.publish(FIRST)
+    warehouse.publish(other)
+    current(warehouse).write_bytes(b"{")
+    damaged: list[DamagedFileError] = []
+    assert list(warehouse.published_days("pins", damaged.append)) == [other]
+    assert ["date=2015-05-18" in str(error) for error in damaged] == [True]
+    assert list(warehouse.published_days("pins", pytest.fail, date(2015, 5, 19))) == [other]
+
+
+def test_a_day_whose_deletion_is_cut_short_is_not_published(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.publish(FIRST)
+    part = Path(warehouse.path(FIRST), "part-00000.parquet")
+    part.parent.mkdir()
+    part.touch()
+    delete, calls = LocalStorage.delete, iter([True])
+
+    def fail_after_the_first(self: LocalStorage, path: str, *, recursive: bool = False) -> None:
+        if not next(calls, False):
+            raise PinflowError("the machine died")
+        delete(self, path, recursive=recursive)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStorage, "delete", fail_after_the_first)
+        with pytest.raises(PinflowError, match="died"):
+            warehouse.delete_day("pins", DAY)
+    assert warehouse.current("pins", DAY) is None
+    assert part.exists()
+    warehouse.delete_day("pins", DAY)
+    assert warehouse.days("pins") == []
+
+
 def test_unknown_keys_of_later_versions_are_skipped(warehouse: Warehouse) -> None:
     warehouse.publish(FIRST)
     values = json.loads(current(warehouse).read_bytes())
@@ -109,7 +154,7 @@ def test_days_and_datasets_are_listed_in_order(warehouse: Warehouse) -> None:
     Path(warehouse.url, "_other").mkdir()
     assert warehouse.datasets() == ["pins"]
     assert warehouse.days("pins") == [date(2015, 5, 17), DAY, date(2015, 5, 19)]
-    assert [p.date for p in warehouse.published_days("pins")] == ["2015-05-18", "2015-05-19"]
+    assert [p.date for p in warehouse.published_days("pins", pytest.fail)] == ["2015-05-18", "2015-05-19"]
 
 
 def test_only_what_lies_below_the_warehouse_is_deleted(warehouse: Warehouse, tmp_path: Path) -> None:
