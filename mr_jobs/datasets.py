@@ -100,6 +100,15 @@ class Warehouse:
         content = self._storage.read_if_exists(path)
         return None if content is None else Published.from_json(content, path)
 
+    def is_whole(self, published: Published) -> bool:
+        """Whether all files are there that were published."""
+        folder = self.path(published)
+        if not self._storage.exists(folder):
+            return not published.parts
+        below = f"/{published.attempt}/"
+        sizes = {entry.path.rpartition(below)[2]: entry.size for entry in self._storage.walk(folder)}
+        return all(sizes.get(part.name) == part.bytes for part in published.parts)
+
     def require(self, dataset: str, day: date | str) -> Published:
         """What is published of a day. Raises `InputMissingError` when nothing is."""
         published = self.current(dataset, day)

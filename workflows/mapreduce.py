@@ -110,7 +110,7 @@ class _NodeRun:
         identity = identity_of(self.node, resolved, self.attempt.day)
         # a rebuild does not ask what is there: it may be damaged
         before = None if self.node.rebuild else self.warehouse.current(self.node.dataset, self.attempt.day)
-        if before is not None and before.identity == identity and self._is_served(before):
+        if before is not None and before.identity == identity and self._is_there(before):
             self._confirm(before)
             leave_result({"reason": f"published by {before.run_id} for the same inputs and code"})
             return SKIPPED
@@ -146,8 +146,10 @@ class _NodeRun:
         self._buckets = buckets
         return launch(spec, self.settings.runner, os.environ)
 
-    def _is_served(self, published: Published) -> bool:
-        """Whether the rows that a node put into the serving store are still there; true of other nodes."""
+    def _is_there(self, published: Published) -> bool:
+        """Whether its files, and the rows that a node put into the serving store, are still there."""
+        if not self.warehouse.is_whole(published):
+            return False
         if not self.node.serves:
             return True
         with open_store(self.settings.serving_url) as store:

@@ -136,3 +136,13 @@ def test_doctor_finds_a_home_that_cannot_be_written(tmp_path: Path) -> None:
         subprocess.run(["umount", "--lazy", tmp_path / "home"], check=True)
     failed = {finding["what"] for finding in found if not finding["ok"]}
     assert failed >= {"home", "warehouse", "database", "serving", "mail"}
+
+
+def test_a_dataset_that_lost_a_file_is_made_again(command: Command) -> None:
+    command.run(DAY)
+    for lost in (command.home / "warehouse" / "pin_counts").rglob("part-*.parquet"):
+        lost.unlink()
+    states = command.run(DAY).jobs
+    assert states["pin_counts"] == "succeeded"
+    assert states["read_events"] == "skipped"
+    assert set(command.run(DAY).jobs.values()) == {"succeeded", "skipped"}
