@@ -5,6 +5,7 @@ rebuilt one go on under the old version, with old and new rows mixed, until the 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -86,30 +87,63 @@ def write_periods(
     """Make the packed `rows` (see `rows`) those of one period of each aggregation in `starts`, as `write_period` does.
 
     A store that can load whole periods gets the rows once, together with the markers: its readers never see a period
-    half old, half new, and a writer whose fence was overtaken leaves nothing.
+    half old, half new, and a writer whose fence was overtaken leaves nothing. A period longer than a day belongs to
+    the runs of all its days: one that a writer with a higher fence has published is superseded, and missing in what
+    is given. Raises `StaleFenceError` when that is so of the day itself.
     """
-    from pinflow.hbase_schema.rows import blocks, period_rows  # readers need no Polars
+    from pinflow.hbase_schema.rows import period_rows  # readers need no Polars
 
     for aggregation, start in starts.items():
         check_start(aggregation, start)
-    if not store.loads_periods:
-        return {
-            aggregation: write_period(
-                store, section, aggregation, start, period_rows(rows, aggregation, start), version=version, fence=fence
-            )
-            for aggregation, start in starts.items()
-        }
-    cells = int(rows["cells"].sum())
+    if store.loads_periods:
+        store.create_tables()
+        return _load_periods(store, section, starts, rows, version, fence)
+    results = {}
+    for aggregation, start in starts.items():
+        made = period_rows(rows, aggregation, start)
+        with _unless_superseded(aggregation):
+            results[aggregation] = write_period(store, section, aggregation, start, made, version=version, fence=fence)
+    return results
+
+
+def _load_periods(
+    store: Store, section: Section, starts: Mapping[str, date], rows: "pl.DataFrame", version: str, fence: int | None
+) -> dict[str, WriteResult]:
+    from pinflow.hbase_schema.rows import blocks
 
     def publish() -> None:
-        for aggregation, start in starts.items():
+        for aggregation, start in wanted.items():
             _publish(store, section, aggregation, start, version, rows.height, fence)
 
-    store.create_tables()
-    suffixes = [period_suffix(aggregation, start) for aggregation, start in starts.items()]
-    vanished = store.bulk_load(section, suffixes, blocks(rows), publish)
-    results = (WriteResult(rows.height, cells, gone, 0) for gone in vanished)
-    return dict(zip(starts, results, strict=True))
+    cells = int(rows["cells"].sum())
+    while wanted := _not_superseded(store, section, starts, fence):
+        suffixes = [period_suffix(aggregation, start) for aggregation, start in wanted.items()]
+        # the markers count within the transaction: overtaken before it, all is undone and looked at again
+        with suppress(StaleFenceError):
+            vanished = store.bulk_load(section, suffixes, blocks(rows), publish)
+            results = (WriteResult(rows.height, cells, gone, 0) for gone in vanished)
+            return dict(zip(wanted, results, strict=True))
+    return {}
+
+
+def _not_superseded(store: Store, section: Section, starts: Mapping[str, date], fence: int | None) -> dict[str, date]:
+    """Those of `starts` that no higher fence has published; raises `StaleFenceError` when one has the day."""
+    wanted = {}
+    for aggregation, start in starts.items():
+        with _unless_superseded(aggregation):
+            _checked_marker(store, section, aggregation, start, fence)
+            wanted[aggregation] = start
+    return wanted
+
+
+@contextmanager
+def _unless_superseded(aggregation: str) -> Iterator[None]:
+    """Ends the block when a higher fence has published the period; of a day that is an error."""
+    try:
+        yield
+    except StaleFenceError:
+        if aggregation == "daily":
+            raise
 
 
 def expire(store: Store, before: date, *, dry_run: bool = False) -> list[ExpiredPeriod]:

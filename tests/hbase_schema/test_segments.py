@@ -4,7 +4,9 @@ import sqlite3
 import tempfile
 from collections.abc import Sequence
 from datetime import date
+from itertools import islice
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import polars as pl
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from pinflow.errors import StaleFenceError
 from pinflow.hbase_schema.embedded import EmbeddedStore
 from pinflow.hbase_schema.keys import parse_key, row_key
+from pinflow.hbase_schema.markers import read_marker
 from pinflow.hbase_schema.reader import metrics, subjects
 from pinflow.hbase_schema.rows import metric_rows
 from pinflow.hbase_schema.store import KEY_ONLY, Store, ending_with
@@ -155,3 +158,46 @@ def test_a_writer_that_was_overtaken_leaves_nothing(store: Store) -> None:
     with pytest.raises(StaleFenceError):
         write_periods(store, METRICS, STARTS, packed({"d:a": 2, "d:b": 2}), version="2", fence=4)
     assert (likes(store, "d:a"), likes(store, "d:b"), likes(store, "d:a", "weekly")) == ([1], [], [])
+
+
+@pytest.fixture(params=["at once", "row by row"])
+def writing(request: pytest.FixtureRequest, store: Store) -> Store:
+    """Every store, and each of them with the periods written one by one."""
+    store.loads_periods = store.loads_periods and request.param == "at once"
+    return store
+
+
+def test_a_longer_period_of_a_later_writer_is_left_out_and_the_rest_written(writing: Store) -> None:
+    write_periods(writing, METRICS, {"weekly": DAY}, packed({"d:a": 9}), version="later", fence=9)
+    results = write_periods(writing, METRICS, STARTS, packed({"d:a": 1, "d:b": 2}), version="earlier", fence=8)
+    assert {name: result.rows for name, result in results.items()} == {"daily": 2, "monthly": 2}
+    assert [likes(writing, "d:a", aggregation) for aggregation in STARTS] == [[1], [9], [1]]
+    assert likes(writing, "d:b", "weekly") == []
+    markers = {name: read_marker(writing, METRICS, name, start) for name, start in STARTS.items()}
+    assert {name: (m.version, m.fence) for name, m in markers.items() if m} == {
+        "daily": ("earlier", 8),
+        "weekly": ("later", 9),
+        "monthly": ("earlier", 8),
+    }
+    assert write_periods(writing, METRICS, {"weekly": DAY}, packed({"d:c": 1}), version="earlier", fence=8) == {}
+    assert likes(writing, "d:c", "weekly") == []
+
+
+def test_a_later_writer_that_comes_before_the_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "serving.db"
+    load = EmbeddedStore.bulk_load
+    later = iter(["weekly", "monthly"])
+
+    def overtaken(store: EmbeddedStore, *arguments: Any) -> list[int]:
+        for name in islice(later, 1):
+            with EmbeddedStore(file) as other, monkeypatch.context() as undisturbed:
+                undisturbed.setattr(EmbeddedStore, "bulk_load", load)
+                write_periods(other, METRICS, {name: STARTS[name]}, packed({"d:a": 9}), version="later", fence=9)
+        return load(store, *arguments)
+
+    monkeypatch.setattr(EmbeddedStore, "bulk_load", overtaken)
+    with EmbeddedStore(file) as store:
+        results = write_periods(store, METRICS, STARTS, packed({"d:a": 1, "d:b": 2}), version="earlier", fence=8)
+        assert list(results) == ["daily"]
+        assert [likes(store, "d:a", aggregation) for aggregation in STARTS] == [[1], [9], [9]]
+        assert [likes(store, "d:b", aggregation) for aggregation in STARTS] == [[2], [], []]

@@ -11,7 +11,12 @@ ITEMS = {"pins": "pin_counts", "boards": "board_counts"}
 
 
 def graph(plan: Plan) -> "nx.DiGraph[str]":
-    """A job for each kind of subject and of item."""
+    """A job for each kind of subject and of item.
+
+    Each comes after both counts, though it reads one: of two runs at once, the one that publishes its last count last
+    then makes all its lists from all days, and serves the periods that they share. If the pins came as soon as the
+    pins are counted, each run could have lists without the other's day, and none would serve.
+    """
     nodes: list[Node] = [
         plan.job(
             f"{subject}_top_{items}",
@@ -19,6 +24,7 @@ def graph(plan: Plan) -> "nx.DiGraph[str]":
             [Periods(counts)],
             [absolute("lists", min=1)],
             options={"top": plan.top},
+            after=list(ITEMS.values()),
             description=f"top {items} of each {subject}",
         )
         for subject in ("domain", "profile")
