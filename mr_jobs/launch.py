@@ -14,6 +14,7 @@ from pinflow.stats_engine.exact_sums import ExactSum
 from pinflow.stats_engine.merge import merge_shards
 from pinflow.stats_engine.shards import JOB_SHARD, encode
 from pinflow.stats_engine.statistics import Statistics
+from pinflow.storage import explained
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,16 @@ def launch(spec: JobSpec, runner: str, environment: Mapping[str, str]) -> JobOut
     tasks_statistics = merge_shards(_shards(folder))
     statistics = tasks_statistics.merge(Statistics(counts=own, sums={"seconds": ExactSum.of(seconds)}))
     job_shard = folder / STATS_FOLDER / JOB_SHARD
-    job_shard.parent.mkdir(exist_ok=True)
-    job_shard.write_bytes(encode(statistics))
+    with explained("write", str(job_shard)):
+        job_shard.parent.mkdir(exist_ok=True)
+        job_shard.write_bytes(encode(statistics))
     return JobOutput(parts, statistics, usage, seconds)
 
 
 def describe(published: Published, folder: str) -> None:
     """Write what is about to be published into its folder, for jobs that join with it."""
-    Path(folder, DESCRIPTION).write_bytes(published.to_json())
+    with explained("write", folder):
+        Path(folder, DESCRIPTION).write_bytes(published.to_json())
 
 
 def clustered_by(job: str) -> tuple[str, ...]:

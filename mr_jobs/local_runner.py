@@ -14,16 +14,20 @@ from typing import Any, Protocol
 
 from mrjob.job import MRJob
 
-from pinflow.errors import ConfigurationError, ExitCode, FatalAlertError, PinflowError
+from pinflow.errors import ConfigurationError, FatalAlertError, InputMissingError, PinflowError
 from pinflow.mr_jobs.batch_job import BatchJob
-from pinflow.mr_jobs.local_tasks import load_job
+from pinflow.mr_jobs.local_tasks import load_job, message_file, read_message, reserve_message
 from pinflow.mr_jobs.task import STATS_FOLDER
+from pinflow.storage import explained
 from pinflow.zygote import Call, Exit, Forks, connect
 
 TASKS = "pinflow.mr_jobs.local_tasks"
 TEMPORARY = "_temporary"
 MAX_ATTEMPTS = 4
 SMALL_TASK_BYTES = 4 << 20
+_KINDS: dict[int | None, type[PinflowError]] = {
+    int(kind.exit_code): kind for kind in (ConfigurationError, FatalAlertError, InputMissingError)
+}
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ class LocalRunner:
     def run(self) -> Usage:
         """Run all tasks; the job's files lie in its output folder afterwards.
 
-        Raises `FatalAlertError` when a task crossed a fatal limit, `PinflowError` when one failed.
+        Raises `PinflowError` when a task failed: of the kind of the task's own error, with its message.
         """
         job = load_job(self.spec.job)
         self._temporary.mkdir(parents=True, exist_ok=True)
@@ -283,7 +287,9 @@ class LocalRunner:
     def _start(self, task: _Task, kind: str) -> int:
         attempt = self._attempt(task, kind)
         output = self._temporary / attempt
-        output.mkdir(parents=True, exist_ok=True)
+        with explained("write", str(output)):
+            output.mkdir(parents=True, exist_ok=True)
+            reserve_message(output)
         arguments = dict(task.arguments)
         folder = self._folder(task)
         if folder and task.function == "run_line_mapper":
@@ -314,10 +320,10 @@ class LocalRunner:
         if exit.code == 0:
             return True
         name = f"{kind} task {task.partition} of {self.spec.job}"
-        if exit.code == ExitCode.FATAL_ALERT:
-            raise FatalAlertError(f"{name} crossed a fatal limit")
         if exit.signal is None:
-            raise PinflowError(f"{name} failed with exit code {exit.code}; its traceback stands above")
+            if message := read_message(self._temporary / self._attempt(task, kind)):
+                raise _KINDS.get(exit.code, PinflowError)(f"{name} failed: {message}")
+            raise PinflowError(f"{name} failed with exit code {exit.code}; what it said stands in the job's log")
         if task.attempt + 1 >= MAX_ATTEMPTS:
             raise PinflowError(f"{name} was killed by signal {exit.signal} in each of {MAX_ATTEMPTS} attempts")
         return False
@@ -331,6 +337,7 @@ class LocalRunner:
             destination.parent.mkdir(parents=True, exist_ok=True)
             file.replace(destination)
         shutil.rmtree(source, ignore_errors=True)
+        message_file(source).unlink()
 
 
 def _files(folder: Path) -> Iterable[Path]:

@@ -7,17 +7,20 @@ import os
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mrjob.job import MRJob
 
-from pinflow.errors import ConfigurationError, FatalAlertError, PinflowError
+from pinflow.errors import ConfigurationError
 from pinflow.mr_jobs.job import DatasetJob, binary_lines
 from pinflow.mr_jobs.task import STATS_FOLDER, Task
 from pinflow.stats_engine import shards
 from pinflow.stats_engine.engine import engine
+from pinflow.storage import explained, explanation
+
+MESSAGE_BYTES = 4096
 
 
 def load_job(name: str) -> type[MRJob]:
@@ -79,7 +82,8 @@ def run_line_mapper(
                 output = io.BytesIO()
                 _execute(job, combiner, partition, output)
                 partition = sorted(output.getvalue().splitlines(keepends=True), key=_sort_key)
-            Path(folder, f"{number}.lines").write_bytes(b"".join(partition))
+            with explained("write", folder):
+                Path(folder, f"{number}.lines").write_bytes(b"".join(partition))
         if is_plain:
             _write_own_statistics()
 
@@ -116,13 +120,38 @@ def _guarded(run: Any) -> int:
     engine().reset()
     try:
         run()
-    except FatalAlertError as error:
-        print(f"stopped: {error}", file=sys.stderr)
-        return int(error.exit_code)
-    except PinflowError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return int(error.exit_code)
+    except Exception as error:
+        task = Task.current(os.environ)
+        known = explanation(error, task.output if task else "a file of the task")
+        told = str(known) if known else f"{type(error).__name__}: {error}; its traceback stands in the job's log"
+        if task:
+            _leave_message(task, told)
+        if known is None:
+            raise
+        with suppress(OSError):  # the log may lie on the disk that is full
+            print(f"error: {told}", file=sys.stderr)
+        return int(known.exit_code)
     return 0
+
+
+def message_file(output: str | Path) -> Path:
+    """Where the task with this output folder leaves why it failed, outside of what is committed."""
+    return Path(f"{output}.message")
+
+
+def reserve_message(output: str | Path) -> None:
+    """Take the room for a task's message before the task starts: it may have to tell that the disk is full."""
+    message_file(output).write_bytes(b" " * MESSAGE_BYTES)
+
+
+def read_message(output: str | Path) -> str:
+    """Why the task failed, empty when it could not say so."""
+    return message_file(output).read_text(encoding="utf-8", errors="ignore").strip()
+
+
+def _leave_message(task: Task, text: str) -> None:
+    with suppress(OSError), message_file(task.output).open("r+b") as file:
+        file.write(text.encode("utf-8", "backslashreplace")[:MESSAGE_BYTES])
 
 
 class _Partitioner(io.RawIOBase):

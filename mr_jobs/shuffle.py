@@ -11,11 +11,14 @@ nothing is lost or counted twice, whichever output committer is configured.
 import base64
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 import polars as pl
 import pyarrow as pa
+
+from pinflow.storage import explained
 
 LINE_BYTES = 6 << 20
 """Bytes of a line at most, before compression: Hadoop takes lines up to an eighth of the heap of a task's JVM."""
@@ -98,7 +101,8 @@ class FileShuffle:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._writing():
+            self._folder.mkdir(parents=True, exist_ok=True)
         self._files: list[pa.ipc.RecordBatchFileWriter] = []
         self._schemas: list[pa.Schema] = []
         self._batches: list[int] = []
@@ -108,13 +112,15 @@ class FileShuffle:
         """Append the parcel's rows to the file of their schema, other data to a file of their own."""
         if parcel.frame is None:
             number = len(self._index)
-            (self._folder / f"{number}.bin").write_bytes(parcel.data)
+            with self._writing():
+                (self._folder / f"{number}.bin").write_bytes(parcel.data)
             self._index.append((parcel.bucket, parcel.kind, number, 0))
             return
         table = _to_batches(parcel.frame)
         file = self._file(table.schema)
         for batch in table.to_batches():
-            self._files[file].write_batch(batch)
+            with self._writing():
+                self._files[file].write_batch(batch)
             self._index.append((parcel.bucket, parcel.kind, file, self._batches[file]))
             self._batches[file] += 1
 
@@ -123,16 +129,21 @@ class FileShuffle:
             if known.equals(schema):
                 return number
         path = self._folder / f"{len(self._files)}.arrow"
-        self._files.append(pa.ipc.new_file(str(path), schema))
+        with self._writing():
+            self._files.append(pa.ipc.new_file(str(path), schema))
         self._schemas.append(schema)
         self._batches.append(0)
         return len(self._files) - 1
 
     def close(self) -> None:
         """Finish the files and write the index, which makes them visible."""
-        for file in self._files:
-            file.close()
-        (self._folder / "index.json").write_text(json.dumps(self._index))
+        with self._writing():
+            for file in self._files:
+                file.close()
+            (self._folder / "index.json").write_text(json.dumps(self._index))
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return explained("write", str(self._folder))
 
 
 class FileShuffleReader:

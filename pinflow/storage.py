@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -136,7 +137,7 @@ class LocalStorage(Storage):
 
     def read_if_exists(self, path: str) -> bytes | None:
         """See Storage."""
-        with _explained("read", path):
+        with explained("read", path):
             try:
                 return _local(path).read_bytes()
             except FileNotFoundError:
@@ -144,7 +145,7 @@ class LocalStorage(Storage):
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """See Storage."""
-        with _explained("write", path):
+        with explained("write", path):
             target = _local(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             _replace(target, data)
@@ -156,7 +157,7 @@ class LocalStorage(Storage):
 
     @contextmanager
     def _locked(self, path: str) -> Iterator[None]:
-        with _explained("lock", path):
+        with explained("lock", path):
             descriptor = _lock(_local(path))
         try:
             yield
@@ -165,12 +166,12 @@ class LocalStorage(Storage):
 
     def open_input(self, path: str) -> BinaryIO:
         """See Storage."""
-        with _explained("read", path):
+        with explained("read", path):
             return _local(path).open("rb")
 
     def exists(self, path: str) -> bool:
         """See Storage."""
-        with _explained("look for", path):
+        with explained("look for", path):
             try:
                 _local(path).stat()
             except (FileNotFoundError, NotADirectoryError):
@@ -179,7 +180,7 @@ class LocalStorage(Storage):
 
     def list(self, folder: str) -> "list[Entry]":
         """See Storage. What vanishes meanwhile, and links to nothing, are left out."""
-        with _explained("list", folder):
+        with explained("list", folder):
             try:
                 with os.scandir(_local(folder)) as found:
                     entries = [entry for item in found if (entry := _entry(folder, item))]
@@ -203,13 +204,13 @@ class LocalStorage(Storage):
 
     def make_folder(self, path: str) -> None:
         """See Storage."""
-        with _explained("make folder", path):
+        with explained("make folder", path):
             _local(path).mkdir(parents=True, exist_ok=True)
 
     def delete(self, path: str, *, recursive: bool = False) -> None:
         """See Storage. A link is removed, not what it points to."""
         target = _local(path)
-        with _explained("delete", path), suppress(FileNotFoundError):
+        with explained("delete", path), suppress(FileNotFoundError):
             if target.is_symlink() or not target.is_dir():
                 target.unlink()
             elif recursive:
@@ -287,11 +288,33 @@ def _remove_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _explained(action: str, path: str) -> Iterator[None]:
+def explained(action: str, path: str) -> Iterator[None]:
+    """Turn failures of the system into PinflowError, which names the path and what to do."""
     try:
         yield
     except OSError as error:
         raise PinflowError(f"cannot {action} {path}: {_advice(error)}") from error
+
+
+def explanation(error: Exception, place: str) -> PinflowError | None:
+    """What pinflow can say of an error: a PinflowError itself, or of a full disk and missing rights; else None.
+
+    `place` is named where the error names no file.
+    """
+    if isinstance(error, PinflowError):
+        return error
+    if isinstance(error, OSError) and error.errno in _FULL | _NO_RIGHTS:
+        return PinflowError(f"cannot use {error.filename or place}: {_advice(error)}")
+    return None
+
+
+def free_bytes(url: str) -> int | None:
+    """Bytes left on the disk of a path, or of the nearest folder above it that is there; None of other places."""
+    if is_remote(url) and not url.startswith("file://"):
+        return None
+    path = _local(url)
+    with explained("look for", url):
+        return shutil.disk_usage(next(place for place in (path, *path.parents) if place.exists())).free
 
 
 def _advice(error: OSError) -> str:

@@ -8,23 +8,23 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pinflow.errors import ExitCode, PinflowError
+from pinflow.errors import ExitCode
+from pinflow.storage import explanation
 
 SKIPPED = 10
 RESULT_VARIABLE = "PINFLOW_RESULT"
 
 
 def perform(call: str, arguments: Mapping[str, Any]) -> int | None:
-    """Call a job's function. A `PinflowError` gives its message and its exit code in place of a traceback."""
+    """Call a job's function. What pinflow can explain gives a message and an exit code in place of a traceback."""
     try:
         code: int | None = _find(call)(**arguments)
-    except PinflowError as error:
-        sys.stderr.write(f"{error}\n")
-        leave_result({"reason": str(error)})
-        return int(error.exit_code)
+    except Exception as error:
+        return _told(error)
     return code
 
 
@@ -32,10 +32,8 @@ def ask(call: str, arguments: Mapping[str, Any]) -> int:
     """Call a condition's function."""
     try:
         return ExitCode.SUCCEEDED if _find(call)(**arguments) else ExitCode.INPUT_MISSING
-    except PinflowError as error:
-        sys.stderr.write(f"{error}\n")
-        leave_result({"reason": str(error)})
-        return int(error.exit_code)
+    except Exception as error:
+        return _told(error)
 
 
 def execute(argv: Sequence[str]) -> int:
@@ -56,6 +54,18 @@ def leave_result(values: Mapping[str, Any], environment: Mapping[str, str] = os.
         file = Path(path)
         old = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         file.write_text(json.dumps(old | dict(values)), encoding="utf-8")
+
+
+def _told(error: Exception) -> int:
+    """Say why the job ends, and give its exit code; raises the error when it cannot be explained."""
+    known = explanation(error, "a file of the job")
+    if known is None:
+        raise error
+    with suppress(OSError):  # what is full may be the disk of the log
+        sys.stderr.write(f"{known}\n")
+    with suppress(OSError):
+        leave_result({"reason": str(known)})
+    return int(known.exit_code)
 
 
 def _find(call: str) -> Callable[..., Any]:

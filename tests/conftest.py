@@ -1,7 +1,9 @@
-"""The databases over which stores and statistics are tested: SQLite, and with the marker `mariadb` a real server."""
+"""Databases to test stores and statistics over, SQLite and with the marker `mariadb` a real server; small disks."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -46,3 +48,21 @@ def new_database(request: pytest.FixtureRequest, tmp_path) -> Callable[[], str]:
 def database_url(new_database: Callable[[], str]) -> str:
     """The URL of an empty database."""
     return new_database()
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts an empty disk of a size such as `64k`; one a test."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def mount(size: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk]
+        mounted = subprocess.run(command, check=False, capture_output=True, text=True)
+        if mounted.returncode:
+            pytest.skip(f"only root may mount a small disk: {mounted.stderr.strip()}")
+        return disk
+
+    yield mount
+    if disk.is_mount():
+        subprocess.run(["umount", "--lazy", disk], check=True)

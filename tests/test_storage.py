@@ -5,14 +5,14 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pinflow.errors import ConfigurationError, PinflowError
-from pinflow.storage import LocalStorage, Storage, join, open_storage
+from pinflow.storage import LocalStorage, Storage, free_bytes, join, open_storage
 from tests.engines import variables
 
 ADD_MANY = """
@@ -188,16 +188,8 @@ def test_no_update_is_lost_while_the_folder_is_deleted(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("only root may mount a small disk")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+def small_disk(disk_of: Callable[[str], Path]) -> Path:
+    return disk_of("64k")
 
 
 def test_a_full_disk_is_told_and_loses_nothing(small_disk: Path) -> None:
@@ -232,6 +224,12 @@ def test_a_file_in_place_of_a_folder_is_told(storage: Storage, folder: str) -> N
         return  # an object can have others below its key
     with pytest.raises(PinflowError, match="file/below"):
         storage.write_bytes(join(folder, "file", "below"), b"1")
+
+
+def test_the_room_that_is_left(small_disk: Path) -> None:
+    for url in (str(small_disk), str(small_disk / "not" / "yet" / "there"), f"file://{small_disk}/x"):
+        assert free_bytes(url) == 65536
+    assert (free_bytes("s3://bucket/x"), free_bytes("hbase://host:1")) == (None, None)
 
 
 @pytest.mark.parametrize("url", ["gs://bucket/x", "ftp://x", ""])

@@ -19,7 +19,7 @@ from pinflow.scheduler.schema import state_of
 from pinflow.stats_engine.mail import try_out
 from pinflow.storage import is_remote, join, open_storage
 from pinflow.workflows.catalog import catalog
-from pinflow.workflows.run import prepare_home
+from pinflow.workflows.run import check_room, prepare_home
 
 PROBE = "_probe"
 PATIENCE_SECONDS = 5
@@ -72,6 +72,7 @@ def _input(settings: Settings) -> str:
 
 def _warehouse(settings: Settings) -> str:
     url = settings.warehouse_url
+    check_room(url, "--warehouse")
     storage, path = open_storage(url, patience=PATIENCE_SECONDS), join(url, PROBE)
     try:
         # as current.json is published: a new file, then one that is replaced after a look at it
@@ -100,6 +101,7 @@ def _database(settings: Settings) -> str:
 
 
 def _serving(settings: Settings) -> str:
+    check_room(settings.serving_url, "--serving")
     with open_store(settings.serving_url, patience=PATIENCE_SECONDS) as store:
         store.create_tables()
         table = store.table("analytics_metrics")

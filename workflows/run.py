@@ -1,7 +1,6 @@
 """Runs a workflow of a day as the command does: with the configured input, places and mail."""
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +17,7 @@ from pinflow.scheduler.worker import Place
 from pinflow.stats_engine.alerts import JobKey
 from pinflow.stats_engine.mail import deliver
 from pinflow.stats_engine.record import notify
+from pinflow.storage import free_bytes
 from pinflow.workflows.catalog import definition, parameters
 from pinflow.workflows.node import INPUT_READY
 from pinflow.zygote import Zygote
@@ -50,6 +50,8 @@ def run_workflow(
     `wait`, missing input is waited for; when that time is over without it, its owner gets a mail.
     """
     prepare_home(settings)
+    check_room(settings.warehouse_url, "--warehouse")
+    check_room(settings.serving_url, "--serving")
     given = parameters(settings, rebuild=request.rebuild)
     defined = definition(settings, request.workflow, request.date, stage=request.stage, given=given)
     with Store(open_database(settings.database_url)) as store:
@@ -69,14 +71,19 @@ def prepare_home(settings: Settings) -> None:
     home = settings.home_path
     try:
         home.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(home).free
     except OSError as error:
         reason = f"cannot make the folder {home}: {error.strerror}; choose another with --home DIR"
         raise PinflowError(reason) from error
-    if free < LEAST_FREE_BYTES:
+    check_room(str(home), "--home")
+
+
+def check_room(place: str, option: str) -> None:
+    """Raise `PinflowError` when a place of this machine has too little room left for a run; `option` names another."""
+    free = free_bytes(place)
+    if free is not None and free < LEAST_FREE_BYTES:
         raise PinflowError(
-            f"the disk of {home} is full: {free >> 20} MB are left, at least {LEAST_FREE_BYTES >> 20} MB are needed; "
-            "make room with `pinflow clean` or choose another folder with --home DIR"
+            f"the disk of {place} is full: {free >> 20} MB are left, at least {LEAST_FREE_BYTES >> 20} MB are needed; "
+            f"make room with `pinflow clean` or choose another place with {option}"
         )
 
 

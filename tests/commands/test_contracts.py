@@ -3,10 +3,9 @@
 import gzip
 import json
 import mailbox
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -234,15 +233,8 @@ def test_of_two_runs_at_once_one_drives_and_one_follows(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"mounting is not permitted: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
+def small_disk(disk_of: Callable[[str], Path]) -> Path:
+    return disk_of("64m")
 
 
 def fill(disk: Path) -> Path:
@@ -267,6 +259,17 @@ def test_a_disk_that_is_full_is_said_before_anything_starts(small_disk: Path, ra
     filler.unlink()
     command.run(DAY)
     assert served(command) == served(ran)
+
+
+@pytest.mark.parametrize(("place", "name"), [("--warehouse", "warehouse"), ("--serving", "serving.db")])
+def test_a_disk_of_any_place_that_is_full_is_said(
+    small_disk: Path, ran: Command, tmp_path: Path, place: str, name: str
+) -> None:
+    fill(small_disk)
+    command = Command(tmp_path / "home", ran.input, options=(place, str(small_disk / "below" / name)))
+    result = command("run", "analytics", "--date", str(DAY), "--json")
+    assert (result.code, result.out, result.err.count("error: ")) == (1, "", 1)
+    assert [word for word in ("full", str(small_disk), "pinflow clean", place) if word not in result.err] == []
 
 
 def test_a_disk_that_fills_up_during_a_run_loses_nothing(small_disk: Path, ran: Command) -> None:

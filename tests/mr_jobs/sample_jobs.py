@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ import polars as pl
 from mrjob.job import MRJob
 from mrjob.step import MRStep
 
-from pinflow.errors import FatalAlertError
+from pinflow import errors
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.record_job import RecordJob
 
@@ -132,9 +133,26 @@ class Suicidal(WordRows):
         yield line, 1
 
 
-class Fatal(WordRows):
-    """Crosses a fatal limit."""
+class Refusing(WordRows):
+    """Raises one of pinflow's errors."""
 
     def mapper(self, _: None, line: str) -> Iterator[tuple[str, int]]:
-        raise FatalAlertError("too much")
+        raise getattr(errors, os.environ["SAMPLE_ERROR"])("too much")
+        yield line, 1
+
+
+class Stopped(WordRows):
+    """The system refuses it something."""
+
+    def mapper(self, _: None, line: str) -> Iterator[tuple[str, int]]:
+        code = int(os.environ["SAMPLE_ERRNO"])
+        raise OSError(code, os.strerror(code))
+        yield line, 1
+
+
+class Quitting(WordRows):
+    """Ends without a word."""
+
+    def mapper(self, _: None, line: str) -> Iterator[tuple[str, int]]:
+        sys.exit(7)
         yield line, 1

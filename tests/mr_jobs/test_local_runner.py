@@ -1,13 +1,15 @@
+import errno
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from pinflow.errors import ConfigurationError, FatalAlertError, PinflowError
+from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.mr_jobs.launch import JobOutput, launch
 from pinflow.mr_jobs.local_runner import MAX_ATTEMPTS, SMALL_TASK_BYTES, JobSpec
 from pinflow.stats_engine.shards import decode
@@ -150,15 +152,68 @@ def test_a_task_killed_in_every_attempt_fails_the_job(tmp_path: Path) -> None:
 
 
 def test_a_failing_task_fails_the_job(tmp_path: Path) -> None:
-    with pytest.raises(PinflowError, match=r"task 0 of tests\.mr_jobs\.sample_jobs:Broken failed with exit code 1"):
+    told = r"task 0 of tests\.mr_jobs\.sample_jobs:Broken failed: RuntimeError: broken on purpose; its traceback stands"
+    with pytest.raises(PinflowError, match=told):
         run(tmp_path, "Broken", TEXT)
     assert list(tmp_path.glob("_attempt-*/part-*")) == []
 
 
 @RUNNERS
-def test_a_fatal_alert_of_a_task_is_one_of_the_job(tmp_path: Path, runner: str) -> None:
-    with pytest.raises(FatalAlertError, match="crossed a fatal limit"):
-        run(tmp_path, "Fatal", TEXT, runner)
+@pytest.mark.parametrize(
+    ("name", "code"), [("InputError", 1), ("ConfigurationError", 2), ("FatalAlertError", 3), ("InputMissingError", 4)]
+)
+def test_the_error_of_a_task_is_that_of_the_job(tmp_path: Path, runner: str, name: str, code: int) -> None:
+    with pytest.raises(PinflowError, match=r"map task 0 of .*:Refusing failed: too much$") as caught:
+        run(tmp_path, "Refusing", TEXT, runner, SAMPLE_ERROR=name)
+    assert caught.value.exit_code == code
+
+
+def test_no_traceback_is_spoken_of_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(PinflowError, match="failed with exit code 7") as caught:
+        run(tmp_path, "Quitting", TEXT)
+    assert "traceback" not in str(caught.value)
+
+
+@RUNNERS
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "the disk is full; .*pinflow clean"),
+        (errno.EDQUOT, "the disk is full; .*pinflow clean"),
+        (errno.EACCES, "Permission denied; give the user"),
+        (errno.EROFS, "Read-only file system; give the user"),
+    ],
+)
+def test_what_the_system_refuses_a_task_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], runner: str, code: int, advice: str
+) -> None:
+    with pytest.raises(PinflowError, match=rf"failed: cannot use {tmp_path}/_attempt-Stopped.*: {advice}"):
+        run(tmp_path, "Stopped", TEXT, runner, SAMPLE_ERRNO=str(code))
+    written = "".join(capfd.readouterr())
+    assert "error: cannot use" in written
+    assert "Traceback" not in written
+
+
+@pytest.mark.parametrize("job", ["Totals", "Doubled", "WordRows", "WordsByCount"])
+def test_a_full_disk_is_told(
+    tmp_path: Path, disk_of: Callable[[str], Path], capfd: pytest.CaptureFixture[str], job: str
+) -> None:
+    file = tmp_path / "many.parquet"
+    pl.DataFrame({"key": [f"k{n * n}" for n in range(60_000)], "value": range(60_000)}).write_parquet(file)
+    text = [str(file)] if job in ("Totals", "Doubled") else [" ".join(f"w{n}" for n in range(20_000))]
+    disk = disk_of("100k")
+    with pytest.raises(PinflowError, match=rf"map task 0 of .* failed: cannot write {disk}/.*: the disk is full; "):
+        run(disk, job, text)
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_disk_that_is_full_before_a_task_starts_is_told(tmp_path: Path, disk_of: Callable[[str], Path]) -> None:
+    disk = disk_of("64k")
+    with (disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(b"0" * 4096):
+            pass
+    with pytest.raises(PinflowError, match=rf"cannot write {disk}/.*: the disk is full; "):
+        run(disk, "WordRows", TEXT)
 
 
 def test_an_unknown_job_is_named(tmp_path: Path) -> None:

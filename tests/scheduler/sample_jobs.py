@@ -42,6 +42,10 @@ def missing() -> None:
     raise InputMissingError("no input for 2015-05-18")
 
 
+def refused(number: int) -> None:
+    raise OSError(number, os.strerror(number), "/data/x")
+
+
 def skipped() -> int:
     leave_result({"reason": "published for the same input", "rows": 3})
     return 10

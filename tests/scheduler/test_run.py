@@ -1,5 +1,6 @@
 """Whole runs with real processes."""
 
+import errno
 import signal
 import threading
 import time
@@ -88,6 +89,20 @@ def test_jobs_and_commands_run_in_order_with_logs_and_resources(run, of, real_st
             "failed",
             1,
             "exit code 1: ValueError: näh",
+            1,
+        ),
+        (
+            Job("j", call="sample_jobs:refused", arguments={"number": errno.ENOSPC}),
+            "failed",
+            1,
+            "cannot use /data/x: the disk is full; free space there, see: pinflow clean",
+            1,
+        ),
+        (
+            Job("j", call="sample_jobs:refused", arguments={"number": errno.ENOTDIR}),
+            "failed",
+            1,
+            "exit code 1: NotADirectoryError",
             1,
         ),
         (Job("j", call="sample_jobs:die", arguments={"number": 9}), "failed", None, "killed by SIGKILL", 1),
