@@ -11,7 +11,8 @@ from pinflow.mr_jobs.output import Output
 from pinflow.mr_jobs.splits import DatasetSplit, read_split
 from pinflow.stats_engine import shards
 
-STATISTICS_KEY = "\x00statistics"
+_MARK = "\x00"
+STATISTICS_KEY = f"{_MARK}statistics"
 ROWS_AT_ONCE = 50_000
 
 Pair = tuple[Any, Any]
@@ -46,25 +47,27 @@ class RecordJob(DatasetJob):
     def map_pairs(self, pairs: Iterable[Pair], step_num: int = 0) -> Iterator[Pair]:
         """All pairs of a map task, then its statistics and those of the step before."""
         shards_seen: list[Pair] = []
-        yield from super().map_pairs(_without_statistics(pairs, shards_seen) if step_num else pairs, step_num)
-        if self._is_last(step_num, "mapper"):
-            self._take_in(shards_seen)
-        else:
-            yield from [*shards_seen, self._statistics_pair()]
+        mapped = super().map_pairs(_received(pairs, shards_seen) if step_num else pairs, step_num)
+        yield from self._given(mapped, shards_seen, is_last=self._is_last(step_num, "mapper"))
 
     def combine_pairs(self, pairs: Iterable[Pair], step_num: int = 0) -> Iterator[Pair]:
         """All pairs of a combiner, the statistics that pass through it, and its own."""
         shards_seen: list[Pair] = []
-        yield from super().combine_pairs(_without_statistics(pairs, shards_seen), step_num)
-        yield from [*shards_seen, self._statistics_pair()]
+        combined = super().combine_pairs(_received(pairs, shards_seen), step_num)
+        yield from self._given(combined, shards_seen, is_last=False)
 
     def reduce_pairs(self, pairs: Iterable[Pair], step_num: int = 0) -> Iterator[Pair]:
         """All pairs of a reduce task; what its map tasks counted is taken in or handed on."""
         shards_seen: list[Pair] = []
-        yield from super().reduce_pairs(_without_statistics(pairs, shards_seen), step_num)
-        if self._is_last(step_num, "reducer"):
+        reduced = super().reduce_pairs(_received(pairs, shards_seen), step_num)
+        yield from self._given(reduced, shards_seen, is_last=self._is_last(step_num, "reducer"))
+
+    def _given(self, pairs: Iterable[Pair], shards_seen: list[Pair], *, is_last: bool) -> Iterator[Pair]:
+        if is_last:
+            yield from pairs
             self._take_in(shards_seen)
         else:
+            yield from _sent(pairs)
             yield from [*shards_seen, self._statistics_pair()]
 
     def _take_in(self, pairs: list[Pair]) -> None:
@@ -113,9 +116,16 @@ class RecordJob(DatasetJob):
         return step_num == len(steps) - 1 and (task == "reducer" or "reducer" not in description)
 
 
-def _without_statistics(pairs: Iterable[Pair], seen: list[Pair]) -> Iterator[Pair]:
+def _sent(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    """Pairs as they travel: keys that start with the mark get another, so that none is `STATISTICS_KEY`."""
+    for key, value in pairs:
+        yield (_MARK + key if isinstance(key, str) and key.startswith(_MARK) else key), value
+
+
+def _received(pairs: Iterable[Pair], statistics: list[Pair]) -> Iterator[Pair]:
+    """The pairs that `_sent` was given; those of statistics are put aside."""
     for key, value in pairs:
         if key == STATISTICS_KEY:
-            seen.append((key, value))
+            statistics.append((key, value))
         else:
-            yield key, value
+            yield (key[len(_MARK) :] if isinstance(key, str) and key.startswith(_MARK) else key), value

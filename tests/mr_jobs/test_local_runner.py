@@ -104,6 +104,14 @@ def test_a_record_job(tmp_path: Path, runner: str, slots: int) -> None:
     assert counts(output) == wanted
 
 
+@RUNNERS
+def test_keys_like_those_of_statistics_are_keys(tmp_path: Path, runner: str) -> None:
+    words = ["\0statistics", "\0\0statistics", "\0", "statistics"]
+    output = run(tmp_path, "WordRows", [" ".join(words), words[0]], runner)
+    assert rows(tmp_path) == sorted(Counter([*words, words[0]]).items())
+    assert counts(output) == {"lines_read": 2, "words_read": 5, "words_kept": 4, "output_rows": 4}
+
+
 def words_by_count() -> list[list[object]]:
     groups: dict[int, list[str]] = defaultdict(list)
     for word, n in WORDS.items():
