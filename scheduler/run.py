@@ -96,16 +96,15 @@ class _Executor:
         return self.store.take_over(run_id, worker, slots=self.place.slots, zygote=forker)
 
     def drive(self, opened: Opened, lease: Lease) -> bool:
-        """Drive a run; False if another process has taken it over meanwhile."""
+        """Drive a run; False if another process has taken it over meanwhile, or it has ended."""
         try:
             if opened.previous is not None:
                 _end_leftovers(self.store.zygote_of(opened.previous), self._names()[1])
             with connect(self.zygote.path) as forks:
                 Worker(self.store, lease, self.definition, self.place, forks, self.on_event).drive()
-        except StaleFenceError:
-            return False
         except PinflowError:
-            # The one who comes next may start at once; a database that cannot be written changes nothing.
+            # The one who comes next may start at once; a database that cannot be written changes nothing. Whoever can
+            # still let go of the run was not taken over, also when a write was refused: it must not follow itself.
             try:
                 self.store.release(lease)
             except StaleFenceError:

@@ -107,11 +107,15 @@ CLAIMABLE = (
 NEXT_RETRY = sa.select(sa.func.min(job.c.not_before)).where(
     job.c.run_id == b("b_run_id"), job.c.state == JobState.READY.value
 )
-# The jobs that come directly after a job, with the number of jobs for which they still wait.
-DEPENDENTS = (
-    sa.select(job.c.name, job.c.unmet, job.c.state)
+# The jobs that come directly after a job and still wait, with the number of jobs for which they do.
+WAITING_DEPENDENTS = (
+    sa.select(job.c.name, job.c.unmet)
     .select_from(dependency.join(job, sa.and_(job.c.run_id == dependency.c.run_id, job.c.name == dependency.c.job)))
-    .where(dependency.c.run_id == b("b_run_id"), dependency.c.after == b("b_after"))
+    .where(
+        dependency.c.run_id == b("b_run_id"),
+        dependency.c.after == b("b_after"),
+        job.c.state == JobState.WAITING.value,
+    )
 )
 _ONE_JOB = sa.and_(job.c.run_id == b("b_run_id"), job.c.name == b("b_name"))
 # A job waits for one job less.

@@ -25,7 +25,8 @@ Result = TypeVar("Result")
 class Store:
     """Runs, jobs and attempts in one database, for one thread; several processes may use it at once.
 
-    Each verb is one transaction, durable when it returns; while the database is away for a while, or gives it up for
+    Each verb is one transaction. When it returns, no killed process can undo it; a power cut may undo the last ones in
+    SQLite, which then stands as before them. While the database is away for a while, or gives a transaction up for
     another, it is repeated, and never done twice. A verb that takes a `Lease` raises `StaleFenceError`, and changes
     nothing, when another driver has taken the run over or it has ended. All times are the database's, or `clock`'s.
     """
@@ -72,7 +73,7 @@ class Store:
         - A running run without a living driver, or the newest run if it was aborted, goes on under `worker` when it
           is the same work (`Definition.digest`): attempts that nobody ended are `lost`, which is not held against
           their jobs; jobs that publish are started again, to find out whether what they did still holds; after
-          an abort failed jobs are, too.
+          an abort failed jobs are, too. Otherwise failed jobs stay failed: the run ends so, and the next is new.
         - Such a run of other work is aborted, and a new one made, as when there is no run or it has ended.
 
         Of two callers at once one gets the lease.

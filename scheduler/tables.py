@@ -68,7 +68,7 @@ job = _table(
     *_state(JobState, "job"),
     Column("reason", LongText),
     Column("exit_code", Integer),
-    Column("unmet", Integer, nullable=False, doc="how many of the jobs before it are not done"),
+    Column("unmet", Integer, nullable=False, doc="how many of the jobs before it are not done, while it waits"),
     Column("attempts", Integer, nullable=False),
     Column("failures", Integer, nullable=False, doc="attempts that count towards the retries"),
     Column("fence", sa.BigInteger, doc="of the last attempt"),

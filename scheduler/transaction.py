@@ -246,22 +246,21 @@ class Transaction:
         self.end_run(run_id, fence, RunState.ABORTED, reason)
 
     def _unblock(self, claim: Claim) -> None:
-        for row in self.rows(sql.DEPENDENTS, b_run_id=claim.run_id, b_after=claim.job):
-            last = row.unmet == 1 and row.state == JobState.WAITING
+        # In a run that goes on a job may be done again: what has ended since it was done first does not count it.
+        for row in self.rows(sql.WAITING_DEPENDENTS, b_run_id=claim.run_id, b_after=claim.job):
+            last = row.unmet == 1
             self.change(sql.UNBLOCK if last else sql.COUNT_DOWN, b_run_id=claim.run_id, b_name=row.name)
             if last:
-                self.tell(claim.run_id, row.name, None, row.state, JobState.READY.value)
+                self.tell(claim.run_id, row.name, None, JobState.WAITING.value, JobState.READY.value)
 
     def _block(self, claim: Claim) -> None:
-        queue = [claim.job]
+        queue, reason = [claim.job], f"{claim.job} failed"
         while queue:
             before = queue.pop()
-            for row in self.rows(sql.DEPENDENTS, b_run_id=claim.run_id, b_after=before):
-                if row.state == JobState.WAITING:
-                    reason = f"{claim.job} failed"
-                    self.change(sql.BLOCK, b_run_id=claim.run_id, b_name=row.name, b_reason=reason, b_now=self.now)
-                    self.tell(claim.run_id, row.name, None, row.state, JobState.UPSTREAM_FAILED.value, reason)
-                    queue.append(row.name)
+            for row in self.rows(sql.WAITING_DEPENDENTS, b_run_id=claim.run_id, b_after=before):
+                self.change(sql.BLOCK, b_run_id=claim.run_id, b_name=row.name, b_reason=reason, b_now=self.now)
+                self.tell(claim.run_id, row.name, None, JobState.WAITING.value, JobState.UPSTREAM_FAILED.value, reason)
+                queue.append(row.name)
 
     def _revive(self, run_id: str, definition: Definition, retry_failed: bool) -> None:
         """Set jobs back so that the run can go on: what is done and holds stays, the rest waits for what is not."""

@@ -16,12 +16,20 @@ SHAPES = {
     "tree": {"a": [], "b": ["a"], "c": ["a"], "d": ["b"], "e": ["b"], "f": ["c"], "g": ["d", "e", "f"], "h": []},
     "one": {"a": []},
     "pair": {"a": [], "b": ["a"]},
+    "failing": {"a": [], "bad": ["a"], "b": ["a"], "c": ["b"], "last": ["a", "b", "bad"]},
 }
 
 
 def definition_of(shape: str, notes: str, seconds: float) -> Definition:
+    # In the shape with a job that fails all jobs publish.
     jobs = [
-        Job(name, call="sample_jobs:note", after=after, arguments={"file": notes, "seconds": seconds})
+        Job(
+            name,
+            call="sample_jobs:note",
+            after=after,
+            arguments={"file": notes, "seconds": seconds, "code": 7 if name == "bad" else 0},
+            publishes=[name] if shape == "failing" else [],
+        )
         for name, after in SHAPES[shape].items()
     ]
     return define(Workflow("demo", "o", lambda _day, _parameters: [Stage("s", jobs)]), date(2015, 5, 18))

@@ -141,6 +141,31 @@ def test_kill_9_right_after_each_transition(new_home):
         home.check_whole(2)
 
 
+def test_kill_9_after_a_job_failed_the_next_run_ends_failed_and_the_one_after_it_is_new(home):
+    first = home.start("failing", 0.8)
+    home.until(home.is_made)
+    home.until(lambda: home.rows("SELECT 1 FROM job WHERE state = 'failed'") != [])
+    first.kill()
+    first.communicate()
+    # Whether b or c ran then depends on the moment; something did.
+    assert home.rows("SELECT count(*) > 0 FROM attempt WHERE state = 'running'") == [(1,)]
+    for run_id in ("demo-2015-05-18-1", "demo-2015-05-18-2"):
+        again = home.start("failing", 0.8)
+        out, error = again.communicate(timeout=30)
+        assert (again.returncode, error, out.splitlines()[-1]) == (1, "", f"driven {run_id} failed")
+        # It waited for nobody's lease.
+        assert "joined" not in out
+        jobs = home.rows(f"SELECT name, state FROM job WHERE run_id = '{run_id}' ORDER BY position")
+        assert jobs == [
+            ("a", "succeeded"),
+            ("bad", "failed"),
+            ("b", "succeeded"),
+            ("c", "succeeded"),
+            ("last", "upstream_failed"),
+        ]
+        assert home.rows(f"SELECT attempt FROM attempt WHERE run_id = '{run_id}' AND job = 'bad'") == [(1,)]
+
+
 def test_two_commands_at_once_one_drives_the_other_follows(home):
     both = [home.start("tree", 0.4), home.start("tree", 0.4)]
     ends = [finish(process) for process in both]

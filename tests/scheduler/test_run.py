@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pinflow.database import open_database
-from pinflow.errors import ExitCode, PinflowError, UnknownNameError
+from pinflow.errors import ExitCode, PinflowError, StaleFenceError, UnknownNameError
 from pinflow.scheduler import processes, reading
 from pinflow.scheduler.declare import Command, Condition, Job
 from pinflow.scheduler.definition import Definition
@@ -233,6 +233,22 @@ def test_a_zygote_that_is_killed_leaves_a_run_that_goes_on(of, real_store, tmp_p
         AttemptState.LOST,
         AttemptState.SUCCEEDED,
     ]
+
+
+def test_a_driver_that_is_refused_though_it_holds_the_run_ends_and_does_not_follow_itself(
+    run, of, real_store, monkeypatch
+):
+    def refuse(*_: object) -> None:
+        raise StaleFenceError("refused: j")
+
+    monkeypatch.setattr(real_store, "advance", refuse)
+    monkeypatch.setattr("pinflow.scheduler.run.follow", lambda *_: pytest.fail("follows itself"))
+    with pytest.raises(StaleFenceError, match="refused: j"):
+        run(of(Job("j", call="sample_jobs:nothing")))
+    monkeypatch.undo()
+    # The next one need not wait for the end of the lease.
+    result = run(of(Job("j", call="sample_jobs:nothing")))
+    assert (result.driven, result.run.run_id, states(result)) == (True, "demo-2015-05-18-1", {"j": "succeeded"})
 
 
 def test_a_log_that_cannot_be_written_is_one_message(of, zygote, real_store, tmp_path):

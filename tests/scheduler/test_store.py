@@ -144,6 +144,35 @@ def test_what_was_done_stays_done_but_what_publishes_is_looked_at_again(make_sto
     assert [c.job for c in two.advance(new, [ok(data)], 9).claims] == ["next"]
 
 
+def test_what_is_looked_at_again_counts_for_nothing_that_has_ended(make_store, dead, of):
+    definition = of(
+        Job("data", call="m:f", publishes=["events"]),
+        Job("more", call="m:f", publishes=["more"]),
+        Job("done", call="m:f", after=["data"]),
+        Job("bad", call="m:f", after=["data"]),
+        Job("blocked", call="m:f", after=["data", "more", "bad"]),
+        Job("open", call="m:f", after=["data", "more", "done"]),
+    )
+    one, two = make_store(), make_store()
+    lease = one.open_run(definition, "one").lease
+    claims = {c.job: c for c in one.advance(lease, [], 9).claims}
+    claims |= {c.job: c for c in one.advance(lease, [ok(claims["data"])], 9).claims}
+    one.advance(lease, [failed(claims["bad"]), ok(claims["done"]), ok(claims["more"])], 9)
+    kept = {"done": "succeeded", "bad": "failed", "blocked": "upstream_failed"}
+    assert states(one, lease.run_id) == kept | {"data": "succeeded", "more": "succeeded", "open": "running"}
+    dead.add("one")
+    new = two.open_run(definition, "two").lease
+    assert states(two, lease.run_id) == kept | {"data": "ready", "more": "ready", "open": "waiting"}
+    data, more = two.advance(new, [], 9).claims
+    assert two.advance(new, [ok(data)], 9).claims == []
+    (last,) = two.advance(new, [ok(more)], 9).claims
+    assert last.job == "open"
+    two.advance(new, [ok(last)], 9)
+    two.close_run(new)
+    assert states(two, lease.run_id) == kept | dict.fromkeys(("data", "more", "open"), "succeeded")
+    assert reading.get_run(two, lease.run_id).state is RunState.FAILED
+
+
 def test_a_dead_run_of_other_work_is_aborted_and_a_new_one_made(make_store, dead, make):
     one, two = make_store(), make_store()
     old = one.open_run(make(DIAMOND), "one")

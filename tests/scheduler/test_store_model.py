@@ -20,7 +20,7 @@ from pinflow.scheduler.store import Store
 from tests.conftest import KINDS
 
 AFTER = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "x": [], "y": ["x", "b"]}
-PUBLISHING = {"b"}
+PUBLISHING = {"a", "b", "x"}
 DRIVERS = ("one", "two", "three")
 DONE = {"succeeded", "skipped"}
 RETRIES = {"retry": timedelta(0), "retry later": timedelta(seconds=10)}
@@ -161,6 +161,22 @@ class StoreMachine(RuleBasedStateMachine):
             run.jobs[claim.job] = "running"
             self.new_fence(claim.fence)
         self.claims[driver] = self.claims[driver][len(held) :] + step.claims
+
+    # By chance alone a run seldom gets far before it ends or is taken over, and seldom goes on after that.
+    @precondition(lambda self: any(map(self.holds, DRIVERS)))
+    @rule(rounds=st.integers(1, 3), bad=st.sampled_from(sorted(AFTER)))
+    def go_on(self, rounds: int, bad: str) -> None:
+        driver = next(filter(self.holds, DRIVERS))
+        for _ in range(rounds):
+            ends = ["failed" if claim.job == bad else "succeeded" for claim in self.claims[driver]]
+            self.advance(driver, 3, ends)
+
+    @precondition(lambda self: any(map(self.holds, DRIVERS)))
+    @rule()
+    def replace(self) -> None:
+        driver = next(filter(self.holds, DRIVERS))
+        self.die(driver)
+        self.open(driver, self.runs[-1].variant)
 
     @rule(driver=st.sampled_from(DRIVERS))
     def renew(self, driver: str) -> None:
