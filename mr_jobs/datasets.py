@@ -34,7 +34,8 @@ class Part:
 class Published:
     """What `current.json` says: which attempt of a dataset's day readers are to read.
 
-    `inputs` are the datasets that it was made from: name, day and attempt.
+    `inputs` are the datasets that it was made from: name, day and attempt. `served`, of a node that writes to the
+    serving store, says of how many days each aggregation's period is there made.
     """
 
     dataset: str
@@ -51,6 +52,7 @@ class Published:
     run_id: str = ""
     number: int = 1
     inputs: tuple[tuple[str, str, str], ...] = ()
+    served: tuple[tuple[str, int], ...] = ()
 
     def to_json(self) -> builtins.bytes:
         """The content of current.json."""
@@ -67,6 +69,7 @@ class Published:
                 "parts": parts,
                 "clustered_by": tuple(values.get("clustered_by", ())),
                 "inputs": tuple((name, day, attempt) for name, day, attempt in values.get("inputs", ())),
+                "served": tuple((aggregation, days) for aggregation, days in values.get("served", ())),
             }
             return cls(**known)
         except (ValueError, KeyError, TypeError) as error:

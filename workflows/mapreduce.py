@@ -1,5 +1,6 @@
 """What a node's process does: run its job, merge and check the statistics, then publish: write, audit, publish."""
 
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ from pinflow.storage import is_remote
 from pinflow.workflows.inputs import Resolved, identity_of, resolve, served_labels
 from pinflow.workflows.node import MapReduce
 from pinflow.workflows.retention import STAGING
+from pinflow.workflows.shrinking import days_read, fuller_periods, without
 
 SMALL_JOB_BYTES = 4 << 20
 
@@ -81,6 +83,7 @@ class _NodeRun:
 
     def __init__(self, node: MapReduce, attempt: Attempt, settings: Settings) -> None:
         self.node, self.attempt, self.settings = node, attempt, settings
+        self._served: dict[str, int] = {}
         self.warehouse = Warehouse(settings.warehouse_url)
         self.folder = self.warehouse.attempt_folder(node.dataset, attempt.day, attempt.name)
         # tasks write to this machine; what is to be published goes to a remote warehouse as a whole
@@ -158,11 +161,17 @@ class _NodeRun:
         return marker is not None and marker.version == published.run_id
 
     def _serving_options(self, resolved: Resolved) -> dict[str, Any]:
+        day, section = self.attempt.day, load_job(self.node.job).section
+        read = days_read(self.warehouse, resolved, day)
+        fuller = fuller_periods(self.settings, section, self.node.dataset, day, read, datetime.now(UTC))
+        for name, count in fuller.items():
+            logging.warning("%s is left as it is: it was made of %d days, %d are left of them", name, count, read[name])
+        self._served = read | fuller
         return {
             "serving": self.settings.serving_url,
             "fence": self.attempt.fence,
             "version": self.attempt.run_id,
-            "labels": ",".join(served_labels(self.warehouse, resolved, self.attempt.day)),
+            "labels": ",".join(without(served_labels(self.warehouse, resolved, day), fuller)),
         }
 
     def _audit(self, output: JobOutput) -> list[Violation]:
@@ -190,6 +199,7 @@ class _NodeRun:
             run_id=self.attempt.run_id,
             number=self.attempt.number,
             inputs=tuple(inputs),
+            served=tuple(self._served.items()),
         )
         describe(published, str(self.local))
         if is_remote(self.folder):
