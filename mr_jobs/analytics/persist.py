@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from pinflow.hbase_schema.periods import period_start
+from pinflow.hbase_schema.periods import AGGREGATIONS, period_start
 from pinflow.hbase_schema.rows import joined
 from pinflow.hbase_schema.store import open_store
 from pinflow.hbase_schema.tables import Section
@@ -27,7 +27,10 @@ class Persist(BatchJob):
     """Write the rows of one section of the serving store; each period is one unit, in one reduce task.
 
     Publishes a row for each period: what was written and what was deleted since it had vanished. Counts
-    `rows_read`, `rows_written`, `cells_written`, `rows_deleted`, `periods`.
+    `rows_read` = `rows_kept` + `rows_left_out`, where a row is left out when none of its aggregations is to be
+    written; `rows_written`, `cells_written`, `rows_deleted` and `periods` of what was written; and the periods of
+    the day that were not: `periods_left_out` since another run has seen more days (see `--labels`),
+    `periods_superseded` since another run of their days has published them under a higher fence.
     """
 
     section: ClassVar[Section]
@@ -45,16 +48,22 @@ class Persist(BatchJob):
     def map(self, batch: pl.DataFrame) -> pl.DataFrame | None:
         """Packed rows of one file, labelled with those of their aggregations that are to be written."""
         self.stats.incr_count("rows_read", batch.height)
-        wanted = {name for label in self._labels() for name in label.split(SEPARATOR)}
         packed = []
         for (label,), rows in batch.partition_by("aggregations", as_dict=True).items():
-            kept = SEPARATOR.join(name for name in str(label).split(SEPARATOR) if name in wanted)
-            if kept:
-                packed.append(self.pack(rows).with_columns(aggregations=pl.lit(kept)))
+            served = set(str(label).split(SEPARATOR))
+            # rows of more periods than are written together come to each of the labels that divide them
+            labels = [wanted for wanted in self._labels() if served.issuperset(wanted.split(SEPARATOR))]
+            self.stats.incr_count("rows_kept" if labels else "rows_left_out", rows.height)
+            if labels:
+                made = self.pack(rows)
+                packed += [made.with_columns(aggregations=pl.lit(wanted)) for wanted in labels]
         return pl.concat(packed) if packed else None
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Write the periods of the bucket, also those that have no rows."""
+        if self.bucket == 0:
+            named = {name for label in self._labels() for name in label.split(SEPARATOR)}
+            self.stats.incr_count("periods_left_out", len(set(AGGREGATIONS) - named))
         written = []
         for label in self._labels():
             if bucket_of(pl.DataFrame({"aggregations": [label]}), self.cluster_by, self.options.buckets) == self.bucket:
@@ -75,6 +84,7 @@ class Persist(BatchJob):
         options = {"version": self.options.version, "fence": self.options.fence}
         with open_store(self.options.serving) as store:
             results = write_periods(store, self.section, starts, packed, **options)
+        self.stats.incr_count("periods_superseded", len(starts) - len(results))
         for result in results.values():
             self.stats.incr_count("periods")
             self.stats.incr_count("rows_written", result.rows)
