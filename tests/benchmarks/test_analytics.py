@@ -161,7 +161,7 @@ def test_sizes_are_measured(tmp_path: Path) -> None:
 
 
 def test_time_and_memory_are_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+
     run = Measured(seconds=2.0, cpu_seconds=3.0, peak=10_000_000, written=0, foreign_load=0.0)
     results = [Result(engine, events, (run,), run, "") for engine in ("duckdb", "polars") for events in (1_000, 10_000)]
     files = plot(results, tmp_path / "plots")
