@@ -18,6 +18,7 @@ from typing import Self
 
 from pinflow.errors import ConfigurationError, DamagedFileError, PinflowError
 from pinflow.hbase_schema import segments
+from pinflow.hbase_schema.batch import CollectingBatch
 from pinflow.hbase_schema.blocks import Block
 from pinflow.hbase_schema.embedded_file import connect, create_file
 from pinflow.hbase_schema.packing import pack_cells, unpack_cells
@@ -248,14 +249,13 @@ class EmbeddedTable:
             return [(key, unpack_cells(packed)) for key, packed in connection.execute(statement, values)]
 
 
-class EmbeddedBatch:
+class EmbeddedBatch(CollectingBatch):
     """Mutations of an `EmbeddedTable`; the contract is that of `store.Batch`."""
 
     def __init__(self, table: EmbeddedTable, batch_size: int | None) -> None:
+        super().__init__(batch_size)
         self._table = table
-        self._size = batch_size
         self._mutations: list[Mutation] = []
-        self._cells = 0
 
     def put(self, row: bytes, data: Mapping[bytes, bytes]) -> None:
         """Store cells of a row."""
@@ -280,18 +280,7 @@ class EmbeddedBatch:
 
     def _add(self, row: bytes, change: bytes | Sequence[bytes] | None, cells: int) -> None:
         self._mutations.append((row, change))
-        self._cells += cells
-        if self._size is not None and self._cells >= self._size:
-            self.send()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.send()
+        self._added(cells)
 
 
 def _paged(

@@ -11,7 +11,6 @@ from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import tenacity
 from thriftpy2.thrift import TException
 
 from pinflow.errors import PinflowError
@@ -21,6 +20,7 @@ from pinflow.hbase_schema.hbase_batch import HBaseBatch, Request, family_or_colu
 from pinflow.hbase_schema.hbase_creation import SPLITS, create_table
 from pinflow.hbase_schema.store import KEY_ONLY, Cells, scan_range
 from pinflow.hbase_schema.tables import TABLES, Section
+from pinflow.storage_remote import retrying
 
 Result = TypeVar("Result")
 
@@ -49,13 +49,7 @@ class HBaseStore:
         self._host = random.randrange(len(address.hosts))
         self._connection: Any = None
         self._there: set[str] = set()
-        self._retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_can_pass),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
-            stop=tenacity.stop_after_delay(patience),
-            before_sleep=lambda _: self._fail_over(),
-            reraise=True,
-        )
+        self._retrying = retrying(_can_pass, patience).copy(before_sleep=lambda _: self._fail_over())
 
     def create_tables(self) -> None:
         """Make the tables that are not there yet, see `hbase_creation`."""

@@ -6,11 +6,11 @@ request never deletes what it puts, and between a delete and the next put some t
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from happybase.batch import BatchMutation, Mutation  # type: ignore[attr-defined]
 
+from pinflow.hbase_schema.batch import CollectingBatch
 from pinflow.hbase_schema.packing import unpack_cells
 
 Request = list[Any]
@@ -25,15 +25,14 @@ Changes = dict[bytes, bytes | None]
 """By column, or by family without a colon: the value to put, None to delete."""
 
 
-class HBaseBatch:
+class HBaseBatch(CollectingBatch):
     """The contract is that of `store.Batch`; `send` stores one request, `family` is the table's."""
 
     def __init__(self, send: Callable[[Request], None], family: str, batch_size: int | None) -> None:
+        super().__init__(batch_size)
         self._send = send
         self._family = family.encode()
-        self._size = batch_size
         self._rows: dict[bytes, Changes] = {}
-        self._cells = 0
 
     def put(self, row: bytes, data: Mapping[bytes, bytes]) -> None:
         """Store cells of a row."""
@@ -75,20 +74,6 @@ class HBaseBatch:
                 changes = self._rows.setdefault(row, {})
             changes.update(data)
         self._added(len(data))
-
-    def _added(self, cells: int) -> None:
-        self._cells += cells
-        if self._size is not None and self._cells >= self._size:
-            self.send()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.send()
 
 
 def family_or_column(name: bytes) -> bytes:

@@ -28,7 +28,7 @@ def metric_rows(frame: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
         pl.when(pl.col(name) != 0).then(_cell(METRICS, pl.lit(name), pl.col(name).cast(pl.String))) for name in metrics
     ]
     count = pl.sum_horizontal((pl.col(name) != 0) for name in metrics)
-    return _sorted(frame.select(*NAMES, packed=pl.concat_str(cells, ignore_nulls=True), cells=count))
+    return joined(_headed(frame.select(*NAMES, packed=pl.concat_str(cells, ignore_nulls=True), cells=count)))
 
 
 def audience_rows(frame: pl.DataFrame) -> pl.DataFrame:
@@ -51,7 +51,7 @@ def top_rows(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def joined(rows: pl.DataFrame) -> pl.DataFrame:
-    """Packed rows that were made in parts, in the order of their keys: the cells of equal heads together."""
+    """Packed rows in the order of their keys; the cells of equal heads, which were made in parts, together."""
     ordered = rows.select("head", "packed", "cells").sort("head", "packed")
     if not ordered["head"].is_duplicated().any():
         return ordered
@@ -117,24 +117,20 @@ def _sized(text: pl.Expr) -> pl.Expr:
 def _joined(section: Section, entries: pl.DataFrame) -> pl.DataFrame:
     """The cells of each row together, in the order of the entries."""
     if entries.is_empty():
-        return _sorted(entries.select(*NAMES, packed="text", cells=pl.lit(0, pl.UInt32)))
+        return _headed(entries.select(*NAMES, packed="text", cells=pl.lit(0, pl.UInt32)))
     cells = _Texts.of(entries.select(_cell(section, pl.col("qualifier"), pl.col("text"))).to_series())
     is_first = entries.select(pl.struct(NAMES).rle_id().diff().fill_null(1) != 0).to_series()
     bounds = np.append(is_first.arg_true().to_numpy(), entries.height)
     rows = entries.filter(is_first).select(*NAMES)
     packed = rows.with_columns(packed=cells.joined(bounds), cells=pl.Series(np.diff(bounds), dtype=pl.UInt32))
-    return joined(_sorted(packed))
+    return joined(_headed(packed))
 
 
-def _sorted(rows: pl.DataFrame) -> pl.DataFrame:
-    """The packed rows in the order of their keys, whose part up to the aggregation is `head`."""
+def _headed(rows: pl.DataFrame) -> pl.DataFrame:
+    """The packed rows with their `head`, the part of their keys up to the aggregation."""
     subjects = rows["subject"].unique()
     prefixes = pl.DataFrame({"subject": subjects, "prefix": [subject_prefix(s).decode() for s in subjects]})
     platforms = rows["platform"].unique()
     escaped = [f"{escape(platform).decode()}_" for platform in platforms]
     platform = pl.col("platform").replace_strict(platforms, escaped, return_dtype=pl.String)
-    return (
-        rows.join(prefixes, on="subject", how="left")
-        .select("packed", "cells", head=pl.col("prefix") + platform)
-        .sort("head")
-    )
+    return rows.join(prefixes, on="subject", how="left").select("packed", "cells", head=pl.col("prefix") + platform)

@@ -68,11 +68,11 @@ def load(
 
 def dissolve(connection: sqlite3.Connection, name: str, keys: Iterable[bytes]) -> None:
     """Move the periods that these keys belong to into the ordinary table; called in a transaction."""
-    known = {segment.suffix: segment for segment in segments(connection, name)}
-    if not known:
+    found = segments(connection, name)
+    if not found:
         return
-    touched = {suffix for key in keys if (suffix := period_of(key)) in known}
-    for segment in segments(connection, name):
+    touched = set(map(period_of, keys))
+    for segment in found:
         if segment.suffix in touched:
             rows = _rows(connection, name, segment, b"")
             connection.executemany(f"INSERT INTO {name} VALUES (?, ?)", rows)

@@ -75,9 +75,6 @@ class _Form(NamedTuple):
 
 
 URL_FORMS = {
-    "database": _Form(
-        re.compile(r"(sqlite|mysql)[+a-z]*://"), "sqlite:////data/pinflow.db, mysql+pymysql://USER@HOST/DB"
-    ),
     "serving": _Form(re.compile(r"hbase://.|(?!.*://)"), "a file, hbase://HOST:PORT"),
     "mail": _Form(re.compile(r"smtp://.|(?!.*://)"), "a folder, smtp://HOST:PORT"),
 }

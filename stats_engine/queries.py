@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from pinflow.database import transact
+from pinflow.database import fetch, transact
 from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.stats_engine.alerts import AlertState
 from pinflow.stats_engine.rules import Degree
@@ -131,8 +131,9 @@ def notices(engine: sa.Engine, run_id: str) -> Notices:
     """Count them."""
     alerts = sa.select(sa.func.count()).select_from(ALERTS).where(ALERTS.c.run_id == run_id)
     mails = sa.select(sa.func.count()).select_from(MAILS).where(MAILS.c.state == "waiting")
-    with engine.connect() as connection:
-        return Notices(connection.execute(alerts).scalar_one(), connection.execute(mails).scalar_one())
+    counted = sa.select(alerts.scalar_subquery().label("alerts"), mails.scalar_subquery().label("unsent_mails"))
+    (row,) = fetch(engine, counted)
+    return Notices(row.alerts, row.unsent_mails)
 
 
 def acknowledge(engine: sa.Engine, alert: int, now: datetime) -> None:
