@@ -157,4 +157,6 @@ def _number(name: str, statistics: Statistics) -> float:
         raise ConfigurationError(f"a rule needs a number, but {name!r} is a list of items; take a count or a sum")
     if name in statistics.histograms:
         return statistics.histograms[name].count
+    if name in statistics.distincts:
+        return statistics.distincts[name].estimate().estimate
     return statistics.counts.get(name, statistics.sums.get(name, 0))
