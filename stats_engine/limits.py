@@ -3,8 +3,6 @@
 `_dropped` counts values under names that were too many, `_dropped.NAME` values of a name that were too large.
 """
 
-from dataclasses import replace
-
 from pinflow.errors import PinflowError
 from pinflow.stats_engine.statistics import Statistics
 
@@ -55,7 +53,7 @@ def with_few_names(statistics: Statistics, most: int = MOST_NAMES) -> Statistics
     if len(names) <= most:
         return statistics
     dropped = set(sorted(names)[most:])
-    return _without(statistics, dropped, {DROPPED: len(dropped)})
+    return statistics.without(dropped).merge(Statistics({DROPPED: len(dropped)}))
 
 
 def without_largest(statistics: Statistics, excess: int) -> Statistics:
@@ -76,12 +74,5 @@ def without_largest(statistics: Statistics, excess: int) -> Statistics:
     if not dropped:
         names = [name for _, values in statistics.kinds() for name in values]
         return with_few_names(statistics, len(names) // 2)
-    return _without(statistics, dropped, {f"{DROPPED}.{name}"[:LONGEST_NAME]: 1 for name in dropped})
-
-
-def _without(statistics: Statistics, dropped: set[str], counted: dict[str, int]) -> Statistics:
-    kept = {
-        field: {name: value for name, value in getattr(statistics, field).items() if name not in dropped}
-        for field in ("counts", "sums", "histograms", "items", "distincts")
-    }
-    return replace(statistics, **kept).merge(Statistics(counts=counted))
+    counted = {f"{DROPPED}.{name}"[:LONGEST_NAME]: 1 for name in dropped}
+    return statistics.without(dropped).merge(Statistics(counted))

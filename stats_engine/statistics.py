@@ -1,7 +1,7 @@
 """The statistics of a task or a job: values that merge in any order and grouping (ST-09)."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import NamedTuple, TypeVar
@@ -167,6 +167,16 @@ class Statistics:
         merged.check_kinds()
         return merged
 
+    def without(self, names: Collection[str]) -> "Statistics":
+        """All but these names."""
+        return Statistics(
+            _without(self.counts, names),
+            _without(self.sums, names),
+            _without(self.histograms, names),
+            _without(self.items, names),
+            _without(self.distincts, names),
+        )
+
     def kinds(self) -> Sequence[tuple[str, Mapping[str, object]]]:
         """Each kind of statistic and its values by name."""
         return (
@@ -185,6 +195,10 @@ class Statistics:
                 name = min(twice)
                 raise PinflowError(f"{name!r} is a {seen[name]} and a {kind}; give each a name of its own")
             seen.update(dict.fromkeys(values, kind))
+
+
+def _without(values: Mapping[str, V], names: Collection[str]) -> dict[str, V]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _merge(one: Mapping[str, V], two: Mapping[str, V], add: Callable[[V, V], V]) -> dict[str, V]:
