@@ -114,12 +114,12 @@ class Items:
 
 
 def _best(size: int, items: Iterable[Item], sign: int) -> tuple[Item, ...]:
-    best: dict[str, float] = {}
-    for item, value in items:
-        if item not in best or sign * value > sign * best[item]:
-            best[item] = value
-    ordered = sorted(best.items(), key=lambda pair: (-sign * pair[1], pair[0]))
-    return tuple(Item(item, value) for item, value in ordered[:size])
+    best: dict[str, Item] = {}
+    for item in items:
+        known = best.get(item[0])
+        if known is None or sign * item[1] > sign * known[1]:
+            best[item[0]] = item
+    return tuple(sorted(best.values(), key=lambda item: (-sign * item[1], item[0]))[:size])
 
 
 def _merge_best(size: int, one: tuple[Item, ...], two: tuple[Item, ...], sign: int) -> tuple[Item, ...]:

@@ -6,6 +6,7 @@ libraries' readers were seen to read past the end, to take all memory and to giv
 
 import struct
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pinflow.stats_engine.statistics import Item
@@ -26,7 +27,7 @@ _I32, _I64, _DOUBLE, _FIELD = (struct.Struct(form) for form in (">i", ">q", ">d"
 _ITEM_HEAD_SIZE, _item_head = 7, struct.Struct(">bhi").unpack_from
 _ITEM_TAIL_SIZE, _item_tail = 12, struct.Struct(">bhdb").unpack_from
 _PLAIN_ITEM = (BINARY, 1, DOUBLE, 2, STOP)
-_new_item = Item._make
+_new_item = partial(tuple.__new__, Item)
 
 Readers = Mapping[int, tuple[int, Callable[[], Any]]]
 """By a field's id: its type, and what reads its value."""
@@ -92,7 +93,10 @@ class ThriftReader:
 
     def text(self) -> str:
         """A text in UTF-8."""
-        return _text(self.binary())
+        try:
+            return self.binary().decode()
+        except UnicodeDecodeError as error:
+            raise ThriftError(f"a text is not UTF-8: {error}") from error
 
     def buckets(self) -> "PackedBuckets":
         """A list of structs of low, high and count."""
@@ -125,11 +129,11 @@ class ThriftReader:
                 kind, number, size = _item_head(content, start)
                 end = start + _ITEM_HEAD_SIZE + size
                 value_kind, value_number, value, stop = _item_tail(content, end)
-            except struct.error:
+                if (kind, number, value_kind, value_number, stop) != _PLAIN_ITEM or size < 0:
+                    break
+                found.append(_new_item((content[start + _ITEM_HEAD_SIZE : end].decode(), value)))
+            except (struct.error, UnicodeDecodeError):
                 break
-            if (kind, number, value_kind, value_number, stop) != _PLAIN_ITEM or size < 0:
-                break
-            found.append(_new_item((_text(content[start + _ITEM_HEAD_SIZE : end]), value)))
             start = end + _ITEM_TAIL_SIZE
         self.position = start
         return found
@@ -197,10 +201,3 @@ class ThriftReader:
 
     def _fail(self, reason: str) -> NoReturn:
         raise ThriftError(f"{reason}, at byte {self.position}")
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ThriftError(f"a text is not UTF-8: {error}") from error
