@@ -6,9 +6,9 @@ The names belong to pinflow: what a job counts itself under one of them is left 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pinflow.stats_engine.allowance import DROPPED
 from pinflow.stats_engine.engine import StatsEngine
 from pinflow.stats_engine.exact_sums import ExactSum
-from pinflow.stats_engine.limits import DROPPED
 from pinflow.stats_engine.statistics import Statistics
 from pinflow.zygote import Exit
 

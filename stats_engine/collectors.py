@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Sized
 from typing import Any
 
+from pinflow.stats_engine.allowance import LONGEST_ITEM
 from pinflow.stats_engine.bucketizers import Bucketizer
 from pinflow.stats_engine.distincts import Distinct, new_sketch, of_sketch
 from pinflow.stats_engine.exact_sums import ExactSum, units
-from pinflow.stats_engine.limits import LONGEST_ITEM
 from pinflow.stats_engine.objects import hashed_value, item_text
 from pinflow.stats_engine.statistics import Bounds, Histogram, Item, Items
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinflow.errors import PinflowError
+from pinflow.stats_engine.allowance import LONGEST_ITEM
 from pinflow.stats_engine.exact_sums import UNIT_EXPONENT
-from pinflow.stats_engine.limits import LONGEST_ITEM
 from pinflow.stats_engine.objects import hashed_value, item_text
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 Nothing leaves the process until the task writes `statistics()` into its output, so a call costs a dictionary
 access (ST-04). Each call also takes columns. A name belongs to one kind: mixing raises PinflowError. Null,
-NaN and infinite values are left out and counted under `_skipped.NAME`, what goes over the limits (see limits.py)
+NaN and infinite values are left out and counted under `_skipped.NAME`, what goes over the limits (see allowance.py)
 under `_dropped`; neither fails a job.
 """
 
@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from pinflow.errors import PinflowError
+from pinflow.stats_engine.allowance import DROPPED, MOST_NAMES, SKIPPED, check_name, check_size, is_name, is_reserved
 from pinflow.stats_engine.bucketizers import Bucketizer, LogBucketizer
 from pinflow.stats_engine.collectors import (
     BLOCK,
@@ -20,7 +21,6 @@ from pinflow.stats_engine.collectors import (
     ItemsCollector,
     SumCollector,
 )
-from pinflow.stats_engine.limits import DROPPED, MOST_NAMES, SKIPPED, check_name, check_size, is_name, is_reserved
 from pinflow.stats_engine.statistics import DEFAULT_SIZE, Statistics
 
 DEFAULT_BUCKETIZER = LogBucketizer()

@@ -4,7 +4,7 @@ import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from pinflow.stats_engine.limits import with_few_names
+from pinflow.stats_engine.allowance import with_few_names
 from pinflow.stats_engine.shards import decode
 from pinflow.stats_engine.statistics import Statistics
 

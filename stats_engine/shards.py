@@ -11,7 +11,7 @@ import zlib
 from typing import Any
 
 from pinflow.errors import DamagedFileError, PinflowError
-from pinflow.stats_engine import limits
+from pinflow.stats_engine import allowance
 from pinflow.stats_engine.distincts import Distinct
 from pinflow.stats_engine.exact_sums import ExactSum
 from pinflow.stats_engine.statistics import Histogram, Item, Items, Statistics
@@ -60,7 +60,7 @@ def encode(statistics: Statistics) -> bytes:
     """
     content = _serialize(statistics)
     while len(content) > LARGEST:
-        statistics = limits.without_largest(statistics, len(content) - LARGEST)
+        statistics = allowance.without_largest(statistics, len(content) - LARGEST)
         content = _serialize(statistics)
     return gzip.compress(content, compresslevel=6, mtime=0)
 

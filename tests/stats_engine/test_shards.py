@@ -14,8 +14,8 @@ from thriftpy2.utils import deserialize, serialize
 
 from pinflow.errors import DamagedFileError, PinflowError
 from pinflow.stats_engine import merge, shards
+from pinflow.stats_engine.allowance import with_few_names
 from pinflow.stats_engine.engine import StatsEngine
-from pinflow.stats_engine.limits import with_few_names
 from pinflow.stats_engine.merge import merge_shards
 from pinflow.stats_engine.statistics import Histogram, Item, Items, Statistics
 
