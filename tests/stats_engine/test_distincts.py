@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pinflow.errors import PinflowError
 from pinflow.stats_engine.distincts import MOST_COUPONS, RELATIVE_ERROR, Distinct
 from pinflow.stats_engine.engine import StatsEngine
+from pinflow.stats_engine.rules import absolute, evaluate
 from pinflow.stats_engine.shards import decode, encode
 from pinflow.stats_engine.statistics import Statistics
 
@@ -140,3 +141,11 @@ def test_the_published_bounds_hold(runs: int, most: int) -> None:
         errors.append((estimate / count - 1) ** 2)
     assert outside <= most
     assert math.sqrt(sum(errors) / runs) < 1.3 * RELATIVE_ERROR
+
+
+def test_rules_judge_the_estimate() -> None:
+    found = Statistics(distincts={"users": counted(list(range(40)))})
+    assert [violation.message for violation in evaluate([absolute("users", min=41)], found)] == [
+        "users is 40, below its minimum 41"
+    ]
+    assert evaluate([absolute("users", min=40, max=41)], found) == []

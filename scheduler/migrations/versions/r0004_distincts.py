@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 _KEY = ("workflow", "job", "date", "run_id", "attempt", "step", "name")
 _VIEW = """
