@@ -18,7 +18,7 @@ COMMANDS = {
     "logs": "looking",
     "workflows": "looking",
     "graph": "looking",
-    "stats": "counting",
+    "stats": "statistics",
     "alerts": "counting",
     "metrics": "serving",
     "top": "serving",

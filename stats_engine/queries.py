@@ -85,17 +85,23 @@ class AlertRow:
 
 
 def job_statistics(
-    engine: sa.Engine, job: str, date: str | None = None, *, workflow: str | None = None
+    engine: sa.Engine, job: str, date: str | None = None, *, workflow: str | None = None, run_id: str | None = None
 ) -> JobStatistics:
     """The published attempt's statistics of a job on a date; without one that is published, the last recorded.
 
-    Without `date`, the last date recorded. UnknownNameError for a job or a date that has none.
+    Without `date`, the last date recorded; with `run_id`, those of this run alone. UnknownNameError for a job, a date
+    or a run that has none.
     """
     table = JOB_STATS
     wanted = [table.c.job == job, table.c.step == 0]
     if workflow is not None:
         wanted.append(table.c.workflow == workflow)
     with engine.connect() as connection:
+        if run_id is not None:
+            runs = connection.scalars(sa.select(table.c.run_id).where(*wanted).distinct()).all()
+            if run_id not in runs:
+                raise UnknownNameError(f"run with statistics of {job}", run_id, runs, "pinflow runs")
+            wanted.append(table.c.run_id == run_id)
         dates = list(connection.scalars(sa.select(table.c.date).where(*wanted).distinct()))
         if not dates:
             known = connection.scalars(sa.select(table.c.job).distinct()).all()

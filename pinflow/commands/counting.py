@@ -1,8 +1,7 @@
-"""What was counted, and what looked wrong: statistics and alerts."""
+"""What looked wrong: alerts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,13 +14,11 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from pinflow.stats_engine.alerts import AlertState
-    from pinflow.stats_engine.statistics import Statistics
-
-QUANTILES = (0.5, 0.9, 0.99)
 
 
 @contextmanager
-def _database() -> Iterator["sa.Engine"]:
+def open_statistics() -> Iterator["sa.Engine"]:
+    """The database, its schema prepared; what goes wrong with it is a PinflowError."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from pinflow.database import database_error, open_database
@@ -35,32 +32,6 @@ def _database() -> Iterator["sa.Engine"]:
         raise database_error(engine, error) from error
     finally:
         engine.dispose()
-
-
-@click.command()
-@click.argument("job")
-@date_option("Day that the job worked on; default: the last.")
-@json_option
-def stats(job: str, date: date | None, as_json: bool) -> None:
-    """Print the statistics of a JOB: counts, sums, histograms, top and bottom items."""
-    from pinflow.stats_engine.queries import job_statistics
-
-    with _database() as engine:
-        info, statistics = job_statistics(engine, job, date.isoformat() if date else None)
-    if as_json:
-        print_json(asdict(info) | _as_json(statistics))
-        return
-    state = "published" if info.published else "not published"
-    click.echo(f"{info.workflow} {info.date}: {info.job}, attempt {info.attempt} of {info.run_id}, {state}")
-    numbers: list[tuple[str, float]] = [(name, value) for name, value in sorted(statistics.counts.items())]
-    numbers += [(name, float(value)) for name, value in sorted(statistics.sums.items())]
-    print_table(("name", "value"), numbers, empty="it counted nothing")
-    for name, histogram in sorted(statistics.histograms.items()):
-        shown = "  ".join(f"p{share * 100:g} {histogram.quantile(share):,.4g}" for share in QUANTILES)
-        click.echo(f"\n{name}: {histogram.count:,} values  {shown}")
-    for name, items in sorted(statistics.items.items()):
-        click.echo(f"\n{name}, highest:")
-        print_table(("item", "value"), items.top[:10], empty="none")
 
 
 @click.command()
@@ -84,7 +55,7 @@ def alerts(
     from pinflow.stats_engine import queries
 
     now = datetime.now(UTC)
-    with _database() as engine:
+    with open_statistics() as engine:
         if acknowledge is not None:
             queries.acknowledge(engine, acknowledge, now)
         if mute is not None:
@@ -97,18 +68,3 @@ def alerts(
     rows = ((a.id, a.degree, a.state, a.date, a.job, a.message, a.run_id) for a in found)
     columns = ("id", "degree", "state", "date", "job", "what", "run")
     print_table(columns, rows, empty="no alerts" if every else "no open alerts; old ones: pinflow alerts --all")
-
-
-def _as_json(statistics: "Statistics") -> dict[str, object]:
-    return {
-        "counts": dict(sorted(statistics.counts.items())),
-        "sums": {name: float(value) for name, value in sorted(statistics.sums.items())},
-        "histograms": {
-            name: [{"low": low, "high": high, "count": count} for low, high, count in histogram.rows()]
-            for name, histogram in sorted(statistics.histograms.items())
-        },
-        "items": {
-            name: {"top": [list(item) for item in items.top], "bottom": [list(item) for item in items.bottom]}
-            for name, items in sorted(statistics.items.items())
-        },
-    }
