@@ -100,6 +100,7 @@ class Settings(BaseSettings):
     slots: int = Field(0, ge=0, description="Processes at once; 0: one for each core.")
     memory: str = Field("512MB", description="What one task may hold of its data before it splits or spills.")
     keep: str = Field("35d", description="How long datasets, serving rows and bad lines are kept.")
+    keep_statistics: str = Field("800d", description="How long the statistics of jobs are kept.")
     top: int = Field(100, ge=1, le=999, description="Length of the top lists.")
     workflows: Annotated[list[str], NoDecode] = Field(
         ["pinflow.workflows.analytics"], description="Modules that declare workflows; in PINFLOW_WORKFLOWS by comma."
@@ -125,7 +126,7 @@ class Settings(BaseSettings):
             raise ValueError("it gets the mail: give an address")
         return value
 
-    @field_validator("keep")
+    @field_validator("keep", "keep_statistics")
     @classmethod
     def _is_duration(cls, value: str) -> str:
         parse_duration(value)
@@ -183,6 +184,11 @@ class Settings(BaseSettings):
     def memory_bytes(self) -> int:
         """`memory` in bytes."""
         return parse_size(self.memory)
+
+    @property
+    def keep_statistics_for(self) -> timedelta:
+        """`keep_statistics` as a length of time."""
+        return parse_duration(self.keep_statistics)
 
     @property
     def keep_for(self) -> timedelta:

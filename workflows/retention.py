@@ -18,6 +18,7 @@ from pinflow.mr_jobs.datasets import Published, Warehouse, last_change
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
 from pinflow.scheduler.tables import attempt
+from pinflow.stats_engine.expiry import forget
 from pinflow.storage import open_storage
 
 GRACE = timedelta(hours=1)
@@ -31,7 +32,7 @@ Due = Iterator[tuple[Callable[[], None], "Removal"]]
 
 @dataclass(frozen=True)
 class Removal:
-    """One thing that goes: kind `day`, `attempt` or `rows`."""
+    """One thing that goes: kind `day`, `attempt`, `rows` or `statistics`."""
 
     kind: str
     name: str
@@ -66,7 +67,14 @@ def clean(
         )
         for period in expired
     )
-    return [*(removal for _, removal in due), *rows]
+    return [*(removal for _, removal in due), *rows, *_statistics(settings, now, dry_run=dry_run)]
+
+
+def _statistics(settings: Settings, now: datetime, *, dry_run: bool) -> Iterator[Removal]:
+    before = now - settings.keep_statistics_for
+    with Store(open_database(settings.database_url)) as store:
+        for job, attempts in forget(store.engine, before, dry_run=dry_run).items():
+            yield Removal("statistics", f"{attempts} attempts of {job}", f"days and runs before {before.date()}")
 
 
 def _running(settings: Settings, now: datetime) -> Collection[str]:

@@ -49,7 +49,7 @@ def datasets(dataset: str | None, date: date | None, only_path: bool, as_json: b
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option
 def clean(dry_run: bool, as_json: bool) -> None:
-    """Remove what is older than the setting `keep`, and attempts that were replaced or never published."""
+    """Remove what is older than `keep` or `keep_statistics`, and attempts that were replaced or never published."""
     from pinflow.workflows.retention import clean as clean_up
 
     damaged: list[DamagedFileError] = []
