@@ -7,10 +7,10 @@ from time import monotonic
 
 from pinflow.mr_jobs.datasets import Part, Published
 from pinflow.mr_jobs.job import DESCRIPTION
-from pinflow.mr_jobs.local_runner import JobSpec, LocalRunner, Usage, executor
+from pinflow.mr_jobs.local_runner import JobSpec, LocalRunner, executor
 from pinflow.mr_jobs.local_tasks import load_job
+from pinflow.mr_jobs.native import Usage, with_native
 from pinflow.mr_jobs.task import STATS_FOLDER
-from pinflow.stats_engine.exact_sums import ExactSum
 from pinflow.stats_engine.merge import merge_shards
 from pinflow.stats_engine.shards import JOB_SHARD, encode
 from pinflow.stats_engine.statistics import Statistics
@@ -50,14 +50,14 @@ def launch(spec: JobSpec, runner: str, environment: Mapping[str, str]) -> JobOut
         tasks.close()
     folder = Path(spec.output)
     parts = tuple(_parts(folder))
+    texts = list(_texts(folder))
     seconds = monotonic() - started
     own = {
-        "output_rows": sum(part.rows for part in parts),
-        "output_bytes": sum(part.bytes for part in parts),
+        "output_rows": sum(part.rows for part in parts) + sum(map(_lines, texts)),
+        "output_bytes": sum(part.bytes for part in parts) + sum(path.stat().st_size for path in texts),
         "input_bytes": sum(weight for _, weight in spec.lines),
     }
-    tasks_statistics = merge_shards(_shards(folder))
-    statistics = tasks_statistics.merge(Statistics(counts=own, sums={"seconds": ExactSum.of(seconds)}))
+    statistics = with_native(merge_shards(_shards(folder)), own, seconds, usage)
     job_shard = folder / STATS_FOLDER / JOB_SHARD
     with explained("write", str(job_shard)):
         job_shard.parent.mkdir(exist_ok=True)
@@ -80,6 +80,16 @@ def _shards(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted((folder / STATS_FOLDER).glob("*.thrift.gz")):
         if path.name != JOB_SHARD:
             yield str(path), path.read_bytes()
+
+
+def _texts(folder: Path) -> Iterator[Path]:
+    """The files of a job that writes lines."""
+    yield from (path for path in sorted(folder.glob("part-*")) if path.suffix == "" and path.is_file())
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
 
 
 def _parts(folder: Path) -> Iterator[Part]:

@@ -15,6 +15,7 @@ from mrjob.job import MRJob
 
 from pinflow.errors import ConfigurationError
 from pinflow.mr_jobs.job import DatasetJob, binary_lines
+from pinflow.mr_jobs.native import INPUT_ROWS
 from pinflow.mr_jobs.task import STATS_FOLDER, Task
 from pinflow.stats_engine import shards
 from pinflow.stats_engine.engine import engine
@@ -71,8 +72,9 @@ def run_line_mapper(
 
     def run() -> None:
         partitions: list[list[bytes]] = [[] for _ in range(reducers)]
-        done = _execute(job, arguments, _input(lines, files), _Partitioner(partitions))
-        is_plain = not isinstance(done, DatasetJob)
+        is_plain = not issubclass(load_job(job), DatasetJob)
+        source = _counted(lines) if is_plain and lines else _input(lines, files)
+        _execute(job, arguments, source, _Partitioner(partitions))
         Path(folder).mkdir(parents=True, exist_ok=True)
         for number, partition in enumerate(partitions):
             partition.sort(key=_sort_key)
@@ -97,13 +99,17 @@ def run_line_task(job: str, arguments: list[str], lines: list[str], files: list[
     """
 
     def run() -> None:
-        source = _merged(sorted_files) if sorted_files else _input(lines, files)
+        is_plain = not issubclass(load_job(job), DatasetJob)
+        if sorted_files:
+            source = _merged(sorted_files)
+        else:
+            source = _counted(lines) if is_plain and lines else _input(lines, files)
         output = io.BytesIO()
-        done = _execute(job, arguments, source, output)
+        _execute(job, arguments, source, output)
         task = Task.current(os.environ)
         if task is not None and output.tell():
             task.write(f"part-{task.partition:05d}", output.getvalue())
-        if not isinstance(done, DatasetJob):
+        if is_plain:
             _write_own_statistics()
 
     return _guarded(run)
@@ -179,6 +185,12 @@ def _input(lines: Sequence[str], files: Sequence[str]) -> Iterator[bytes]:
     for file in files:
         with Path(file).open("rb") as stream:
             yield from stream
+
+
+def _counted(lines: Sequence[str]) -> Iterator[bytes]:
+    """The lines of a plain MRJob's input, counted: those of pinflow's jobs count themselves."""
+    engine().incr_count(INPUT_ROWS, len(lines))
+    yield from binary_lines(lines)
 
 
 def _merged(files: Sequence[str]) -> Iterator[bytes]:
