@@ -24,6 +24,7 @@ from pinflow.mr_jobs.shuffle import (
 )
 from pinflow.mr_jobs.splits import DatasetSplit, read_split
 from pinflow.stats_engine import shards
+from pinflow.stats_engine.statistics import Statistics
 
 
 class BatchJob(DatasetJob):
@@ -128,6 +129,9 @@ class BatchJob(DatasetJob):
                 self._send(writer, held)
                 held, size = [], 0
         self._send(writer, held)
+        if self.reduces_empty:  # lines carry only buckets that something was sent to
+            for bucket in range(self.options.buckets):
+                writer.write(Parcel(bucket, STATISTICS, None, shards.encode(Statistics())))
         number = self.partition % self.options.buckets
         for lines in self._aside:
             writer.write(Parcel(number, BAD, None, lines))

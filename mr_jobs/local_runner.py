@@ -199,7 +199,7 @@ class LocalRunner:
         inputs: list[tuple[list[str], list[str]]] = [(lines, []) for lines in self._groups()]
         for number, step in enumerate(steps):
             description = step.description(number)
-            _check_step(self.spec.job, description)
+            check_step(self.spec.job, description)
             self._step = number
             last = number == len(steps) - 1
             if "reducer" in description:
@@ -344,11 +344,12 @@ def _files(folder: Path) -> Iterable[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _check_step(job: str, description: Mapping[str, Any]) -> None:
+def check_step(job: str, description: Mapping[str, Any]) -> None:
+    """Raise `ConfigurationError` for a step that is not one of Python methods alone."""
     if description.get("type") != "streaming":
         raise ConfigurationError(
-            f"{job} has a step of type {description.get('type')!r}; the local runner runs streaming steps"
+            f"{job} has a step of type {description.get('type')!r}; pinflow's runners run streaming steps"
         )
     for task in ("mapper", "combiner", "reducer"):
         if description.get(task, {}).get("type", "script") != "script" or "pre_filter" in description.get(task, {}):
-            raise ConfigurationError(f"{job} has a {task} command or filter; the local runner runs Python methods only")
+            raise ConfigurationError(f"{job} has a {task} command or filter; pinflow's runners run Python methods only")
