@@ -22,7 +22,7 @@ from pinflow.mr_jobs.shuffle import (
     ShuffleWriter,
     read_lines,
 )
-from pinflow.mr_jobs.splits import DatasetSplit, read_split
+from pinflow.mr_jobs.splits import DatasetSplit, read_parquet, read_split
 from pinflow.stats_engine import shards
 from pinflow.stats_engine.statistics import Statistics
 
@@ -58,7 +58,7 @@ class BatchJob(DatasetJob):
         if text.startswith("["):
             yield read_split(DatasetSplit.from_line(text), self.columns)
         elif text.endswith(".parquet"):
-            yield pl.read_parquet(text, columns=list(self.columns) if self.columns else None)
+            yield read_parquet(text, self.columns)
         else:
             raise InputError(f"{type(self).__name__} reads paths of Parquet files, one a line; got {text[:80]!r}")
 

@@ -32,7 +32,10 @@ _KINDS: dict[int | None, type[PinflowError]] = {
 
 @dataclass(frozen=True)
 class JobSpec:
-    """One MapReduce job to run: `lines` are its input lines, each with its weight in bytes."""
+    """One MapReduce job to run: `lines` are its input lines, each with its weight in bytes.
+
+    With `expand` they name splits, and the job is a plain `MRJob`, which gets the lines that they name.
+    """
 
     job: str
     arguments: tuple[str, ...]
@@ -41,6 +44,7 @@ class JobSpec:
     buckets: int = 1
     slots: int = 1
     memory: int = 512 << 20
+    expand: bool = False
 
 
 @dataclass
@@ -225,6 +229,7 @@ class LocalRunner:
                 "lines": lines,
                 "files": files,
                 "reducers": self.spec.slots,
+                "expand": self.spec.expand,
             }
             tasks.append(_Task(number, "run_line_mapper", arguments, folder=folder))
         return [folder for folder in self._run_all(tasks, "map") if folder]
@@ -249,6 +254,7 @@ class LocalRunner:
             "lines": given[0],
             "files": given[1],
             "sorted_files": sorted_files,
+            "expand": self.spec.expand,
         }
         return _Task(number, "run_line_task", arguments)
 

@@ -15,6 +15,7 @@ from mrjob.job import MRJob
 
 from pinflow.errors import ConfigurationError
 from pinflow.mr_jobs.job import DatasetJob, binary_lines
+from pinflow.mr_jobs.plain_input import lines_of
 from pinflow.mr_jobs.task import STATS_FOLDER, Task
 from pinflow.stats_engine import shards
 from pinflow.stats_engine.engine import engine
@@ -65,13 +66,20 @@ def run_batch_task(job: str, arguments: list[str], lines: list[str]) -> int:
 
 
 def run_line_mapper(
-    job: str, arguments: list[str], combiner: list[str], lines: list[str], files: list[str], folder: str, reducers: int
+    job: str,
+    arguments: list[str],
+    combiner: list[str],
+    lines: list[str],
+    files: list[str],
+    folder: str,
+    reducers: int,
+    expand: bool,
 ) -> int:
     """A map task of lines: its output is partitioned, sorted and combined into one file a reduce task."""
 
     def run() -> None:
         partitions: list[list[bytes]] = [[] for _ in range(reducers)]
-        done = _execute(job, arguments, _input(lines, files), _Partitioner(partitions))
+        done = _execute(job, arguments, _input(lines, files, expand=expand), _Partitioner(partitions))
         is_plain = not isinstance(done, DatasetJob)
         Path(folder).mkdir(parents=True, exist_ok=True)
         for number, partition in enumerate(partitions):
@@ -90,14 +98,16 @@ def run_line_mapper(
     return _guarded(run)
 
 
-def run_line_task(job: str, arguments: list[str], lines: list[str], files: list[str], sorted_files: list[str]) -> int:
+def run_line_task(
+    job: str, arguments: list[str], lines: list[str], files: list[str], sorted_files: list[str], expand: bool
+) -> int:
     """The last task of a job of lines: a reduce task over sorted files, or a map task without reduce.
 
     Output lines become `part-NNNNN` of the task's folder.
     """
 
     def run() -> None:
-        source = _merged(sorted_files) if sorted_files else _input(lines, files)
+        source = _merged(sorted_files) if sorted_files else _input(lines, files, expand=expand)
         output = io.BytesIO()
         done = _execute(job, arguments, source, output)
         task = Task.current(os.environ)
@@ -174,8 +184,8 @@ def _sort_key(line: bytes) -> list[bytes]:
     return line.split(b"\t", 1)
 
 
-def _input(lines: Sequence[str], files: Sequence[str]) -> Iterator[bytes]:
-    yield from binary_lines(lines)
+def _input(lines: Sequence[str], files: Sequence[str], *, expand: bool) -> Iterator[bytes]:
+    yield from lines_of(binary_lines(lines)) if expand else binary_lines(lines)
     for file in files:
         with Path(file).open("rb") as stream:
             yield from stream

@@ -21,7 +21,7 @@ from pinflow.hbase_schema.store import open_store
 from pinflow.mr_jobs.clustering import bucket_count
 from pinflow.mr_jobs.datasets import Published, Warehouse
 from pinflow.mr_jobs.hadoop.sizes import least_buckets
-from pinflow.mr_jobs.job import job_arguments
+from pinflow.mr_jobs.job import DatasetJob, job_arguments
 from pinflow.mr_jobs.launch import JobOutput, clustered_by, describe, launch
 from pinflow.mr_jobs.local_runner import JobSpec
 from pinflow.mr_jobs.local_tasks import load_job
@@ -33,7 +33,7 @@ from pinflow.stats_engine.rules import Violation, evaluate
 from pinflow.storage import is_remote, open_storage
 from pinflow.workflows.inputs import Resolved, identity_of, resolve, served_labels
 from pinflow.workflows.node import MapReduce
-from pinflow.workflows.on_cluster import cluster_of, options_there, runs_on_cluster
+from pinflow.workflows.on_cluster import cluster_of, of_node, options_there, runs_on_cluster
 from pinflow.workflows.retention import STAGING
 from pinflow.workflows.shrinking import days_read, fuller_periods, without
 
@@ -133,14 +133,17 @@ class _NodeRun:
         return None
 
     def _launch(self, resolved: Resolved) -> JobOutput:
-        options = {"date": self.attempt.day, "to": "parquet", **resolved.options, **self.node.options}
+        is_plain = not issubclass(load_job(self.node.job), DatasetJob)
+        options = dict(self.node.options)
+        if not is_plain:
+            options = {"date": self.attempt.day, "to": "parquet", **resolved.options, **options}
         if self.node.serves:
             options |= self._serving_options(resolved)
         self._buckets = self._bucket_count(resolved.weight)
         cluster = None
         if self.on_cluster:
             run = self.name.removesuffix(f"{self.attempt.number}-{self.attempt.fence}")
-            cluster = cluster_of(self.node, self.settings, self.name, run, options)
+            cluster = of_node(cluster_of(self.settings, self.name), self.node, run, options)
             options = options_there(options)
         spec = JobSpec(
             job=self.node.job,
@@ -150,6 +153,7 @@ class _NodeRun:
             buckets=self._buckets,
             slots=self.settings.slot_count,
             memory=self.settings.memory_bytes,
+            expand=is_plain,
         )
         storage = open_storage(self.output)
         storage.delete(self.output, recursive=True)

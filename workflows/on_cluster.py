@@ -1,6 +1,7 @@
 """What a node needs to run on a cluster: its runner, files that travel with it, and the folder of the cluster."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +25,35 @@ def runs_on_cluster(node: MapReduce, settings: Settings) -> bool:
     return settings.runner == "hadoop" and not (node.serves and not is_remote(settings.serving_url))
 
 
-def cluster_of(node: MapReduce, settings: Settings, name: str, run: str, options: Mapping[str, Any]) -> Cluster:
-    """The cluster of a node's attempt; see `Cluster`. Raises `ConfigurationError` when the warehouse is not in HDFS."""
-    check_warehouse(settings)
-    return Cluster(
-        folder=join(settings.warehouse_url, FOLDER),
-        cache=settings.home_path / "cache" / "environment",
-        name=name,
-        run=run,
-        modules=tuple(settings.workflows),
-        files=_files(options),
-        # nothing is to write into the serving store twice at once
-        properties=_ONCE if node.serves else {},
-    )
+def cluster_of(settings: Settings, name: str) -> Cluster:
+    """The cluster, for the attempt or other undertaking `name`.
 
-
-def check_warehouse(settings: Settings) -> None:
-    """Raise `ConfigurationError` when the tasks of a cluster could not write to the warehouse."""
+    Raises `ConfigurationError` when the warehouse is not in HDFS, where the tasks write.
+    """
     if not settings.warehouse_url.startswith(HDFS):
         raise ConfigurationError(
             f"the runner hadoop cannot write to the warehouse {settings.warehouse_url!r}; valid is a folder in HDFS, "
             "hdfs://namenode:8020/warehouse. Set warehouse, or use: pinflow --runner local"
         )
+    return Cluster(
+        folder=join(settings.warehouse_url, FOLDER),
+        cache=environment_cache(settings),
+        name=name,
+        run=name,
+        modules=tuple(settings.workflows),
+    )
+
+
+def of_node(cluster: Cluster, node: MapReduce, run: str, options: Mapping[str, Any]) -> Cluster:
+    """The cluster for an attempt of a node; `run` starts the names of all attempts of it in this run."""
+    # nothing is to write into the serving store twice at once
+    properties = _ONCE if node.serves else {}
+    return replace(cluster, run=run, files=_files(options), properties=properties)
+
+
+def environment_cache(settings: Settings) -> Path:
+    """The folder of this machine for the archives that travel to the nodes."""
+    return settings.home_path / "cache" / "environment"
 
 
 def options_there(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from pathlib import Path
 FOLDER = "_hadoop"
 """Folder of the warehouse for archives and for what running jobs need; readers skip its name."""
 
+ENVIRONMENT, JOBS = "environment", "jobs"
+"""Its folders: archives, and one for each job that runs."""
+
 
 @dataclass(frozen=True)
 class Cluster:

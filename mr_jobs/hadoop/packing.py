@@ -24,9 +24,6 @@ from packaging.requirements import Requirement
 
 from pinflow.errors import ConfigurationError
 
-START = "start.py"
-"""The script at the root of the archive of code that starts a task."""
-
 LIBRARIES, CODE = "pinflow-libraries", "pinflow-code"
 _ENTRY_POINTS = "pinflow.udfs"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -43,7 +40,7 @@ class _Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip file of this machine: `kind` is the name of the folder that it becomes on a node."""
+    """A zip file of this machine: of libraries or of code."""
 
     kind: str
     path: Path
@@ -58,8 +55,6 @@ def pack(modules: Iterable[str], cache: Path) -> list[Archive]:
     distributions, packages = _needed(modules)
     libraries = [member for found in distributions for member in _distribution_files(found)]
     code = [member for found in packages for member in _package_files(*found)]
-    script = Path(__file__).with_name(START)
-    code.append(_Member(START, script, _digest(script)))
     with locked(cache):
         return [_archive(LIBRARIES, libraries, cache), _archive(CODE, code, cache)]
 

@@ -15,18 +15,17 @@ from pinflow.errors import PinflowError
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.hadoop import client
 from pinflow.mr_jobs.hadoop.client import Told
-from pinflow.mr_jobs.hadoop.cluster import Cluster
+from pinflow.mr_jobs.hadoop.cluster import ENVIRONMENT, JOBS, Cluster
 from pinflow.mr_jobs.hadoop.failures import error_of, failure_of
 from pinflow.mr_jobs.hadoop.packing import locked, pack
 from pinflow.mr_jobs.hadoop.sizes import BUCKETS_PER_REDUCER, groups, reducer_count
-from pinflow.mr_jobs.hadoop.streaming import Step, Streaming
+from pinflow.mr_jobs.hadoop.streaming import SCRIPT, Step, Streaming
 from pinflow.mr_jobs.hadoop.task import DESCRIPTION, Description
 from pinflow.mr_jobs.inputs.splits import Split
 from pinflow.mr_jobs.local_runner import JobSpec, Usage, check_step
 from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.storage import is_remote, join, open_storage
 
-ENVIRONMENT, JOBS = "environment", "jobs"
 _APPLICATION = "application"
 _PASSED = ("WEBHDFS_URL", "HADOOP_USER_NAME", "WEBHDFS_KERBEROS", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
 
@@ -92,7 +91,7 @@ class HadoopRunner:
                 self._storage.delete(entry.path, recursive=True)
 
     def _send_archives(self) -> list[str]:
-        """The archives of the environment, sent unless they are there already."""
+        """The archives of libraries and of code, sent unless they are there already."""
         sent = []
         module = self._spec.job.partition(":")[0]
         for archive in pack([module, *self._cluster.modules], self._cluster.cache):
@@ -101,15 +100,16 @@ class HadoopRunner:
                 if not self._storage.exists(url):
                     self._say(f"sending {archive.path.name}, {archive.path.stat().st_size / 1e6:.1f} MB")
                     self._storage.write_file(url, archive.path)
-            sent.append(f"{url}#{archive.kind}")
+            sent.append(url)
         return sent
 
     def _send_input(self) -> None:
         arguments = list(self._spec.arguments)
         if issubclass(self._job, BatchJob):
             arguments += [f"--buckets={self._spec.buckets}", f"--memory={self._spec.memory >> 10}K"]
-        description = Description(self._spec.job, arguments, self._folder)
+        description = Description(self._spec.job, arguments, self._folder, self._spec.expand)
         self._storage.write_bytes(f"{self._folder}/{DESCRIPTION}", description.to_json())
+        self._storage.write_file(f"{self._folder}/{SCRIPT.name}", SCRIPT)
         for number, group in enumerate(groups(self._lines())):
             data = "".join(f"{line}\n" for line in group).encode()
             self._storage.write_bytes(f"{self._folder}/input/group-{number:05d}", data)
@@ -135,8 +135,13 @@ class HadoopRunner:
             output=output,
             name=f"pinflow {self._cluster.name}",
             reducers=reducers,
-            files=[f"{self._folder}/{DESCRIPTION}", *(f"{path}#{name}" for name, path in self._cluster.files.items())],
-            archives=archives,
+            files=[
+                f"{self._folder}/{DESCRIPTION}",
+                f"{self._folder}/{SCRIPT.name}",
+                *(f"{path}#{name}" for name, path in self._cluster.files.items()),
+            ],
+            libraries=archives[0],
+            code=archives[1],
             variables=self._variables(),
             properties=self._cluster.properties,
         )

@@ -11,9 +11,10 @@ from mrjob.hadoop import HadoopJobRunner
 from mrjob.job import MRJob
 
 from pinflow.errors import ConfigurationError
-from pinflow.mr_jobs.hadoop.packing import CODE, START
+from pinflow.mr_jobs.hadoop import start
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+SCRIPT = Path(start.__file__)
 JOBCONF = {
     # version 2 leaves the files of a job that failed
     "mapreduce.fileoutputcommitter.algorithm.version": "1",
@@ -24,7 +25,10 @@ JOBCONF = {
 
 @dataclass(frozen=True)
 class Step:
-    """What a step reads and writes: URLs in the cluster; `files` and `archives` travel, `URL#NAME`."""
+    """What a step reads and writes: URLs in the cluster.
+
+    `files` travel to the tasks, `URL` or `URL#NAME`; so do the archives of libraries and code.
+    """
 
     number: int
     inputs: Sequence[str]
@@ -32,7 +36,8 @@ class Step:
     name: str
     reducers: int
     files: Sequence[str]
-    archives: Sequence[str]
+    libraries: str
+    code: str
     variables: Mapping[str, str]
     properties: Mapping[str, str]
 
@@ -82,10 +87,11 @@ class Streaming(HadoopJobRunner):
         if mrc not in self._get_step(step_num):
             return None
         python = " ".join(self._opts["python_bin"] or [f"python{PYTHON}"])
-        return f"{python} -I -S {CODE}/{START} {PYTHON} {mrc} {step_num}"
+        archives = " ".join(url.rpartition("/")[2] for url in (self.step.libraries, self.step.code))
+        return f"{python} -I -S {SCRIPT.name} {PYTHON} {archives} {mrc} {step_num}"
 
     def _upload_args(self) -> list[str]:
-        return ["-files", ",".join(self.step.files), "-archives", ",".join(self.step.archives)]
+        return ["-files", ",".join((*self.step.files, self.step.libraries, self.step.code))]
 
     def _jobconf_for_step(self, step_num: int) -> dict[str, Any]:
         own = {

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pinflow.errors import ExitCode
 from pinflow.mr_jobs.local_tasks import load_job
+from pinflow.mr_jobs.plain_input import lines_of
 from pinflow.storage import explanation, open_storage
 
 DESCRIPTION = "pinflow-job.json"
@@ -24,11 +25,15 @@ _PATIENCE_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Description:
-    """What all tasks of a job know: the class, its arguments, and the job's folder in the cluster."""
+    """What all tasks of a job know: the class, its arguments, and the job's folder in the cluster.
+
+    For `expand` see `JobSpec`.
+    """
 
     job: str
     arguments: list[str]
     folder: str
+    expand: bool = False
 
     def to_json(self) -> bytes:
         """The content of the file that travels with the job."""
@@ -51,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     described = Description(**json.loads(Path(DESCRIPTION).read_bytes()))
     try:
         job = load_job(described.job)([*described.arguments, f"--{kind}", f"--step-num={step}"])
+        if described.expand and (kind, step) == ("mapper", "0"):
+            job.stdin = lines_of(sys.stdin.buffer)
         job.execute()
         sys.stdout.flush()
     except Exception as error:
