@@ -23,8 +23,9 @@ from pinflow.mr_jobs.shuffle import (
     ShuffleWriter,
     read_lines,
 )
-from pinflow.mr_jobs.splits import DatasetSplit, read_split
+from pinflow.mr_jobs.splits import DatasetSplit, read_parquet, read_split
 from pinflow.stats_engine import shards
+from pinflow.stats_engine.statistics import Statistics
 
 
 class BatchJob(DatasetJob):
@@ -58,7 +59,7 @@ class BatchJob(DatasetJob):
         if text.startswith("["):
             yield read_split(DatasetSplit.from_line(text), self.columns)
         elif text.endswith(".parquet"):
-            yield pl.read_parquet(text, columns=list(self.columns) if self.columns else None)
+            yield read_parquet(text, self.columns)
         else:
             raise InputError(f"{type(self).__name__} reads paths of Parquet files, one a line; got {text[:80]!r}")
 
@@ -135,6 +136,9 @@ class BatchJob(DatasetJob):
                 self._send(writer, held)
                 held, size = [], 0
         self._send(writer, held)
+        if self.reduces_empty:  # lines carry only buckets that something was sent to
+            for bucket in range(self.options.buckets):
+                writer.write(Parcel(bucket, STATISTICS, None, shards.encode(Statistics())))
         number = self.partition % self.options.buckets
         for lines in self._aside:
             writer.write(Parcel(number, BAD, None, lines))

@@ -35,7 +35,10 @@ _KINDS: dict[int | None, type[PinflowError]] = {
 
 @dataclass(frozen=True)
 class JobSpec:
-    """One MapReduce job to run: `lines` are its input lines, each with its weight in bytes."""
+    """One MapReduce job to run: `lines` are its input lines, each with its weight in bytes.
+
+    With `expand` they name splits, and the job is a plain `MRJob`, which gets the lines that they name.
+    """
 
     job: str
     arguments: tuple[str, ...]
@@ -44,6 +47,7 @@ class JobSpec:
     buckets: int = 1
     slots: int = 1
     memory: int = 512 << 20
+    expand: bool = False
 
 
 class Executor(Protocol):
@@ -199,7 +203,7 @@ class LocalRunner:
         inputs: list[tuple[list[str], list[str]]] = [(lines, []) for lines in self._groups()]
         for number, step in enumerate(steps):
             description = step.description(number)
-            _check_step(self.spec.job, description)
+            check_step(self.spec.job, description)
             self._step = number
             last = number == len(steps) - 1
             if "reducer" in description:
@@ -225,6 +229,7 @@ class LocalRunner:
                 "lines": lines,
                 "files": files,
                 "reducers": self.spec.slots,
+                "expand": self.spec.expand,
             }
             weight = self._weight(lines) if lines else None
             tasks.append(_Task(number, "run_line_mapper", arguments, folder=folder, input_bytes=weight))
@@ -250,6 +255,7 @@ class LocalRunner:
             "lines": given[0],
             "files": given[1],
             "sorted_files": sorted_files,
+            "expand": self.spec.expand,
         }
         weight = self._weight(given[0]) if given[0] else None
         return _Task(number, "run_line_task", arguments, input_bytes=weight)
@@ -350,11 +356,12 @@ def _files(folder: Path) -> Iterable[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _check_step(job: str, description: Mapping[str, Any]) -> None:
+def check_step(job: str, description: Mapping[str, Any]) -> None:
+    """Raise `ConfigurationError` for a step that is not one of Python methods alone."""
     if description.get("type") != "streaming":
         raise ConfigurationError(
-            f"{job} has a step of type {description.get('type')!r}; the local runner runs streaming steps"
+            f"{job} has a step of type {description.get('type')!r}; pinflow's runners run streaming steps"
         )
     for task in ("mapper", "combiner", "reducer"):
         if description.get(task, {}).get("type", "script") != "script" or "pre_filter" in description.get(task, {}):
-            raise ConfigurationError(f"{job} has a {task} command or filter; the local runner runs Python methods only")
+            raise ConfigurationError(f"{job} has a {task} command or filter; pinflow's runners run Python methods only")

@@ -34,8 +34,6 @@ def _delete(engine: sa.Engine, keys: Sequence[sa.Row[Any]]) -> None:
         # the row that says that there are any goes last
         for table in (*STATISTICS, JOB_STATS):
             same = sa.and_(*(table.c[name] == sa.bindparam(f"b_{name}") for name in KEY_COLUMNS))
-            connection.execute(
-                table.delete().where(same), [{f"b_{n}": v for n, v in key._mapping.items()} for key in keys]
-            )
+            connection.execute(table.delete().where(same), values)
 
     transact(engine.execution_options(writes=True), delete)
