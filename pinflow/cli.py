@@ -20,6 +20,8 @@ COMMANDS = {
     "graph": "looking",
     "stats": "counting",
     "alerts": "counting",
+    "rules": "predicting",
+    "expect": "predicting",
     "metrics": "serving",
     "top": "serving",
     "audience": "serving",

@@ -10,6 +10,7 @@ from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.mr_jobs.inputs.discover import Source
 from pinflow.scheduler.declare import Workflow
 from pinflow.scheduler.definition import Definition, define
+from pinflow.workflows.checking import check_rules, share_budget
 
 
 def catalog(settings: Settings) -> dict[str, Workflow]:
@@ -37,12 +38,22 @@ def parameters(settings: Settings, *, rebuild: bool = False) -> dict[str, Any]:
 def definition(
     settings: Settings, name: str, day: date, *, stage: str | None = None, given: Mapping[str, Any] | None = None
 ) -> Definition:
-    """One workflow of one day, checked. Raises `UnknownNameError` for a workflow or stage that is not there."""
+    """One workflow of one day, checked. Raises `UnknownNameError` for a workflow or stage that is not there.
+
+    Without parameters `given` it is for a look only, which needs no input: without one it is taken as canonical.
+    """
     known = catalog(settings)
     if name not in known:
         raise UnknownNameError("workflow", name, known, "pinflow workflows")
-    defined = define(known[name], day, given or parameters(settings))
+    defined = define(known[name], day, given or parameters(_with_input(settings)))
+    check_rules(defined)
+    defined = share_budget(known[name], settings, defined)
     return defined.only(stage) if stage else defined
+
+
+def _with_input(settings: Settings) -> Settings:
+    canonical = settings.source.model_copy(update={"format": "canonical"})
+    return settings if settings.input else settings.model_copy(update={"input": ".", "source": canonical})
 
 
 def _declared(name: str, owner: str) -> list[Workflow]:

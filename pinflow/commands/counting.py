@@ -21,7 +21,8 @@ QUANTILES = (0.5, 0.9, 0.99)
 
 
 @contextmanager
-def _database() -> Iterator["sa.Engine"]:
+def statistics_database() -> Iterator["sa.Engine"]:
+    """The database of statistics and alerts, its schema checked; its errors are told as pinflow's."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from pinflow.database import database_error, open_database
@@ -45,7 +46,7 @@ def stats(job: str, date: date | None, as_json: bool) -> None:
     """Print the statistics of a JOB: counts, sums, histograms, top and bottom items."""
     from pinflow.stats_engine.queries import job_statistics
 
-    with _database() as engine:
+    with statistics_database() as engine:
         info, statistics = job_statistics(engine, job, date.isoformat() if date else None)
     if as_json:
         print_json(asdict(info) | _as_json(statistics))
@@ -84,7 +85,7 @@ def alerts(
     from pinflow.stats_engine import queries
 
     now = datetime.now(UTC)
-    with _database() as engine:
+    with statistics_database() as engine:
         if acknowledge is not None:
             queries.acknowledge(engine, acknowledge, now)
         if mute is not None:
