@@ -10,7 +10,15 @@ import sqlalchemy as sa
 from pinflow.database import Database, transact
 from pinflow.stats_engine.baseline import ExpectedChange, Observation, ValueState
 from pinflow.stats_engine.expectations import expected_changes
-from pinflow.stats_engine.tables import ALERTS, JOB_STATS, KEY_COLUMNS, STAT_COUNTS, STAT_HISTOGRAMS, STAT_SUMS
+from pinflow.stats_engine.tables import (
+    ALERTS,
+    JOB_STATS,
+    KEY_COLUMNS,
+    STAT_COUNTS,
+    STAT_DISTINCTS,
+    STAT_HISTOGRAMS,
+    STAT_SUMS,
+)
 
 LONGEST = timedelta(days=800)
 """Older runs are not looked at; as far as forecasts look back."""
@@ -100,8 +108,8 @@ def newest_day(database: Database, workflow: str, job: str) -> date | None:
 
 
 def names_counted(database: Database, workflow: str, job: str) -> set[str]:
-    """The names of all counts, sums and histograms that a job ever had."""
-    tables = (STAT_COUNTS, STAT_SUMS, STAT_HISTOGRAMS)
+    """The names of all statistics that a job ever had, but for lists of items."""
+    tables = (STAT_COUNTS, STAT_SUMS, STAT_HISTOGRAMS, STAT_DISTINCTS)
     names = [sa.select(t.c.name).where(t.c.workflow == workflow, t.c.job == job, t.c.step == 0) for t in tables]
     return set(transact(database, lambda connection: connection.scalars(sa.union(*names)).all()))
 
@@ -133,6 +141,7 @@ def _everything(mine: sa.ColumnElement[bool], names: Collection[str]) -> sa.Comp
     for table, value in (
         (STAT_COUNTS, STAT_COUNTS.c.value),
         (STAT_SUMS, STAT_SUMS.c.value),
+        (STAT_DISTINCTS, STAT_DISTINCTS.c.estimate),
         (STAT_HISTOGRAMS, sa.func.sum(STAT_HISTOGRAMS.c["count"])),
     ):
         found = sa.select(runs.job, runs.date, table.c.name, sa.cast(value, sa.Double), no_text)

@@ -12,10 +12,12 @@ from functools import cache
 from pathlib import Path
 
 from pinflow.errors import ConfigurationError
-from pinflow.stats_engine.rules import BUILT_IN
+from pinflow.mr_jobs.native import INPUT_ROWS, NAMES
+from pinflow.stats_engine.rules import OUTPUT_ROWS
 
 _NUMBERS = frozenset({"incr_count", "add_sum", "add_to_histogram", "add_distinct"})
 _LISTS = frozenset({"add_item"})
+_NATIVE = NAMES | {INPUT_ROWS, OUTPUT_ROWS}
 _FRAMEWORK = re.compile(r"(mrjob|pinflow\.mr_jobs\.(job|batch_job|record_job))(\..*)?")
 """What counts under names of its own making, which are no job's."""
 
@@ -34,7 +36,7 @@ class Counted:
         return (
             self.any_name
             or name in self.names
-            or name in BUILT_IN
+            or name in _NATIVE
             or name.startswith("_")
             or "/" in name
             or any(pattern.fullmatch(name) for pattern in self.patterns)

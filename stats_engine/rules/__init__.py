@@ -14,7 +14,6 @@ from pinflow.stats_engine.rules.fresh import fresh
 from pinflow.stats_engine.rules.nonzero import nonzero
 from pinflow.stats_engine.rules.ratio import ratio
 from pinflow.stats_engine.rules.rule import (
-    BUILT_IN,
     INPUT_BYTES,
     KINDS,
     OUTPUT_BYTES,
@@ -28,7 +27,6 @@ from pinflow.stats_engine.rules.temporal import temporal
 from pinflow.stats_engine.statistics import Statistics
 
 __all__ = [
-    "BUILT_IN",
     "FALSE_ALARMS",
     "INPUT_BYTES",
     "KINDS",

@@ -14,8 +14,7 @@ OUTPUT_ROWS = "output_rows"
 OUTPUT_BYTES = "output_bytes"
 INPUT_BYTES = "input_bytes"
 SECONDS = "seconds"
-BUILT_IN = frozenset({OUTPUT_ROWS, OUTPUT_BYTES, INPUT_BYTES, SECONDS})
-"""Names that every job has: three counts, and the job's duration as a sum."""
+"""Built-in names, which every job has: three counts, and the job's duration as a sum."""
 
 KINDS: dict[str, "type[Rule]"] = {}
 """Each kind of rule by its name; a class below `Rule` with a `kind` is one."""
@@ -153,11 +152,13 @@ def out_of_bounds(rule: Rule, value: float, low: float | None, high: float | Non
 
 
 def number(name: str, statistics: Statistics) -> float:
-    """A count, a sum, or how many values a histogram has; 0 for a name that was not counted."""
+    """A count, also a distinct one, a sum, or how many values a histogram has; 0 for a name that was not counted."""
     if name in statistics.items:
         raise ConfigurationError(f"a rule needs a number, but {name!r} is a list of items; take a count or a sum")
     if name in statistics.histograms:
         return statistics.histograms[name].count
+    if name in statistics.distincts:
+        return statistics.distincts[name].estimate().estimate
     return statistics.counts.get(name, statistics.sums.get(name, 0))
 
 

@@ -130,7 +130,7 @@ def test_a_year_keeps_the_budget(database: sa.Engine) -> None:
     ]
     bad = {"calm": 0.8, "usual": 0.5, "wild": 0.1, "small": 0.0}
     bad_days = {FIRST + timedelta(days=90 + 37 * i + 80 * n): name for n, name in enumerate(names) for i in range(2)}
-    job = Days(database, *(temporal(name) for name in names), sharing=4)
+    job = Days(database, *(temporal(name) for name in names), sharing=3)
 
     def counted(day: date) -> dict[str, int]:
         factors = {name: bad[name] if bad_days.get(day) == name else 1 for name in names}
