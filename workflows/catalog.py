@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from pinflow.config import Settings
-from pinflow.errors import ConfigurationError, UnknownNameError
+from pinflow.errors import ConfigurationError, PinflowError, UnknownNameError
 from pinflow.mr_jobs.inputs.discover import Source
 from pinflow.scheduler.declare import Workflow
 from pinflow.scheduler.definition import Definition, define
@@ -26,13 +26,7 @@ def catalog(settings: Settings) -> dict[str, Workflow]:
 
 def parameters(settings: Settings, *, rebuild: bool = False) -> dict[str, Any]:
     """What of the configuration changes a workflow's jobs: a run is frozen with it."""
-    return {
-        "owner": settings.owner,
-        "format": Source.from_settings(settings).format,
-        "bad_share": settings.source.bad_share,
-        "top": settings.top,
-        "rebuild": rebuild,
-    }
+    return _parameters(settings, Source.from_settings(settings).format, rebuild=rebuild)
 
 
 def definition(
@@ -40,20 +34,32 @@ def definition(
 ) -> Definition:
     """One workflow of one day, checked. Raises `UnknownNameError` for a workflow or stage that is not there.
 
-    Without parameters `given` it is for a look only, which needs no input: without one it is taken as canonical.
+    Without parameters `given` it is for a look only: input that cannot be looked into is taken as canonical.
     """
     known = catalog(settings)
     if name not in known:
         raise UnknownNameError("workflow", name, known, "pinflow workflows")
-    defined = define(known[name], day, given or parameters(_with_input(settings)))
+    defined = define(known[name], day, given or _for_a_look(settings))
     check_rules(defined)
     defined = share_budget(known[name], settings, defined)
     return defined.only(stage) if stage else defined
 
 
-def _with_input(settings: Settings) -> Settings:
-    canonical = settings.source.model_copy(update={"format": "canonical"})
-    return settings if settings.input else settings.model_copy(update={"input": ".", "source": canonical})
+def _for_a_look(settings: Settings) -> dict[str, Any]:
+    try:
+        return parameters(settings)
+    except PinflowError:
+        return _parameters(settings, "canonical", rebuild=False)
+
+
+def _parameters(settings: Settings, form: str, *, rebuild: bool) -> dict[str, Any]:
+    return {
+        "owner": settings.owner,
+        "format": form,
+        "bad_share": settings.source.bad_share,
+        "top": settings.top,
+        "rebuild": rebuild,
+    }
 
 
 def _declared(name: str, owner: str) -> list[Workflow]:
