@@ -20,6 +20,8 @@ COMMANDS = {
     "graph": "looking",
     "stats": "statistics",
     "alerts": "counting",
+    "rules": "predicting",
+    "expect": "predicting",
     "metrics": "serving",
     "top": "serving",
     "audience": "serving",

@@ -177,12 +177,19 @@ Stages = Callable[[date, Mapping[str, JSON]], Sequence[Stage]]
 
 @dataclass(frozen=True)
 class Workflow:
-    """A named DAG: `stages(date, parameters)` gives the stages of one day's run."""
+    """A named DAG: `stages(date, parameters)` gives the stages of one day's run.
+
+    `country` is the ISO code whose public holidays forecasts expect, `warnings_a_year` and `fatals_a_year` how many
+    false alarms of forecasts are put up with; what is None is as the configuration says.
+    """
 
     name: str
     owner: str
     stages: Stages
     description: str = ""
+    country: str | None = None
+    warnings_a_year: float | None = None
+    fatals_a_year: float | None = None
 
     def __post_init__(self) -> None:
         check_name("workflow", self.name)

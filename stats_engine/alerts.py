@@ -70,9 +70,9 @@ def alerts_of(violations: Iterable[Violation]) -> list[Alert]:
     """An alert for each violation."""
     return [
         Alert(
-            rule=found.check or str(found.rule),
+            rule=found.text,
             name=found.rule.subject,
-            degree=found.rule.degree,
+            degree=found.degree,
             message=found.message,
             value=found.value if math.isfinite(found.value) else None,
             low=found.low,

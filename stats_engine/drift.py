@@ -26,10 +26,14 @@ HELD_DAYS = 7
 
 @dataclass(frozen=True)
 class Drift:
-    """`factor`: the level of the last days over that of the weeks before; it has drifted where `score` is above 1."""
+    """`factor`: the level of the last days over that of the weeks before; it has drifted where `score` is above 1.
+
+    `before` is the score on the last day before that had a value: a drift that was told then is told already.
+    """
 
     factor: float
     score: float
+    before: float = 0.0
 
     @property
     def is_alarming(self) -> bool:
@@ -38,6 +42,17 @@ class Drift:
 
 
 NO_DRIFT = Drift(1.0, 0.0)
+USUAL_EPISODES = 1.9
+"""Real series that nobody has cleaned reach the score 1 in so many episodes a year, and e times fewer for each 0.5."""
+
+
+def limit(episodes_a_year: float) -> float:
+    """The score above which a drift is told, so that a series raises so many false episodes a year.
+
+    >>> limit(1.9), round(limit(0.7), 1)
+    (1.0, 1.5)
+    """
+    return 1 + float(np.log(USUAL_EPISODES / episodes_a_year)) / 2
 
 
 def drift(dates: Days, values: Floats, country: str) -> Drift:
@@ -58,7 +73,9 @@ def drift(dates: Days, values: Floats, country: str) -> Drift:
     scores = np.abs(changes) / _usual_changes(changes) / THRESHOLD
     held = np.nan_to_num(scores[-HELD_DAYS:])
     newest = int(held.argmax()) - len(held)
-    return Drift(float(np.exp(np.nan_to_num(changes[newest]))), float(held[newest]))
+    told = np.nan_to_num(scores[place[:-1]][place[:-1] >= place[-1] - HELD_DAYS])
+    factor = float(np.exp(np.nan_to_num(changes[newest])))
+    return Drift(factor, float(held[newest]), float(told.max(initial=0.0)))
 
 
 def _changes(grid: Floats, ordinary: Flags) -> Floats:

@@ -72,42 +72,83 @@ NO_HISTORY = History()
 
 def read_history(database: Database, workflow: str, job: str, names: Collection[str], before: date) -> History:
     """The history of a job's statistics `names` before a date: two queries, however many names there are."""
-    mine = _published(workflow, job, before)
+    first = before - min(LONGEST, before - date.min)
+    mine = _published(workflow, [job], first, before)
 
     def read(connection: sa.Connection) -> History:
-        rows = connection.execute(_everything(mine, list(names))).all()
+        rows = connection.execute(_everything(mine, names)).all()
         return _collect(rows, expected_changes(connection, workflow, job))
 
     return transact(database, read)
 
 
-def _published(workflow: str, job: str, before: date) -> sa.ColumnElement[bool]:
+def numbers_of(
+    database: Database, workflow: str, wanted: Mapping[str, Collection[str]], day: date
+) -> dict[str, dict[str, float]]:
+    """The day's numbers of the published runs of several jobs, 0 for a name that was not counted.
+
+    `wanted` has the names by job. A job that has published nothing that day is left out. One query for all.
+    """
+    mine = _published(workflow, wanted, day, day + timedelta(days=1))
+    names = {name for group in wanted.values() for name in group}
+    rows = transact(database, lambda connection: connection.execute(_everything(mine, names)).all())
+    numbers = {job: dict.fromkeys(wanted[job], 0.0) for job, _, name, *_ in rows if name is None}
+    for job, _, name, value, state in rows:
+        if state is None and name in numbers[job]:
+            numbers[job][name] = float(value)
+    return numbers
+
+
+def newest_day(database: Database, workflow: str, job: str) -> date | None:
+    """The last date that a job has published; None before the first."""
+    mine = _published(workflow, [job], date.min, date.max)
+    query = sa.select(sa.func.max(JOB_STATS.c.date)).where(mine)
+    found = transact(database, lambda connection: connection.scalar(query))
+    return None if found is None else date.fromisoformat(found)
+
+
+def names_counted(database: Database, workflow: str, job: str) -> set[str]:
+    """The names of all statistics that a job ever had, but for lists of items."""
+    tables = (STAT_COUNTS, STAT_SUMS, STAT_HISTOGRAMS, STAT_DISTINCTS)
+    names = [sa.select(t.c.name).where(t.c.workflow == workflow, t.c.job == job, t.c.step == 0) for t in tables]
+    return set(transact(database, lambda connection: connection.scalars(sa.union(*names)).all()))
+
+
+def accepted_values(database: Database, workflow: str, job: str, day: date) -> dict[str, float | None]:
+    """The values on a day that the owner accepted, by the text of the rule that they broke."""
+    mine = (ALERTS.c.workflow == workflow, ALERTS.c.job == job, ALERTS.c.date == day.isoformat())
+    query = sa.select(ALERTS.c.rule, ALERTS.c.value).where(*mine, ALERTS.c.state == "accepted")
+    return dict(transact(database, lambda connection: [(rule, value) for rule, value in connection.execute(query)]))
+
+
+def _published(workflow: str, jobs: Iterable[str], first: date, before: date) -> sa.ColumnElement[bool]:
     runs = JOB_STATS.c
     return sa.and_(
         runs.workflow == workflow,
-        runs.job == job,
+        runs.job.in_(list(jobs)),
         runs.step == 0,
         runs.published,
         runs.date < before.isoformat(),
-        runs.date >= (before - LONGEST).isoformat() if before - date.min > LONGEST else sa.true(),
+        runs.date >= first.isoformat(),
     )
 
 
-def _everything(mine: sa.ColumnElement[bool], names: list[str]) -> sa.CompoundSelect[Any]:
-    """Rows of (date, name, value, state): the dates, their values, and the alerts on them, each with what it has."""
+def _everything(mine: sa.ColumnElement[bool], names: Collection[str]) -> sa.CompoundSelect[Any]:
+    """Rows of (job, date, name, value, state): runs, values and alerts on them, each with what it has."""
     no_text, no_value = sa.cast(sa.null(), sa.String(255)), sa.cast(sa.null(), sa.Double)
-    dates = sa.select(JOB_STATS.c.date, no_text.label("name"), no_value.label("value"), no_text.label("state"))
-    parts: list[sa.Select[Any]] = [dates.where(mine)]
-    for table, column in ((STAT_COUNTS, "value"), (STAT_SUMS, "value"), (STAT_DISTINCTS, "estimate")):
-        value = sa.cast(table.c[column], sa.Double)
-        parts.append(sa.select(table.c.date, table.c.name, value, no_text).join(JOB_STATS, _same_run(table)))
-    histogram = STAT_HISTOGRAMS
-    total = sa.cast(sa.func.sum(histogram.c["count"]), sa.Double)
-    counted = sa.select(histogram.c.date, histogram.c.name, total, no_text).join(JOB_STATS, _same_run(histogram))
-    parts.append(counted.group_by(histogram.c.date, histogram.c.name))
-    wanted = [part.where(mine, part.selected_columns.name.in_(names)) for part in parts[1:]]
-    alerts = sa.select(ALERTS.c.date, ALERTS.c.name, no_value, ALERTS.c.state).join(JOB_STATS, _same_run(ALERTS))
-    return sa.union_all(parts[0], *wanted, alerts.where(mine, sa.not_(ALERTS.c.rule.startswith(DRIFT))))
+    runs = JOB_STATS.c
+    parts = [sa.select(runs.job, runs.date, no_text.label("name"), no_value, no_text.label("state")).where(mine)]
+    for table, value in (
+        (STAT_COUNTS, STAT_COUNTS.c.value),
+        (STAT_SUMS, STAT_SUMS.c.value),
+        (STAT_DISTINCTS, STAT_DISTINCTS.c.estimate),
+        (STAT_HISTOGRAMS, sa.func.sum(STAT_HISTOGRAMS.c["count"])),
+    ):
+        found = sa.select(runs.job, runs.date, table.c.name, sa.cast(value, sa.Double), no_text)
+        found = found.join(table, _same_run(table)).where(mine, table.c.name.in_(names))
+        parts.append(found.group_by(runs.job, runs.date, table.c.name) if table is STAT_HISTOGRAMS else found)
+    alerts = sa.select(runs.job, runs.date, ALERTS.c.name, no_value, ALERTS.c.state).join(ALERTS, _same_run(ALERTS))
+    return sa.union_all(*parts, alerts.where(mine, sa.not_(ALERTS.c.rule.startswith(DRIFT))))
 
 
 def _same_run(table: sa.Table) -> sa.ColumnElement[bool]:
@@ -119,8 +160,8 @@ def _collect(rows: Iterable[Any], changes: Mapping[str, tuple[ExpectedChange, ..
     values: dict[str, dict[date, float]] = {}
     states: dict[str, dict[date, ValueState]] = {}
     for row in rows:
-        name, value, state = row[1:]
-        day = date.fromisoformat(row[0])
+        _, day_text, name, value, state = row
+        day = date.fromisoformat(day_text)
         if name is None:
             dates.append(day)
         elif state is None:

@@ -94,7 +94,7 @@ def cadence(dates: Days) -> float:
 def _by_run(values: Floats) -> Outlook:
     followed = trace(values, np.zeros(len(values) + 1, dtype=bool), 1)
     newest = values[-ZERO_DAYS // WEEK :]
-    zero = _share(int(np.count_nonzero(newest == 0)), len(newest))
+    zero = max(_share(int(np.count_nonzero(newest == 0)), len(newest)), _chance_of_none(values[-LEARNING_RUNS:]))
     learning = len(values) < LEARNING_RUNS
     mixture = _ordinary(followed, LEARNING_RUNS // 2)
     return Outlook(followed.scale, zero, mixture, learning, amounts=bool(values.min() >= 0))
@@ -114,7 +114,7 @@ def _by_day(dates: Days, values: Floats, day: np.datetime64, country: str) -> Ou
         since_sunday = int((day - A_SUNDAY) / DAY) % WEEK
         mixture = _special(followed, today, [(s, int(p)) for s, p in past if s is not None], since_sunday)
     learning = len(values) < LEARNING_DAYS
-    zero = _zero_odds(grid, special)
+    zero = max(_zero_odds(grid, special), _chance_of_none(values[-LEARNING_DAYS:]))
     return Outlook(followed.scale, zero, mixture, learning, amounts=bool(values.min() >= 0))
 
 
@@ -170,6 +170,13 @@ def _zero_odds(grid: Floats, special: Flags) -> float:
             seen_by[0] + OTHER_WEEKDAYS * seen_by[alike].sum(),
         ),
     )
+
+
+def _chance_of_none(newest: Floats) -> float:
+    """The odds that a count as small as the newest ones is zero by chance (Poisson's); nothing for other numbers."""
+    if newest.min() < 0 or (newest % 1).any():
+        return 0.0
+    return float(np.exp(-np.median(newest)))
 
 
 def _share(zeros: float, seen: float) -> float:

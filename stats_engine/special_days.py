@@ -9,9 +9,10 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
-import holidays
 import numpy as np
 import numpy.typing as npt
+
+from pinflow.errors import ConfigurationError
 
 Days = npt.NDArray[np.datetime64]
 Flags = npt.NDArray[np.bool_]
@@ -79,11 +80,29 @@ def _of_year(country: str, year: int) -> dict[date, SpecialDay]:
     return {day: special for day, special in found.items() if day.year == year}
 
 
+def check_country(country: str) -> None:
+    """Raise `ConfigurationError` for a country, or a part of one, whose public holidays are not known."""
+    if country:
+        _holidays(country, (2000,))
+
+
+def _holidays(country: str, years: tuple[int, ...]) -> "dict[date, str]":
+    import holidays  # takes 0.2 s
+
+    nation, _, part = country.partition("-")
+    try:
+        return dict(holidays.country_holidays(nation, subdiv=part or None, years=years).items())
+    except NotImplementedError as error:
+        raise ConfigurationError(
+            f"the public holidays of the country {country!r} are not known: {error}; write an ISO 3166 code such as "
+            "US, or one with a part, GB-ENG"
+        ) from error
+
+
 def _public_holidays(country: str, year: int) -> list[tuple[date, str]]:
     """Those of the year and of the days beside it, under the names that they have in every year."""
     try:
-        nation, _, part = country.partition("-")
-        known = holidays.country_holidays(nation, subdiv=part or None, years=(year - 1, year, year + 1))
-    except NotImplementedError:
+        known = _holidays(country, (year - 1, year, year + 1))
+    except ConfigurationError:
         return []
     return [(day, name.partition(" (")[0]) for day, name in known.items()]

@@ -12,6 +12,7 @@ from pinflow.stats_engine.smoothing import Floats
 
 SMALLEST_ODDS = 1e-15
 """What floats still tell from 0."""
+HALVINGS = 50
 
 
 @dataclass(frozen=True)
@@ -29,27 +30,29 @@ class Mixture:
 
     def band(self, odds: float) -> tuple[float, float]:
         """The values beyond which, on either side, lie half of `odds`."""
-        return self._quantile(odds / 2), self._quantile(1 - odds / 2)
+        low, high = self._quantiles(odds / 2, 1 - odds / 2)
+        return low, high
 
     def median(self) -> float:
         """The value with as much below as above it."""
-        return self._quantile(0.5)
+        return self._quantiles(0.5)[0]
 
-    def _quantile(self, share: float) -> float:
-        low, high = float(self.centres.min()), float(self.centres.max())
+    def _quantiles(self, *shares: float) -> list[float]:
+        """The values with such shares below them: all by one bisection, between bounds that are far enough apart."""
+        wanted = np.array(shares)
         reach = float(self.widths.max())
-        while self._share_below(low) > share:
-            low, reach = low - reach, 2 * reach
-        reach = float(self.widths.max())
-        while self._share_below(high) < share:
-            high, reach = high + reach, 2 * reach
-        for _ in range(60):
+        low = np.full(len(shares), self.centres.min())
+        high = np.full(len(shares), self.centres.max())
+        while (self._below(low) > wanted).any() or (self._below(high) < wanted).any():
+            low, high, reach = low - reach, high + reach, 2 * reach
+        for _ in range(HALVINGS):
             middle = (low + high) / 2
-            low, high = (middle, high) if self._share_below(middle) < share else (low, middle)
-        return (low + high) / 2
+            is_below = self._below(middle) < wanted
+            low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
+        return [float(value) for value in (low + high) / 2]
 
-    def _share_below(self, value: float) -> float:
-        return float(self.tails(np.array([value]))[0][0])
+    def _below(self, values: Floats) -> Floats:
+        return np.asarray(lower_tail((values[:, None] - self.centres) / self.widths) @ self.weights)
 
 
 def lower_tail(distance: Floats) -> Floats:

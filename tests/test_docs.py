@@ -72,15 +72,9 @@ def test_setting_of_source_is_documented(name: str) -> None:
     assert in_table(section(page("reference/configuration.md"), "Section source"), name)
 
 
-def test_rule_functions_are_documented() -> None:
-    makers = [
-        name
-        for name, value in vars(rules).items()
-        if not name.startswith("_") and getattr(value, "__annotations__", {}).get("return") in (rules.Rule, "Rule")
-    ]
-    assert {"absolute", "ratio"} <= set(makers)
-    text = page("concepts/statistics.md")
-    assert [name for name in makers if f"`{name}`" not in text] == []
+@pytest.mark.parametrize("kind", list(rules.KINDS))
+def test_kind_of_rule_is_documented(kind: str) -> None:
+    assert in_table(page("concepts/statistics.md"), kind)
 
 
 @pytest.mark.parametrize("name", [*metadata.tables, *tables.METADATA.tables])

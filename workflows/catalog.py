@@ -6,10 +6,11 @@ from datetime import date
 from typing import Any
 
 from pinflow.config import Settings
-from pinflow.errors import ConfigurationError, UnknownNameError
+from pinflow.errors import ConfigurationError, PinflowError, UnknownNameError
 from pinflow.mr_jobs.inputs.discover import Source
 from pinflow.scheduler.declare import Workflow
 from pinflow.scheduler.definition import Definition, define
+from pinflow.workflows.checking import check_rules, share_budget
 
 
 def catalog(settings: Settings) -> dict[str, Workflow]:
@@ -25,24 +26,40 @@ def catalog(settings: Settings) -> dict[str, Workflow]:
 
 def parameters(settings: Settings, *, rebuild: bool = False) -> dict[str, Any]:
     """What of the configuration changes a workflow's jobs: a run is frozen with it."""
-    return {
-        "owner": settings.owner,
-        "format": Source.from_settings(settings).format,
-        "bad_share": settings.source.bad_share,
-        "top": settings.top,
-        "rebuild": rebuild,
-    }
+    return _parameters(settings, Source.from_settings(settings).format, rebuild=rebuild)
 
 
 def definition(
     settings: Settings, name: str, day: date, *, stage: str | None = None, given: Mapping[str, Any] | None = None
 ) -> Definition:
-    """One workflow of one day, checked. Raises `UnknownNameError` for a workflow or stage that is not there."""
+    """One workflow of one day, checked. Raises `UnknownNameError` for a workflow or stage that is not there.
+
+    Without parameters `given` it is for a look only: input that cannot be looked into is taken as canonical.
+    """
     known = catalog(settings)
     if name not in known:
         raise UnknownNameError("workflow", name, known, "pinflow workflows")
-    defined = define(known[name], day, given or parameters(settings))
+    defined = define(known[name], day, given or _for_a_look(settings))
+    check_rules(defined)
+    defined = share_budget(known[name], settings, defined)
     return defined.only(stage) if stage else defined
+
+
+def _for_a_look(settings: Settings) -> dict[str, Any]:
+    try:
+        return parameters(settings)
+    except PinflowError:
+        return _parameters(settings, "canonical", rebuild=False)
+
+
+def _parameters(settings: Settings, form: str, *, rebuild: bool) -> dict[str, Any]:
+    return {
+        "owner": settings.owner,
+        "format": form,
+        "bad_share": settings.source.bad_share,
+        "top": settings.top,
+        "rebuild": rebuild,
+    }
 
 
 def _declared(name: str, owner: str) -> list[Workflow]:

@@ -29,8 +29,9 @@ from pinflow.scheduler.child import SKIPPED, leave_result
 from pinflow.stats_engine.alerts import JobKey, alerts_of
 from pinflow.stats_engine.mail import deliver
 from pinflow.stats_engine.record import is_recorded, mark_published, record
-from pinflow.stats_engine.rules import Violation, evaluate
+from pinflow.stats_engine.rules import Violation
 from pinflow.storage import is_remote, open_storage
+from pinflow.workflows.audit import audit
 from pinflow.workflows.inputs import Resolved, identity_of, resolve, served_labels
 from pinflow.workflows.node import MapReduce
 from pinflow.workflows.on_cluster import cluster_of, of_node, options_there, runs_on_cluster
@@ -125,7 +126,7 @@ class _NodeRun:
             return SKIPPED
         output = self._launch(resolved)
         violations = self._audit(output)
-        fatal = [violation for violation in violations if violation.rule.degree == "fatal"]
+        fatal = [violation for violation in violations if violation.degree == "fatal"]
         if fatal:
             raise FatalAlertError(
                 f"stopped before publishing: {'; '.join(v.message for v in fatal)}. "
@@ -199,7 +200,7 @@ class _NodeRun:
 
     def _audit(self, output: JobOutput) -> list[Violation]:
         """Keep the statistics together with the alerts that they raise, in one transaction (ST-03)."""
-        violations = evaluate(self.node.rules, output.statistics)
+        violations = audit(self._database, self.node, self.key, output.statistics)
         now = datetime.now(UTC)
         record(self._database, self.key, output.statistics, alerts_of(violations), now)
         if violations:

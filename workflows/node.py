@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pinflow.scheduler.declare import Job
-from pinflow.stats_engine.rules import Rule
+from pinflow.stats_engine.rules import OUTPUT_ROWS, Degree, Rule, nonzero
 
 RUN = "pinflow.workflows.mapreduce:run"
 INPUT_READY = "input_ready"
@@ -42,7 +42,7 @@ class MapReduce:
     """The arguments of one node, as a run freezes them.
 
     `job` is the class as `module:Class`, `dataset` what it publishes, `tables` the datasets of the day that it joins
-    with, `options` its own switches.
+    with, `options` its own switches. `country` and `allowed`, false alarms a year of one rule, come from the workflow.
     """
 
     job: str
@@ -54,6 +54,8 @@ class MapReduce:
     owner: str = ""
     rebuild: bool = False
     serves: bool = False
+    country: str = ""
+    allowed: Mapping[Degree, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The arguments as JSON values."""
@@ -62,6 +64,7 @@ class MapReduce:
             "inputs": [{"input": kinds[type(given)], **asdict(given)} for given in self.inputs],
             "tables": list(self.tables),
             "options": dict(self.options),
+            "allowed": dict(self.allowed),
             "rules": [rule.to_json() for rule in self.rules],
         }
 
@@ -94,8 +97,11 @@ def mapreduce(
 ) -> Job:
     """A node that runs a MapReduce job and publishes the dataset of its own name.
 
-    It comes after the nodes whose datasets it reads, and after `after`.
+    It comes after the nodes whose datasets it reads, and after `after`. Without a rule that looks at the past of
+    `output_rows`, it gets one against zeros.
     """
+    if not any(OUTPUT_ROWS in rule.past for rule in rules):
+        rules = [*rules, nonzero(OUTPUT_ROWS)]
     node = MapReduce(job, name, tuple(inputs), tuple(tables), options or {}, tuple(rules), owner, rebuild, serves)
     before = [INPUT_READY if isinstance(given, Raw) else given.dataset for given in inputs]
     return Job(

@@ -8,6 +8,7 @@ import polars as pl
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.mr_jobs.analytics.raw_input import ParsedBlock, RawInputJob
 from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.stats_engine.bucketizers import LinearBucketizer
 
 
 class ReadEvents(RawInputJob, BatchJob):
@@ -39,7 +40,13 @@ class ReadEvents(RawInputJob, BatchJob):
         for event, number in kept["event_type"].value_counts().iter_rows():
             self.stats.incr_count(event, number)
         self.stats.add_to_histogram("hour_of_day", kept["timestamp"].dt.hour())
+        self.stats.add_to_histogram("event_time", kept["timestamp"].dt.epoch("s"), _hours_of(start))
         return kept.drop("timestamp")
+
+
+def _hours_of(start: datetime) -> LinearBucketizer:
+    first = start.timestamp()
+    return LinearBucketizer(first, first + timedelta(days=1).total_seconds(), 24)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_statistics() -> Iterator["sa.Engine"]:
-    """The database, its schema prepared; what goes wrong with it is a PinflowError."""
+def statistics_database() -> Iterator["sa.Engine"]:
+    """The database of statistics and alerts, its schema checked; its errors are told as pinflow's."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from pinflow.database import database_error, open_database
@@ -55,7 +55,7 @@ def alerts(
     from pinflow.stats_engine import queries
 
     now = datetime.now(UTC)
-    with open_statistics() as engine:
+    with statistics_database() as engine:
         if acknowledge is not None:
             queries.acknowledge(engine, acknowledge, now)
         if mute is not None:

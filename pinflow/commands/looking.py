@@ -92,10 +92,15 @@ def logs(run: str, job: str, attempt: int | None, as_json: bool) -> None:
 @click.command()
 @json_option
 def workflows(as_json: bool) -> None:
-    """List the workflows that the configuration names."""
-    from pinflow.workflows.catalog import catalog
+    """List the workflows that the configuration names; a workflow that cannot be loaded is an error."""
+    from datetime import UTC, datetime
 
-    found = catalog(config.load()).values()
+    from pinflow.workflows.catalog import catalog, definition
+
+    settings = config.load()
+    found = catalog(settings).values()
+    for workflow in found:
+        definition(settings, workflow.name, datetime.now(UTC).date())
     rows = [(w.name, w.owner, w.description) for w in found]
     if as_json:
         print_json([dict(zip(("name", "owner", "description"), row, strict=True)) for row in rows])

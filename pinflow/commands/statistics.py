@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from pinflow.commands.counting import open_statistics
+from pinflow.commands.counting import statistics_database
 from pinflow.commands.output import DATE, DURATION, date_option, json_option, print_json, print_table
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def stats(
         raise click.UsageError("--last and --plot show one statistic: name it, as in pinflow stats JOB NAME --last 90d")
     if name is not None and against:
         raise click.UsageError("--against compares all statistics of a job: leave NAME out")
-    with open_statistics() as engine:
+    with statistics_database() as engine:
         shown = _read(engine, job, date)
         if against:
             _compare(shown, _other(engine, shown, against), most, as_json)

@@ -8,22 +8,28 @@ name that the job has not counted is 0.
 from collections.abc import Iterable
 
 from pinflow.stats_engine.rules.absolute import absolute
-from pinflow.stats_engine.rules.background import NO_BACKGROUND, Background
+from pinflow.stats_engine.rules.background import FALSE_ALARMS, NO_BACKGROUND, Background, Degree
+from pinflow.stats_engine.rules.balance import balance
+from pinflow.stats_engine.rules.fresh import fresh
+from pinflow.stats_engine.rules.nonzero import nonzero
 from pinflow.stats_engine.rules.ratio import ratio
 from pinflow.stats_engine.rules.rule import (
     INPUT_BYTES,
+    KINDS,
     OUTPUT_BYTES,
     OUTPUT_ROWS,
     SECONDS,
-    Degree,
     Rule,
     Violation,
     show,
 )
+from pinflow.stats_engine.rules.temporal import temporal
 from pinflow.stats_engine.statistics import Statistics
 
 __all__ = [
+    "FALSE_ALARMS",
     "INPUT_BYTES",
+    "KINDS",
     "NO_BACKGROUND",
     "OUTPUT_BYTES",
     "OUTPUT_ROWS",
@@ -33,9 +39,13 @@ __all__ = [
     "Rule",
     "Violation",
     "absolute",
+    "balance",
     "evaluate",
+    "fresh",
+    "nonzero",
     "ratio",
     "show",
+    "temporal",
 ]
 
 

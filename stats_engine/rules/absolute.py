@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pinflow.stats_engine.rules.background import Background
-from pinflow.stats_engine.rules.rule import Degree, Rule, Violation, bounds_text, number, out_of_bounds
+from pinflow.stats_engine.rules.background import Background, Degree
+from pinflow.stats_engine.rules.rule import Rule, Violation, bounds_text, number, out_of_bounds
 from pinflow.stats_engine.statistics import Statistics
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pinflow.stats_engine.rules.background import Background
-from pinflow.stats_engine.rules.rule import Degree, Rule, Violation, bounds_text, number, out_of_bounds, share
+from pinflow.stats_engine.rules.background import Background, Degree
+from pinflow.stats_engine.rules.rule import Rule, Violation, bounds_text, number, out_of_bounds, share
 from pinflow.stats_engine.statistics import Statistics
 
 
@@ -35,17 +35,17 @@ class Ratio(Rule):
         return (self.name,) if self.job else (self.name, self.of)
 
     @property
-    def jobs(self) -> tuple[str, ...]:
-        """The other job."""
-        return (self.job,) if self.job else ()
+    def others(self) -> tuple[tuple[str, str], ...]:
+        """The statistic of the other job."""
+        return ((self.job, self.of),) if self.job else ()
 
     def __str__(self) -> str:
         return f"ratio({self.subject}, {bounds_text(self.min, self.max)})"
 
     def judge(self, statistics: Statistics, background: Background) -> Sequence[Violation]:
         """Fires out of bounds; nothing of nothing is not judged."""
-        whole = background.others.get(self.job, Statistics()) if self.job else statistics
-        value = share(number(self.name, statistics), number(self.of, whole))
+        whole = background.others.get(self.job, {}).get(self.of) if self.job else number(self.of, statistics)
+        value = None if whole is None else share(number(self.name, statistics), whole)
         return [] if value is None else out_of_bounds(self, value, self.min, self.max)
 
 
@@ -61,7 +61,7 @@ def ratio(
     """A rule on the share of one statistic in another, such as bad lines of the lines read.
 
     With `job`, `of` is a statistic of another job of the same workflow, which must come before this one. 0 of 0 is
-    not judged; something of 0 is infinitely much.
+    not judged, nor is a day on which the other job has published nothing; something of 0 is infinitely much.
 
     >>> str(ratio("output_rows", of="output_rows", job="pin_counts", max=1))
     'ratio(output_rows / pin_counts.output_rows, max=1)'

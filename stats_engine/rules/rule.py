@@ -4,14 +4,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 from pinflow.errors import ConfigurationError
-from pinflow.stats_engine.rules.background import Background
+from pinflow.stats_engine.rules.background import Background, Degree
 from pinflow.stats_engine.statistics import Statistics
-
-Degree = Literal["warning", "fatal"]
-"""`warning`: mail to the owner. `fatal`: the job stops, publishes nothing, and mail to the owner."""
 
 OUTPUT_ROWS = "output_rows"
 OUTPUT_BYTES = "output_bytes"
@@ -37,7 +34,7 @@ class Rule(ABC):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if cls.kind:
-            KINDS[cls.kind] = cls
+            KINDS.setdefault(cls.kind, cls)
 
     @property
     @abstractmethod
@@ -54,8 +51,13 @@ class Rule(ABC):
         return (self.subject,)
 
     @property
-    def jobs(self) -> tuple[str, ...]:
-        """Other jobs of the same workflow whose statistics of the day it looks at."""
+    def past(self) -> tuple[str, ...]:
+        """The job's own statistics whose history it looks at."""
+        return ()
+
+    @property
+    def others(self) -> tuple[tuple[str, str], ...]:
+        """The statistics of other jobs of the same workflow that it looks at, as pairs of job and name."""
         return ()
 
     def to_json(self) -> dict[str, Any]:
@@ -101,7 +103,8 @@ class Violation:
     """A rule that fired: the value, between what it should have been, and what was expected of it, where that is known.
 
     `low` and `high` are the bounds of the rule, or those of the forecast's band. `learning`: there is too little
-    history to warn of anything but zeros. `check` names the check that fired of a rule that has several.
+    history to warn of anything but zeros. `check` names the check that fired of a rule that has several; `lenient`: the
+    rule is fatal, but what it found is only worth a warning.
     """
 
     rule: Rule
@@ -112,6 +115,17 @@ class Violation:
     forecast: float | None = None
     learning: bool = False
     check: str = ""
+    lenient: bool = False
+
+    @property
+    def text(self) -> str:
+        """The rule that fired, or its check, as alerts name it."""
+        return self.check or str(self.rule)
+
+    @property
+    def degree(self) -> Degree:
+        """How bad it is."""
+        return "warning" if self.lenient else self.rule.degree
 
     @property
     def deviation(self) -> float | None:

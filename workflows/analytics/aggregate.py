@@ -4,7 +4,7 @@ import networkx as nx
 
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.scheduler.declare import Node
-from pinflow.stats_engine.rules import absolute, ratio
+from pinflow.stats_engine.rules import OUTPUT_BYTES, OUTPUT_ROWS, Rule, absolute, balance, ratio, temporal
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.node import Day, Periods
 
@@ -17,7 +17,14 @@ def graph(plan: Plan) -> "nx.DiGraph[str]":
             "pin_counts",
             "pin_counts:PinCounts",
             events,
-            [absolute("events", min=1)],
+            [
+                absolute("events", min=1),
+                balance(
+                    [("read_events", "events_kept")], [(f"extract_{event}", "events_read") for event in EVENT_TYPES]
+                ),
+                _of_extracted(),
+                temporal(OUTPUT_BYTES, least=0.1),
+            ],
             tables=["pins"],
             description="events by pin and app, with the pins' rankings",
         ),
@@ -25,14 +32,22 @@ def graph(plan: Plan) -> "nx.DiGraph[str]":
             "board_counts",
             "board_counts:BoardCounts",
             [Day("pin_counts")],
-            [ratio("rows_without_board", of="rows_read", max=0.9)],
+            [
+                ratio("rows_without_board", of="rows_read", max=0.9),
+                balance([("pin_counts", OUTPUT_ROWS)], ["rows_read"]),
+            ],
             description="events by board and app",
         ),
         plan.job(
             "user_actions",
             "user_actions:UserActions",
             events,
-            [ratio("actions", of="events", max=1, degree="fatal")],
+            [
+                ratio("actions", of="events", max=1, degree="fatal"),
+                _of_extracted(),
+                balance(["actions"], [OUTPUT_ROWS]),
+                temporal("users"),
+            ],
             tables=["users"],
             description="who did what with whose content, once a user",
         ),
@@ -40,6 +55,11 @@ def graph(plan: Plan) -> "nx.DiGraph[str]":
     for subject in ("domain", "profile"):
         nodes += [_metrics(plan, subject), _audience(plan, subject)]
     return plan.graph(nodes)
+
+
+def _of_extracted() -> Rule:
+    """Every event that was extracted is counted."""
+    return balance([(f"extract_{event}", "events_kept") for event in EVENT_TYPES], ["events"])
 
 
 def _metrics(plan: Plan, subject: str) -> Node:
@@ -57,6 +77,6 @@ def _audience(plan: Plan, subject: str) -> Node:
         f"{subject}_audience",
         f"{subject}_audience:{subject.capitalize()}Audience",
         [Periods("user_actions")],
-        [absolute("audience_rows", min=1)],
+        [absolute("audience_rows", min=1), balance(["audience_rows"], [OUTPUT_ROWS])],
         description=f"who interacts with each {subject}, by country, metro and gender",
     )

@@ -3,7 +3,7 @@
 import networkx as nx
 
 from pinflow.scheduler.declare import Node
-from pinflow.stats_engine.rules import absolute
+from pinflow.stats_engine.rules import absolute, balance
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.node import Day
 
@@ -22,7 +22,7 @@ def graph(plan: Plan) -> "nx.DiGraph[str]":
             f"persist_{section}",
             f"persist_{section}:{job}",
             [Day(name) for name in datasets],
-            [absolute("rows_written", min=1)],
+            [absolute("rows_written", min=1), balance(["rows_read"], ["rows_kept", "rows_left_out"])],
             after=["persist_audience", "persist_top_items"] if section == "metrics" else (),
             serves=True,
             description=f"{section.replace('_', ' ')} of all periods, into the serving store",
