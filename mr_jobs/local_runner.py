@@ -17,7 +17,9 @@ from mrjob.job import MRJob
 from pinflow.errors import ConfigurationError, FatalAlertError, InputMissingError, PinflowError
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.local_tasks import load_job, message_file, read_message, reserve_message
+from pinflow.mr_jobs.progress import INTERVAL, Watch, read_report
 from pinflow.mr_jobs.task import STATS_FOLDER
+from pinflow.stats_engine.rules import INPUT_BYTES
 from pinflow.storage import explained
 from pinflow.zygote import Call, Exit, Forks, connect
 
@@ -32,7 +34,10 @@ _KINDS: dict[int | None, type[PinflowError]] = {
 
 @dataclass(frozen=True)
 class JobSpec:
-    """One MapReduce job to run: `lines` are its input lines, each with its weight in bytes."""
+    """One MapReduce job to run: `lines` are its input lines, each with its weight in bytes.
+
+    `maxima` are those of counts above which it is to be stopped while it runs.
+    """
 
     job: str
     arguments: tuple[str, ...]
@@ -41,6 +46,7 @@ class JobSpec:
     buckets: int = 1
     slots: int = 1
     memory: int = 512 << 20
+    maxima: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -139,12 +145,15 @@ class LocalRunner:
         self._temporary = self._output / TEMPORARY
         self._key = self._output.name.lstrip("_")
         self._step = 0
+        self._watch = Watch(self.spec.maxima)
 
     def run(self) -> Usage:
         """Run all tasks; the job's files lie in its output folder afterwards.
 
-        Raises `PinflowError` when a task failed: of the kind of the task's own error, with its message.
+        Raises `PinflowError` when a task failed: of the kind of the task's own error, with its message; and
+        `LimitExceededError` when a count passed its maximum, whose tasks end with the executor.
         """
+        self._watch.take("input", {INPUT_BYTES: sum(weight for _, weight in self.spec.lines)})
         job = load_job(self.spec.job)
         self._temporary.mkdir(parents=True, exist_ok=True)
         if issubclass(job, BatchJob):
@@ -264,7 +273,8 @@ class LocalRunner:
             while waiting and len(running) < self.spec.slots:
                 task = waiting.pop()
                 running[self._start(task, kind)] = task
-            exit = self.executor.wait()
+            exit = self.executor.wait(INTERVAL if self._watch.maxima else None)
+            self._look(running.values(), kind)
             if exit is None or exit.pid not in running:
                 continue
             task = running.pop(exit.pid)
@@ -273,9 +283,16 @@ class LocalRunner:
                 self._commit(task, kind, into or self._output)
                 folders[task.partition] = self._folder(task)
             else:
+                self._watch.take((kind, self._step, task.partition), {})
                 task.attempt += 1
                 waiting.append(task)
         return [folders[task.partition] for task in tasks]
+
+    def _look(self, tasks: Iterable[_Task], kind: str) -> None:
+        """Take in how far the watched counts of tasks are."""
+        for task in tasks if self._watch.maxima else ():
+            counts = read_report(self._temporary / self._attempt(task, kind))
+            self._watch.take((kind, self._step, task.partition), counts)
 
     def _folder(self, task: _Task) -> Path | None:
         return task.folder.with_name(f"{task.folder.name}.{task.attempt}") if task.folder else None
@@ -298,6 +315,7 @@ class LocalRunner:
             arguments["arguments"] = [*arguments["arguments"], f"--shuffle-to={folder}"]
         environment = {
             **self.environment,
+            **self._watch.variables,
             "POLARS_MAX_THREADS": "1",
             "mapreduce_task_partition": str(task.partition),
             "mapreduce_task_attempt_id": attempt,

@@ -179,5 +179,4 @@ def _resolve_earlier(
 def _post(connection: sa.Connection, mail: Mail, now: datetime) -> None:
     known = sa.select(MAILS.c.message_id).where(MAILS.c.message_id == mail.message_id)
     if connection.execute(known).first() is None:
-        state = {"state": "waiting", "attempts": 0, "created_at": now, "next_at": now}
-        connection.execute(MAILS.insert(), asdict(mail) | state)
+        connection.execute(MAILS.insert(), asdict(mail) | {"state": "waiting", "created_at": now})

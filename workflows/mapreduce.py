@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from pinflow import config
 from pinflow.config import Settings
 from pinflow.database import open_database
-from pinflow.errors import FatalAlertError
+from pinflow.errors import FatalAlertError, LimitExceededError
 from pinflow.hbase_schema.markers import read_marker
 from pinflow.hbase_schema.store import open_store
 from pinflow.mr_jobs.clustering import bucket_count
@@ -26,9 +26,12 @@ from pinflow.mr_jobs.local_runner import JobSpec
 from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.scheduler.child import SKIPPED, leave_result
 from pinflow.stats_engine.alerts import JobKey, alerts_of
-from pinflow.stats_engine.mail import deliver
+from pinflow.stats_engine.channels import channels_of
+from pinflow.stats_engine.limits import growing_maxima
+from pinflow.stats_engine.outbox import deliver
 from pinflow.stats_engine.record import is_recorded, mark_published, record
-from pinflow.stats_engine.rules import Violation, evaluate
+from pinflow.stats_engine.rules import Rule, Violation, evaluate
+from pinflow.stats_engine.statistics import Statistics
 from pinflow.storage import is_remote
 from pinflow.workflows.inputs import Resolved, identity_of, resolve, served_labels
 from pinflow.workflows.node import MapReduce
@@ -84,6 +87,7 @@ class _NodeRun:
     def __init__(self, node: MapReduce, attempt: Attempt, settings: Settings) -> None:
         self.node, self.attempt, self.settings = node, attempt, settings
         self._served: dict[str, int] = {}
+        self._alerted = False
         self.warehouse = Warehouse(settings.warehouse_url)
         self.folder = self.warehouse.attempt_folder(node.dataset, attempt.day, attempt.name)
         # tasks write to this machine; what is to be published goes to a remote warehouse as a whole
@@ -106,6 +110,8 @@ class _NodeRun:
         try:
             return self._run()
         finally:
+            if self._alerted:  # after publishing: a mail server that hangs keeps nobody from the data
+                deliver(self._database, channels_of(self.settings), datetime.now(UTC))
             self._database.dispose()
 
     def _run(self) -> int | None:
@@ -117,8 +123,12 @@ class _NodeRun:
             self._confirm(before)
             leave_result({"reason": f"published by {before.run_id} for the same inputs and code"})
             return SKIPPED
-        output = self._launch(resolved)
-        violations = self._audit(output)
+        try:
+            output = self._launch(resolved)
+        except LimitExceededError as stopped:
+            self._keep(Statistics(counts=stopped.counts), growing_maxima(self.node.rules))
+            raise FatalAlertError(f"{stopped}. Nothing was published. See: pinflow alerts") from stopped
+        violations = self._keep(output.statistics, self.node.rules)
         fatal = [violation for violation in violations if violation.rule.degree == "fatal"]
         if fatal:
             raise FatalAlertError(
@@ -145,6 +155,7 @@ class _NodeRun:
             buckets=buckets,
             slots=self.settings.slot_count,
             memory=self.settings.memory_bytes,
+            maxima={rule.name: rule.max for rule in growing_maxima(self.node.rules) if rule.max is not None},
         )
         self._buckets = buckets
         return launch(spec, self.settings.runner, os.environ)
@@ -174,13 +185,12 @@ class _NodeRun:
             "labels": ",".join(without(served_labels(self.warehouse, resolved, day), fuller)),
         }
 
-    def _audit(self, output: JobOutput) -> list[Violation]:
+    def _keep(self, statistics: Statistics, rules: Sequence[Rule]) -> list[Violation]:
         """Keep the statistics together with the alerts that they raise, in one transaction (ST-03)."""
-        violations = evaluate(self.node.rules, output.statistics)
-        now = datetime.now(UTC)
-        record(self._database, self.key, output.statistics, alerts_of(violations), now)
+        violations = evaluate(rules, statistics)
+        record(self._database, self.key, statistics, alerts_of(violations), datetime.now(UTC))
         if violations:
-            deliver(self._database, self.settings.mail_url, now, sender=self.settings.mail_from)
+            self._alerted = True
         return violations
 
     def _publish(self, output: JobOutput, identity: str, inputs: list[tuple[str, str, str]]) -> None:

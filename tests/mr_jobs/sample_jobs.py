@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -148,6 +149,27 @@ class Stopped(WordRows):
         code = int(os.environ["SAMPLE_ERRNO"])
         raise OSError(code, os.strerror(code))
         yield line, 1
+
+
+class Endless(BatchJob):
+    """Counts on for a minute in its map, or, with SAMPLE_REDUCES, in its reduce; leaves its process id."""
+
+    cluster_by = ("key",)
+
+    def map(self, batch: pl.DataFrame) -> pl.DataFrame:
+        if "SAMPLE_REDUCES" not in os.environ:
+            self._go_on()
+        return batch
+
+    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+        self._go_on()
+        return frame
+
+    def _go_on(self) -> None:
+        Path(os.environ["SAMPLE_TRACES"], str(os.getpid())).touch()
+        for _ in range(6000):
+            self.stats.incr_count("steps", 10)
+            time.sleep(0.01)
 
 
 class Quitting(WordRows):

@@ -109,12 +109,12 @@ def test_a_database_of_the_first_revision_is_refused_and_upgraded_with_what_is_i
         connection.execute(tables.workflow.insert(), row)
     with pytest.raises(ConfigurationError, match=r"older schema 0001, .* type: pinflow db upgrade"):
         Store(engine)
-    assert schema.upgrade(engine) == (schema.State("0001"), schema.State("0002"))
+    assert schema.upgrade(engine) == (schema.State("0001"), schema.State(schema.HEAD))
     assert difference(engine) == []
     with Store(engine), engine.connect() as connection:
         assert connection.execute(sa.select(tables.workflow.c.name)).all() == [("demo",)]
         assert connection.execute(sa.select(tables.fence)).all() == [("claims", high)]
-    assert schema.upgrade(engine) == (schema.State("0002"), schema.State("0002"))
+    assert schema.upgrade(engine) == (schema.State(schema.HEAD), schema.State(schema.HEAD))
 
 
 def test_an_upgrade_that_was_stopped_goes_on(engine: sa.Engine) -> None:
@@ -126,6 +126,23 @@ def test_an_upgrade_that_was_stopped_goes_on(engine: sa.Engine) -> None:
     schema.upgrade(engine)
     with engine.connect() as connection:
         assert connection.execute(sa.select(tables.fence)).all() == [("claims", 7)]
+
+
+def test_mails_that_wait_or_were_sent_keep_their_deliveries(engine: sa.Engine) -> None:
+    migrate(engine, "0002")
+    with engine.execution_options(writes=True).begin() as connection:
+        for state, sent in (("waiting", None), ("sent", "2015-05-19 00:13:00")):
+            row = (f"<{state}@x>", "a@x", "s", "b", state, 3, "2015-05-19 00:12:00", "2015-05-19 00:20:00", sent, "e")
+            connection.exec_driver_sql(f"INSERT INTO mails VALUES {row}".replace("None", "NULL"))
+    schema.upgrade(engine)
+    with engine.connect() as connection:
+        mails = connection.exec_driver_sql(
+            "SELECT message_id, recipient, body, content, state FROM mails ORDER BY 1"
+        ).all()
+        found = "SELECT message_id, channel, state, attempts, error FROM deliveries ORDER BY 1"
+        deliveries = connection.exec_driver_sql(found).all()
+    assert mails == [("<sent@x>", "a@x", "b", None, "sent"), ("<waiting@x>", "a@x", "b", None, "waiting")]
+    assert deliveries == [("<sent@x>", "mail", "sent", 3, "e"), ("<waiting@x>", "mail", "waiting", 3, "e")]
 
 
 def test_tables_without_a_revision_are_the_first_one(engine: sa.Engine) -> None:
@@ -183,7 +200,7 @@ def test_two_upgrades_at_once(new_engine: Callable[[], sa.Engine]) -> None:
     migrate(engine, "0001")
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(schema.upgrade, [engine, open_database(str(engine.url.render_as_string()))]))
-    assert sorted(before.revision or "" for before, _ in both) == ["0001", "0002"]
+    assert sorted(before.revision or "" for before, _ in both) == ["0001", schema.HEAD]
     assert difference(engine) == []
 
 
