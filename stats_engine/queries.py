@@ -68,8 +68,11 @@ class AlertRow:
     name: str
     degree: Degree
     value: float | None
+    forecast: float | None
+    deviation: float | None
     low: float | None
     high: float | None
+    learning: bool
     message: str
     owner: str
     state: AlertState

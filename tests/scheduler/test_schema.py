@@ -129,7 +129,7 @@ def test_an_upgrade_that_was_stopped_goes_on(engine: sa.Engine) -> None:
 
 
 def test_mails_that_wait_or_were_sent_keep_their_deliveries(engine: sa.Engine) -> None:
-    migrate(engine, "0002")
+    migrate(engine, "0003")
     with engine.execution_options(writes=True).begin() as connection:
         for state, sent in (("waiting", None), ("sent", "2015-05-19 00:13:00")):
             row = (f"<{state}@x>", "a@x", "s", "b", state, 3, "2015-05-19 00:12:00", "2015-05-19 00:20:00", sent, "e")

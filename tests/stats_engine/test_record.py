@@ -15,7 +15,7 @@ from pinflow.stats_engine.statistics import Statistics
 from pinflow.stats_engine.tables import METADATA
 
 FEW_USERS = rules.absolute("users", min=10)
-BAD_LINES = rules.absolute_share("bad_lines", of="lines_read", max=0.01, degree="fatal")
+BAD_LINES = rules.ratio("bad_lines", of="lines_read", max=0.01, degree="fatal")
 
 
 def _statistics(users: int = 5) -> Statistics:
@@ -135,7 +135,7 @@ def test_one_mail_says_all(database: sa.Engine, key: JobKey, now: datetime) -> N
         "Date:   2015-05-18",
         "Owner:  ann@example.com",
         "FATAL: bad_lines / lines_read is 0.5, above its maximum 0.01",
-        "rule:   absolute(bad_lines / lines_read, max=0.01)",
+        "rule:   ratio(bad_lines / lines_read, max=0.01)",
         "value:  0.5",
         "bounds: max 0.01",
         "WARNING: users is 5, below its minimum 10",
