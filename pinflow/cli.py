@@ -19,7 +19,7 @@ COMMANDS = {
     "workflows": "looking",
     "graph": "looking",
     "stats": "counting",
-    "alerts": "counting",
+    "alerts": "alerting",
     "metrics": "serving",
     "top": "serving",
     "audience": "serving",

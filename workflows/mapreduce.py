@@ -120,7 +120,7 @@ class _NodeRun:
         # a rebuild does not ask what is there: it may be damaged
         before = None if self.node.rebuild else self.warehouse.current(self.node.dataset, self.attempt.day)
         if before is not None and before.identity == identity and self._is_there(before):
-            self._confirm(before)
+            self._confirm(before, fine_at=datetime.now(UTC))
             leave_result({"reason": f"published by {before.run_id} for the same inputs and code"})
             return SKIPPED
         try:
@@ -186,12 +186,15 @@ class _NodeRun:
         }
 
     def _keep(self, statistics: Statistics, rules: Sequence[Rule]) -> list[Violation]:
-        """Keep the statistics together with the alerts that they raise, in one transaction (ST-03)."""
+        """Keep the statistics together with the alerts that they raise, in one transaction (ST-03).
+
+        Gives the violations that nobody has accepted.
+        """
         violations = evaluate(rules, statistics)
-        record(self._database, self.key, statistics, alerts_of(violations), datetime.now(UTC))
-        if violations:
-            self._alerted = True
-        return violations
+        alerts = alerts_of(violations)
+        accepted = record(self._database, self.key, statistics, alerts, datetime.now(UTC))
+        self._alerted = bool(alerts)
+        return [found for found, alert in zip(violations, alerts, strict=True) if alert.rule not in accepted]
 
     def _publish(self, output: JobOutput, identity: str, inputs: list[tuple[str, str, str]]) -> None:
         published = Published(
@@ -218,10 +221,17 @@ class _NodeRun:
         if is_remote(self.folder):
             shutil.rmtree(self.local, ignore_errors=True)
         mark_published(self._database, self.key)
+        self._confirm_later()
         leave_result({"rows": output.rows, "bytes": output.bytes, "seconds": round(output.seconds, 3)})
 
-    def _confirm(self, published: Published) -> None:
+    def _confirm_later(self) -> None:
+        """Of two runs that end together the one whose data stands is the published one in SQL, too."""
+        now = self.warehouse.current(self.node.dataset, self.attempt.day)
+        if now is not None and (now.run_id, now.number) != (self.attempt.run_id, self.attempt.number):
+            self._confirm(now)
+
+    def _confirm(self, published: Published, *, fine_at: datetime | None = None) -> None:
         """Say so in SQL too: the process that published may have died before it could."""
         key = replace(self.key, run_id=published.run_id, attempt=published.number)
         if is_recorded(self._database, key):
-            mark_published(self._database, key)
+            mark_published(self._database, key, fine_at=fine_at)
