@@ -39,6 +39,8 @@ from pinflow.workflows.retention import STAGING
 from pinflow.workflows.shrinking import days_read, fuller_periods, without
 
 SMALL_JOB_BYTES = 4 << 20
+BUCKETS_A_SLOT = 4
+"""A task works on a few buckets, one after the other in the same memory: less is held at a time, less is asked for."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class _NodeRun:
         shutil.rmtree(self.local, ignore_errors=True)
         self.local.mkdir(parents=True)
         clustered = bool(clustered_by(self.node.job))
-        least = self.settings.slot_count if resolved.weight > SMALL_JOB_BYTES else 1
+        least = BUCKETS_A_SLOT * self.settings.slot_count if resolved.weight > SMALL_JOB_BYTES else 1
         buckets = bucket_count(resolved.weight, self.settings.memory_bytes // 4, least) if clustered else 1
         options = {"date": self.attempt.day, "to": "parquet", **resolved.options, **self.node.options}
         if self.node.serves:
