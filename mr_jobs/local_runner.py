@@ -122,13 +122,17 @@ def executor(runner: str) -> Executor:
 
 @dataclass
 class _Task:
-    """A task to run: its partition, function and arguments; `folder` is where its parcels go, if it has any."""
+    """A task to run: its partition, function and arguments; `folder` is where its parcels go, if it has any.
+
+    One that `counts` has to leave a shard of statistics in its output.
+    """
 
     partition: int
     function: str
     arguments: dict[str, Any]
     attempt: int = 0
     folder: Path | None = None
+    counts: bool = False
 
 
 @dataclass
@@ -146,6 +150,7 @@ class LocalRunner:
         self._key = self._output.name.lstrip("_")
         self._step = 0
         self._watch = Watch(self.spec.maxima)
+        self._counts = "--to=parquet" in self.spec.arguments
 
     def run(self) -> Usage:
         """Run all tasks; the job's files lie in its output folder afterwards.
@@ -154,6 +159,7 @@ class LocalRunner:
         `LimitExceededError` when a count passed its maximum, whose tasks end with the executor.
         """
         self._watch.take("input", {INPUT_BYTES: sum(weight for _, weight in self.spec.lines)})
+        self._watch.check()
         job = load_job(self.spec.job)
         self._temporary.mkdir(parents=True, exist_ok=True)
         if issubclass(job, BatchJob):
@@ -188,7 +194,7 @@ class LocalRunner:
         for number, lines in enumerate(self._groups()):
             folder = self._temporary / f"map-{number:05d}" if shuffles else None
             arguments = {"job": self.spec.job, "arguments": self._arguments("--mapper", "--step-num=0"), "lines": lines}
-            maps.append(_Task(number, "run_batch_task", arguments, folder=folder))
+            maps.append(_Task(number, "run_batch_task", arguments, folder=folder, counts=self._counts and not shuffles))
         done = self._run_all(maps, "map")
         if shuffles:
             self._run_all(self._reducers([folder for folder in done if folder]), "reduce")
@@ -200,7 +206,8 @@ class LocalRunner:
         for number in range(count):
             buckets = ",".join(map(str, range(number, self.spec.buckets, count)))
             arguments = self._arguments("--reducer", "--step-num=0", *from_folders, f"--reduce-buckets={buckets}")
-            tasks.append(_Task(number, "run_batch_task", {"job": self.spec.job, "arguments": arguments, "lines": []}))
+            given = {"job": self.spec.job, "arguments": arguments, "lines": []}
+            tasks.append(_Task(number, "run_batch_task", given, counts=self._counts))
         return tasks
 
     def _run_lines(self, job: type[MRJob]) -> None:
@@ -211,6 +218,7 @@ class LocalRunner:
             _check_step(self.spec.job, description)
             self._step = number
             last = number == len(steps) - 1
+            self._counts = last and "--to=parquet" in self.spec.arguments
             if "reducer" in description:
                 folders = self._map_lines(number, inputs, combine="combiner" in description)
                 tasks = self._reduce_lines(number, folders)
@@ -259,7 +267,7 @@ class LocalRunner:
             "files": given[1],
             "sorted_files": sorted_files,
         }
-        return _Task(number, "run_line_task", arguments)
+        return _Task(number, "run_line_task", arguments, counts=self._counts)
 
     def _line_arguments(self, kind: str, step: int) -> list[str]:
         return [*self.spec.arguments, kind, f"--step-num={step}"]
@@ -276,6 +284,7 @@ class LocalRunner:
             exit = self.executor.wait(INTERVAL if self._watch.maxima else None)
             self._look(running.values(), kind)
             if exit is None or exit.pid not in running:
+                self._watch.check()
                 continue
             task = running.pop(exit.pid)
             self.usage.add(exit)
@@ -286,6 +295,8 @@ class LocalRunner:
                 self._watch.take((kind, self._step, task.partition), {})
                 task.attempt += 1
                 waiting.append(task)
+            if waiting or running:  # what has ended is judged as a whole
+                self._watch.check()
         return [folders[task.partition] for task in tasks]
 
     def _look(self, tasks: Iterable[_Task], kind: str) -> None:
@@ -349,7 +360,13 @@ class LocalRunner:
     def _commit(self, task: _Task, kind: str, target: Path) -> None:
         """Move what the task wrote to where it belongs; statistics always belong to the job."""
         source = self._temporary / self._attempt(task, kind)
-        for file in _files(source):
+        files = _files(source)
+        if task.counts and not any(file.parent.name == STATS_FOLDER for file in files):
+            raise PinflowError(
+                f"{kind} task {task.partition} of {self.spec.job} ended without its statistics, so the job's numbers "
+                "would be too low; a task must not end its process by itself. See the job's log"
+            )
+        for file in files:
             name = file.relative_to(source)
             destination = (self._output if name.parts[0] == STATS_FOLDER else target) / name
             destination.parent.mkdir(parents=True, exist_ok=True)

@@ -105,11 +105,11 @@ class Watch:
         return {WATCHED_VARIABLE: json.dumps(sorted(self.maxima))} if self.maxima else {}
 
     def take(self, task: Hashable, counts: Counts) -> None:
-        """Put what a task tells now in the place of what it told before; nothing once it is to be tried again.
-
-        Raises `LimitExceededError`, with the sums, when one is above its maximum.
-        """
+        """Put what a task tells now in the place of what it told before; nothing once it is to be tried again."""
         self._reports[task] = counts
+
+    def check(self) -> None:
+        """Raise `LimitExceededError`, with the sums over all tasks, when one is above its maximum."""
         sums = {name: sum(told.get(name, 0) for told in self._reports.values()) for name in self.maxima}
         passed = [name for name, most in self.maxima.items() if sums[name] > most]
         if passed:

@@ -172,6 +172,29 @@ class Endless(BatchJob):
             time.sleep(0.01)
 
 
+class Vanishing(WordRows):
+    """Leaves in the middle, as if all were well."""
+
+    def reducer(self, word: str, counts: Iterable[int]) -> Iterator[tuple[str, dict[str, Any]]]:
+        os._exit(0)
+        yield word, {}
+
+
+class HalfWritten(Totals):
+    """The first reduce task to write is killed when half of its files are there."""
+
+    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+        path = Path(os.environ[DIE_ONCE])
+        if not path.exists():
+            path.touch()
+            folder = Path(os.environ["mapreduce_task_output_dir"])
+            (folder / "_stats").mkdir()
+            (folder / "part-00000.parquet").write_bytes(b"PAR1 half of a file")
+            (folder / "_stats" / "part-00000.thrift.gz").write_bytes(b"half of a shard")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().reduce(frame)
+
+
 class Quitting(WordRows):
     """Ends without a word."""
 
