@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pinflow.stats_engine.alerts import JobKey
+from pinflow.stats_engine.alerts import Alert, JobKey
 from pinflow.stats_engine.history import read_history
 from pinflow.stats_engine.rules import Degree
 from pinflow.stats_engine.tables import ALERT_CHANGES, ALERTS
@@ -29,20 +29,10 @@ class Record:
 
 
 @dataclass(frozen=True)
-class AlertNote:
+class AlertNote(Alert):
     """An alert as its owner reads it; `history` has the published values of the last weeks, by date."""
 
-    id: int
-    rule: str
-    name: str
-    degree: Degree
-    message: str
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    forecast: float | None = None
-    deviation: float | None = None
-    learning: bool = False
+    id: int = 0
     history: tuple[tuple[str, float], ...] = ()
     record: Record = Record()
 
@@ -113,8 +103,8 @@ def notice_of(connection: sa.Connection, key: JobKey, rows: Sequence[sa.Row[Any]
 
 def note_of(row: Any, history: Sequence[tuple[str, float]], record: Record) -> AlertNote:
     """A row of the table of alerts, with what came before it."""
-    own = {name: getattr(row, name) for name in AlertNote.__dataclass_fields__ if name not in ("history", "record")}
-    return AlertNote(**own | {"learning": bool(row.learning)}, history=tuple(history), record=record)
+    own = {name: getattr(row, name) for name in Alert.__dataclass_fields__} | {"learning": bool(row.learning)}
+    return AlertNote(**own, id=row.id, history=tuple(history), record=record)
 
 
 def history_of(connection: sa.Connection, row: Any) -> tuple[tuple[str, float], ...]:

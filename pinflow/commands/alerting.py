@@ -2,9 +2,9 @@
 
 import getpass
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -96,70 +96,59 @@ def show(number: int, as_json: bool) -> None:
     click.echo(f"\nTo look and to go on:\n{commands_text(commands)}")
 
 
-_numbers = click.argument("numbers", type=int, nargs=-1, required=True, metavar="ID...")
-_why = click.option("--why", default="", help="The reason, kept with the alert.")
-_by = click.option("--by", metavar="NAME", help="Who you are; default: your user name.")
+def _said(command: Callable[..., None]) -> Callable[..., None]:
+    """What is said whenever the state of alerts changes: of which, why and by whom."""
+    for option in (
+        json_option,
+        click.option("--by", metavar="NAME", help="Who you are; default: your user name."),
+        click.option("--why", default="", help="The reason, kept with the alert."),
+        click.argument("numbers", type=int, nargs=-1, required=True, metavar="ID..."),
+    ):
+        command = option(command)
+    return command
 
 
 @alerts.command()
-@_numbers
-@_why
-@_by
-@json_option
-def ack(numbers: tuple[int, ...], why: str, by: str | None, as_json: bool) -> None:
+@_said
+def ack(**said: Any) -> None:
     """Say that you know of alerts and see to them."""
-    _act(numbers, "acknowledge", why, by, as_json=as_json)
+    _act("acknowledge", **said)
 
 
 @alerts.command()
-@_numbers
-@_why
-@_by
-@json_option
-def accept(numbers: tuple[int, ...], why: str, by: str | None, as_json: bool) -> None:
+@_said
+def accept(**said: Any) -> None:
     """Say that the values are right: forecasts learn from them, and running the day again is not stopped by them."""
-    _act(numbers, "accept", why, by, as_json=as_json)
+    _act("accept", **said)
 
 
 @alerts.command()
-@_numbers
+@_said
 @click.option("--for", "length", type=DURATION, default=timedelta(days=1), help="How long; default: 1d.")
-@_why
-@_by
-@json_option
-def mute(numbers: tuple[int, ...], length: timedelta, why: str, by: str | None, as_json: bool) -> None:
+def mute(**said: Any) -> None:
     """Send no mail of the alerts' rules, for these jobs, for a while. A fatal rule still stops its job."""
-    _act(numbers, "mute", why, by, length, as_json=as_json)
+    _act("mute", **said)
 
 
 @alerts.command()
-@_numbers
-@_why
-@_by
-@json_option
-def unmute(numbers: tuple[int, ...], why: str, by: str | None, as_json: bool) -> None:
+@_said
+def unmute(**said: Any) -> None:
     """End the mute of the alerts' rules."""
-    _act(numbers, "unmute", why, by, as_json=as_json)
+    _act("unmute", **said)
 
 
 @alerts.command()
-@_numbers
-@_why
-@_by
-@json_option
-def resolve(numbers: tuple[int, ...], why: str, by: str | None, as_json: bool) -> None:
+@_said
+def resolve(**said: Any) -> None:
     """Say that nothing is left to do. Running the day again without the alert does so by itself."""
-    _act(numbers, "resolve", why, by, as_json=as_json)
+    _act("resolve", **said)
 
 
 @alerts.command()
-@_numbers
-@_why
-@_by
-@json_option
-def reopen(numbers: tuple[int, ...], why: str, by: str | None, as_json: bool) -> None:
+@_said
+def reopen(**said: Any) -> None:
     """Take back that alerts were acknowledged, accepted or resolved."""
-    _act(numbers, "reopen", why, by, as_json=as_json)
+    _act("reopen", **said)
 
 
 @alerts.command()
@@ -189,13 +178,12 @@ def deliver(every: bool, as_json: bool) -> None:
 
 
 def _act(
-    numbers: Sequence[int],
     verb: "Verb",
+    numbers: Sequence[int],
     why: str,
     by: str | None,
-    length: timedelta = timedelta(0),
-    *,
     as_json: bool,
+    length: timedelta = timedelta(0),
 ) -> None:
     from pinflow.stats_engine import queries
     from pinflow.stats_engine.handling import act
