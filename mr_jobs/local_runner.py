@@ -6,22 +6,24 @@ succeeded. A task that was killed is tried again, one that failed by itself is n
 
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from time import monotonic
+from typing import Any
 
 from mrjob.job import MRJob
 
 from pinflow.errors import ConfigurationError, FatalAlertError, InputMissingError, PinflowError
 from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.executors import Executor
 from pinflow.mr_jobs.local_tasks import load_job, message_file, read_message, reserve_message
+from pinflow.mr_jobs.native import Usage
 from pinflow.mr_jobs.progress import INTERVAL, Watch, read_report
 from pinflow.mr_jobs.task import STATS_FOLDER
 from pinflow.stats_engine.rules import INPUT_BYTES
 from pinflow.storage import explained
-from pinflow.zygote import Call, Exit, Forks, connect
+from pinflow.zygote import Call, Exit
 
 TASKS = "pinflow.mr_jobs.local_tasks"
 TEMPORARY = "_temporary"
@@ -36,7 +38,8 @@ _KINDS: dict[int | None, type[PinflowError]] = {
 class JobSpec:
     """One MapReduce job to run: `lines` are its input lines, each with its weight in bytes.
 
-    `maxima` are those of counts above which it is to be stopped while it runs.
+    With `expand` they name splits, and the job is a plain `MRJob`, which gets the lines that they name. `maxima` are
+    those of counts above which it is to be stopped while it runs.
     """
 
     job: str
@@ -46,85 +49,16 @@ class JobSpec:
     buckets: int = 1
     slots: int = 1
     memory: int = 512 << 20
+    expand: bool = False
     maxima: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class Usage:
-    """What the tasks of a job used."""
-
-    tasks: int = 0
-    cpu_seconds: float = 0.0
-    peak_bytes: int = 0
-
-    def add(self, exit: Exit) -> None:
-        """Take in one task that ended."""
-        self.tasks += 1
-        self.cpu_seconds += exit.user_seconds + exit.system_seconds
-        self.peak_bytes = max(self.peak_bytes, exit.peak_bytes)
-
-
-class Executor(Protocol):
-    """What starts a task and says when it ended."""
-
-    def fork(self, call: Call) -> int:
-        """Start the call; gives its number."""
-
-    def wait(self, timeout: float | None = None) -> Exit | None:
-        """The next task that ended."""
-
-    def signal(self, pid: int, number: int, *, group: bool = False) -> None:
-        """Send a signal to a task."""
-
-    def close(self) -> None:
-        """End all tasks."""
-
-
-class InlineExecutor:
-    """Runs each task in this process, one after the other: for a debugger."""
-
-    def __init__(self) -> None:
-        self._ended: list[Exit] = []
-        self._count = 0
-
-    def fork(self, call: Call) -> int:
-        """Run the call to its end."""
-        module, _, name = call.function.partition(":")
-        before = dict(os.environ)
-        os.environ.update(call.environment)
-        try:
-            code = getattr(sys.modules[module], name)(**call.arguments)
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-        self._count += 1
-        self._ended.append(Exit(self._count, code or 0, None, 0.0, 0.0, 0))
-        return self._count
-
-    def wait(self, timeout: float | None = None) -> Exit | None:
-        """The next task that ended."""
-        return self._ended.pop(0) if self._ended else None
-
-    def signal(self, pid: int, number: int, *, group: bool = False) -> None:
-        """Nothing runs."""
-
-    def close(self) -> None:
-        """Nothing runs."""
-
-
-def executor(runner: str) -> Executor:
-    """The executor of a runner's name: `local` or `inline`."""
-    if runner == "inline":
-        return InlineExecutor()
-    forks: Forks = connect()
-    return forks
 
 
 @dataclass
 class _Task:
     """A task to run: its partition, function and arguments; `folder` is where its parcels go, if it has any.
 
-    One that `counts` has to leave a shard of statistics in its output.
+    `input_bytes` is known of tasks that read the job's input; `started` is a time of the monotonic clock. One that
+    `counts` has to leave a shard of statistics in its output.
     """
 
     partition: int
@@ -132,6 +66,8 @@ class _Task:
     arguments: dict[str, Any]
     attempt: int = 0
     folder: Path | None = None
+    input_bytes: int | None = None
+    started: float = 0.0
     counts: bool = False
 
 
@@ -149,6 +85,7 @@ class LocalRunner:
         self._temporary = self._output / TEMPORARY
         self._key = self._output.name.lstrip("_")
         self._step = 0
+        self._weights = dict(self.spec.lines)
         self._watch = Watch(self.spec.maxima)
         self._counts = "--to=parquet" in self.spec.arguments
 
@@ -188,13 +125,17 @@ class LocalRunner:
             weight_so_far += weight
         return groups
 
+    def _weight(self, lines: list[str]) -> int:
+        return sum(self._weights[line] for line in lines)
+
     def _run_batches(self, job: type[BatchJob]) -> None:
         shuffles = bool(job.cluster_by)
         maps = []
         for number, lines in enumerate(self._groups()):
             folder = self._temporary / f"map-{number:05d}" if shuffles else None
             arguments = {"job": self.spec.job, "arguments": self._arguments("--mapper", "--step-num=0"), "lines": lines}
-            maps.append(_Task(number, "run_batch_task", arguments, folder=folder, counts=self._counts and not shuffles))
+            maps.append(_Task(number, "run_batch_task", arguments, folder=folder, input_bytes=self._weight(lines)))
+            maps[-1].counts = self._counts and not shuffles
         done = self._run_all(maps, "map")
         if shuffles:
             self._run_all(self._reducers([folder for folder in done if folder]), "reduce")
@@ -215,7 +156,7 @@ class LocalRunner:
         inputs: list[tuple[list[str], list[str]]] = [(lines, []) for lines in self._groups()]
         for number, step in enumerate(steps):
             description = step.description(number)
-            _check_step(self.spec.job, description)
+            check_step(self.spec.job, description)
             self._step = number
             last = number == len(steps) - 1
             self._counts = last and "--to=parquet" in self.spec.arguments
@@ -242,8 +183,10 @@ class LocalRunner:
                 "lines": lines,
                 "files": files,
                 "reducers": self.spec.slots,
+                "expand": self.spec.expand,
             }
-            tasks.append(_Task(number, "run_line_mapper", arguments, folder=folder))
+            weight = self._weight(lines) if lines else None
+            tasks.append(_Task(number, "run_line_mapper", arguments, folder=folder, input_bytes=weight))
         return [folder for folder in self._run_all(tasks, "map") if folder]
 
     def _reduce_lines(self, step: int, folders: list[Path]) -> list[_Task]:
@@ -266,8 +209,10 @@ class LocalRunner:
             "lines": given[0],
             "files": given[1],
             "sorted_files": sorted_files,
+            "expand": self.spec.expand,
         }
-        return _Task(number, "run_line_task", arguments, counts=self._counts)
+        weight = self._weight(given[0]) if given[0] else None
+        return _Task(number, "run_line_task", arguments, input_bytes=weight, counts=self._counts)
 
     def _line_arguments(self, kind: str, step: int) -> list[str]:
         return [*self.spec.arguments, kind, f"--step-num={step}"]
@@ -287,7 +232,7 @@ class LocalRunner:
                 self._watch.check()
                 continue
             task = running.pop(exit.pid)
-            self.usage.add(exit)
+            self.usage.add(exit, monotonic() - task.started, task.input_bytes)
             if self._succeeded(task, exit, kind):
                 self._commit(task, kind, into or self._output)
                 folders[task.partition] = self._folder(task)
@@ -314,6 +259,7 @@ class LocalRunner:
 
     def _start(self, task: _Task, kind: str) -> int:
         attempt = self._attempt(task, kind)
+        task.started = monotonic()
         output = self._temporary / attempt
         with explained("write", str(output)):
             output.mkdir(parents=True, exist_ok=True)
@@ -360,6 +306,7 @@ class LocalRunner:
     def _commit(self, task: _Task, kind: str, target: Path) -> None:
         """Move what the task wrote to where it belongs; statistics always belong to the job."""
         source = self._temporary / self._attempt(task, kind)
+        size = 0
         files = _files(source)
         if task.counts and not any(file.parent.name == STATS_FOLDER for file in files):
             raise PinflowError(
@@ -368,9 +315,11 @@ class LocalRunner:
             )
         for file in files:
             name = file.relative_to(source)
+            size += file.stat().st_size
             destination = (self._output if name.parts[0] == STATS_FOLDER else target) / name
             destination.parent.mkdir(parents=True, exist_ok=True)
             file.replace(destination)
+        self.usage.add_output(size)
         shutil.rmtree(source, ignore_errors=True)
         message_file(source).unlink()
 
@@ -379,11 +328,12 @@ def _files(folder: Path) -> Iterable[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _check_step(job: str, description: Mapping[str, Any]) -> None:
+def check_step(job: str, description: Mapping[str, Any]) -> None:
+    """Raise `ConfigurationError` for a step that is not one of Python methods alone."""
     if description.get("type") != "streaming":
         raise ConfigurationError(
-            f"{job} has a step of type {description.get('type')!r}; the local runner runs streaming steps"
+            f"{job} has a step of type {description.get('type')!r}; pinflow's runners run streaming steps"
         )
     for task in ("mapper", "combiner", "reducer"):
         if description.get(task, {}).get("type", "script") != "script" or "pre_filter" in description.get(task, {}):
-            raise ConfigurationError(f"{job} has a {task} command or filter; the local runner runs Python methods only")
+            raise ConfigurationError(f"{job} has a {task} command or filter; pinflow's runners run Python methods only")

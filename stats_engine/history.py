@@ -10,7 +10,15 @@ import sqlalchemy as sa
 from pinflow.database import Database, transact
 from pinflow.stats_engine.baseline import ExpectedChange, Observation, ValueState
 from pinflow.stats_engine.expectations import expected_changes
-from pinflow.stats_engine.tables import ALERTS, JOB_STATS, KEY_COLUMNS, STAT_COUNTS, STAT_HISTOGRAMS, STAT_SUMS
+from pinflow.stats_engine.tables import (
+    ALERTS,
+    JOB_STATS,
+    KEY_COLUMNS,
+    STAT_COUNTS,
+    STAT_DISTINCTS,
+    STAT_HISTOGRAMS,
+    STAT_SUMS,
+)
 
 LONGEST = timedelta(days=800)
 """Older runs are not looked at; as far as forecasts look back."""
@@ -90,8 +98,8 @@ def _everything(mine: sa.ColumnElement[bool], names: list[str]) -> sa.CompoundSe
     no_text, no_value = sa.cast(sa.null(), sa.String(255)), sa.cast(sa.null(), sa.Double)
     dates = sa.select(JOB_STATS.c.date, no_text.label("name"), no_value.label("value"), no_text.label("state"))
     parts: list[sa.Select[Any]] = [dates.where(mine)]
-    for table in (STAT_COUNTS, STAT_SUMS):
-        value = sa.cast(table.c.value, sa.Double)
+    for table, column in ((STAT_COUNTS, "value"), (STAT_SUMS, "value"), (STAT_DISTINCTS, "estimate")):
+        value = sa.cast(table.c[column], sa.Double)
         parts.append(sa.select(table.c.date, table.c.name, value, no_text).join(JOB_STATS, _same_run(table)))
     histogram = STAT_HISTOGRAMS
     total = sa.cast(sa.func.sum(histogram.c["count"]), sa.Double)

@@ -1,7 +1,7 @@
 """Reading what was recorded: a job's statistics, alerts, what people did about them, and mails that wait."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from pinflow.database import fetch
 from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.stats_engine.alerts import AlertState
+from pinflow.stats_engine.distincts import Estimate
 from pinflow.stats_engine.rules import Degree
 from pinflow.stats_engine.statistics import Histogram, Item, Items, Statistics
 from pinflow.stats_engine.tables import (
@@ -20,6 +21,7 @@ from pinflow.stats_engine.tables import (
     KEY_COLUMNS,
     MAILS,
     STAT_COUNTS,
+    STAT_DISTINCTS,
     STAT_HISTOGRAMS,
     STAT_ITEMS,
     STAT_SUMS,
@@ -49,7 +51,7 @@ class JobInfo:
 
 
 class JobStatistics(NamedTuple):
-    """An attempt of a job and its statistics."""
+    """An attempt of a job and its statistics but for distinct counts, of which the tables keep estimates alone."""
 
     info: JobInfo
     statistics: Statistics
@@ -133,6 +135,13 @@ def job_statistics(
         return JobStatistics(JobInfo(**row), _statistics(connection, row))
 
 
+def distinct_counts(engine: sa.Engine, info: JobInfo) -> dict[str, Estimate]:
+    """The distinct counts of an attempt by name."""
+    with engine.connect() as connection:
+        found = _rows(connection, asdict(info), STAT_DISTINCTS, "name")
+        return {row.name: Estimate(row.estimate, row.low, row.high) for row in found}
+
+
 def list_alerts(
     engine: sa.Engine,
     *,
@@ -195,20 +204,21 @@ def waiting_mails(engine: sa.Engine) -> list[WaitingMail]:
         return [WaitingMail(**row) for row in connection.execute(query).mappings()]
 
 
-def _statistics(connection: sa.Connection, key: Mapping[Any, Any]) -> Statistics:
-    def rows(table: sa.Table, *order: str) -> Any:
-        same = [table.c[name] == key[name] for name in KEY_COLUMNS]
-        return connection.execute(sa.select(table).where(*same).order_by(*(table.c[name] for name in order)))
+def _rows(connection: sa.Connection, key: Mapping[Any, Any], table: sa.Table, *order: str) -> sa.CursorResult[Any]:
+    same = [table.c[name] == key[name] for name in KEY_COLUMNS]
+    return connection.execute(sa.select(table).where(*same).order_by(*(table.c[name] for name in order)))
 
+
+def _statistics(connection: sa.Connection, key: Mapping[Any, Any]) -> Statistics:
     buckets: dict[str, dict[tuple[float, float], int]] = {}
-    for row in rows(STAT_HISTOGRAMS, "name", "low", "high"):
+    for row in _rows(connection, key, STAT_HISTOGRAMS, "name", "low", "high"):
         buckets.setdefault(row.name, {})[row.low, row.high] = row._mapping["count"]
     lists: dict[str, dict[str, list[Item]]] = {}
-    for row in rows(STAT_ITEMS, "name", "side", "rank"):
+    for row in _rows(connection, key, STAT_ITEMS, "name", "side", "rank"):
         lists.setdefault(row.name, {"top": [], "bottom": []})[row.side].append(Item(row.item, row.value))
     return Statistics(
-        counts={row.name: row.value for row in rows(STAT_COUNTS, "name")},
-        sums={row.name: row.value for row in rows(STAT_SUMS, "name")},
+        counts={row.name: row.value for row in _rows(connection, key, STAT_COUNTS, "name")},
+        sums={row.name: row.value for row in _rows(connection, key, STAT_SUMS, "name")},
         histograms={name: _histogram(found) for name, found in buckets.items()},
         items={name: _items(found["top"], found["bottom"]) for name, found in lists.items()},
     )

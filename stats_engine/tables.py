@@ -99,7 +99,13 @@ STAT_ITEMS = _statistic(
     sa.Column("item", LongText, nullable=False),
     sa.Column("value", sa.Double, nullable=False),
 )
-STATISTICS = (STAT_COUNTS, STAT_SUMS, STAT_HISTOGRAMS, STAT_ITEMS)
+STAT_DISTINCTS = _statistic(
+    "stat_distincts",
+    sa.Column("estimate", sa.Double, nullable=False),
+    sa.Column("low", sa.Double, nullable=False),
+    sa.Column("high", sa.Double, nullable=False),
+)
+STATISTICS = (STAT_COUNTS, STAT_SUMS, STAT_HISTOGRAMS, STAT_ITEMS, STAT_DISTINCTS)
 
 ALERTS = sa.Table(
     "alerts",
@@ -205,6 +211,7 @@ VIEWS = {
     "v_sums": ("stat_sums", ("value",)),
     "v_histograms": ("stat_histograms", ("low", "high", "count")),
     "v_items": ("stat_items", ("side", "rank", "item", "value")),
+    "v_distincts": ("stat_distincts", ("estimate", "low", "high")),
 }
 """Views of the published attempt's numbers: workflow, job, date, step, name and the table's own columns."""
 

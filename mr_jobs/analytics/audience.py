@@ -34,7 +34,7 @@ class Audience(BatchJob):
         named = batch.filter(pl.col(self.subject).is_not_null())
         if named.is_empty():
             return None
-        sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
+        sets = self._sets()
         columns = {"subject": code(named[self.subject]), "platform": code(named["app"])}
         columns |= {name: code(named[name].fill_null(UNKNOWN)) for name in DIMENSIONS}
         bits = named.select(bits=set_bits(sets))["bits"].to_numpy()
@@ -42,7 +42,9 @@ class Audience(BatchJob):
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The audiences of the bucket's subjects."""
-        audience = sum_by(frame, KEYS, "users")
+        names = {"aggregations": [name for name, _ in self._sets()], "dimension": DIMENSIONS}
+        numbered = {name: Coded(frame[name].to_numpy(), pl.Series(values)) for name, values in names.items()}
+        audience = sum_by({name: numbered.get(name) or code(frame[name]) for name in KEYS}, users=frame["users"])
         self.stats.incr_count("audience_rows", audience.height)
         daily = audience.filter(pl.col("aggregations").str.starts_with("daily") & (pl.col("platform") == ALL))
         genders = daily.filter(pl.col("dimension") == "gender")
@@ -51,9 +53,15 @@ class Audience(BatchJob):
         self.stats.incr_count("audience_users_of_known_gender", int(known["users"].sum()))
         return audience.with_columns(subject=pl.lit(self.prefix) + pl.col("subject"))
 
+    def _sets(self) -> list[DaySet]:
+        return day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
+
 
 def _audiences(actions: Actions, sets: Sequence[DaySet]) -> pl.DataFrame:
-    """The audiences of users with one value in each dimension, then those of the others, who are few: they add up."""
+    """The audiences of users with one value in each dimension, then those of the others, who are few: they add up.
+
+    Columns `aggregations` and `dimension` hold numbers: narrow columns travel faster.
+    """
     selections = {str(number): 1 << number for number in range(len(sets))}
     of_user, is_plain = _values_of_users(actions)
     plain, others = (_chosen(actions, rows) for rows in (is_plain, ~is_plain))
@@ -68,12 +76,12 @@ def _audiences(actions: Actions, sets: Sequence[DaySet]) -> pl.DataFrame:
             "subject",
             "platform",
             pl.col(name).alias("value"),
-            dimension=pl.lit(name),
+            pl.lit(DIMENSIONS.index(name), pl.UInt8).alias("dimension"),
+            pl.lit(number, pl.UInt8).alias("aggregations"),
             users=pl.col(str(number)),
-            aggregations=pl.lit(aggregations),
         )
         for name, frame in counted
-        for number, (aggregations, _) in enumerate(sets)
+        for number in range(len(sets))
     )
 
 

@@ -1,6 +1,6 @@
 """Columns of text as integers: many group keys fit one uint64, which sorts far faster than texts do (AN-16)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ Integers = npt.NDArray[np.integer[Any]]
 class Coded:
     """A string column as integers: row i holds `values[codes[i]]`. Null is a value like any other."""
 
-    codes: npt.NDArray[np.uint32]
+    codes: Integers
     values: pl.Series
 
     @property
@@ -158,12 +158,12 @@ def sums_by(frame: pl.DataFrame, keys: Sequence[str], sums: Sequence[str]) -> pl
     return groups.decode(groups.rows.group_by(groups.names).agg(pl.col("row").first(), *totals).sort(groups.names))
 
 
-def sum_by(frame: pl.DataFrame, keys: Sequence[str], name: str) -> pl.DataFrame:
+def sum_by(columns: Mapping[str, Coded], **column: pl.Series) -> pl.DataFrame:
     """As `sums_by` for one column, of integers from 0: sorted together with its keys."""
-    coded = [code(frame[key]).in_order() for key in keys]
-    values = frame[name].to_numpy()
-    width = int(values.max()).bit_length() if len(values) else 0
-    *codes, values = sorted_fields([*((column.codes, column.bits) for column in coded), (values, width)])
+    ((name, summed),) = column.items()
+    ordered = [coded.in_order() for coded in columns.values()]
+    width = int(summed.to_numpy().max(initial=0)).bit_length()
+    *codes, values = sorted_fields([*((coded.codes, coded.bits) for coded in ordered), (summed.to_numpy(), width)])
     starts = np.flatnonzero(changes(*codes))
-    columns = {key: c.decode(found[starts]) for key, c, found in zip(keys, coded, codes, strict=True)}
-    return pl.DataFrame(columns | {name: np.add.reduceat(values, starts).astype(np.int64)})
+    keys = {key: coded.decode(found[starts]) for key, coded, found in zip(columns, ordered, codes, strict=True)}
+    return pl.DataFrame(keys | {name: np.add.reduceat(values, starts).astype(np.int64)})

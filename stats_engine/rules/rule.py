@@ -138,11 +138,13 @@ def out_of_bounds(rule: Rule, value: float, low: float | None, high: float | Non
 
 
 def number(name: str, statistics: Statistics) -> float:
-    """A count, a sum, or how many values a histogram has; 0 for a name that was not counted."""
+    """A count, also a distinct one, a sum, or how many values a histogram has; 0 for a name that was not counted."""
     if name in statistics.items:
         raise ConfigurationError(f"a rule needs a number, but {name!r} is a list of items; take a count or a sum")
     if name in statistics.histograms:
         return statistics.histograms[name].count
+    if name in statistics.distincts:
+        return statistics.distincts[name].estimate().estimate
     return statistics.counts.get(name, statistics.sums.get(name, 0))
 
 

@@ -27,6 +27,7 @@ def _statistics(users: int = 5) -> Statistics:
     stats.add_sum("seconds", 1.5)
     stats.add_to_histogram("age", [0, 1, 1.5, -2])
     stats.add_item("rank", ["a'b", "ü\t%"], [1, 2])
+    stats.add_distinct("visitors", list(range(10)))
     return stats.statistics()
 
 
@@ -57,6 +58,8 @@ def test_statistics_are_there_for_plain_sql(database: sa.Engine, key: JobKey, no
         (1, "ü\t%", 2.0),
         (2, "a'b", 1.0),
     ]
+    ((estimate, low, high),) = _sql(database, f"SELECT estimate, low, high FROM stat_distincts {same}")
+    assert 10 <= low <= estimate <= high < 10.01
     assert _sql(database, "SELECT published, output_rows, output_bytes, seconds, recorded_at FROM job_stats") == [
         (0, 7, None, 1.5, "2015-05-19T00:12:00.000000Z")
     ]

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 _WORDS = {
     "sqlite": {"text": "TEXT", "stamp": "VARCHAR(27)", "serial": "INTEGER NOT NULL"},
