@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from time import monotonic
 
 from pinflow.mr_jobs.datasets import Part, Published
+from pinflow.mr_jobs.executors import executor
 from pinflow.mr_jobs.hadoop.cluster import Cluster
 from pinflow.mr_jobs.job import DESCRIPTION
-from pinflow.mr_jobs.local_runner import JobSpec, LocalRunner, executor
+from pinflow.mr_jobs.local_runner import JobSpec, LocalRunner
 from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.mr_jobs.native import Usage, with_native
 from pinflow.mr_jobs.task import STATS_FOLDER

@@ -5,24 +5,25 @@ succeeded. A task that was killed is tried again, one that failed by itself is n
 """
 
 import os
-import resource
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic, process_time
-from typing import Any, Protocol
+from time import monotonic
+from typing import Any
 
 from mrjob.job import MRJob
 
 from pinflow.errors import ConfigurationError, FatalAlertError, InputMissingError, PinflowError
 from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.executors import Executor
 from pinflow.mr_jobs.local_tasks import load_job, message_file, read_message, reserve_message
 from pinflow.mr_jobs.native import Usage
+from pinflow.mr_jobs.progress import INTERVAL, Watch, read_report
 from pinflow.mr_jobs.task import STATS_FOLDER
+from pinflow.stats_engine.rules import INPUT_BYTES
 from pinflow.storage import explained
-from pinflow.zygote import Call, Exit, Forks, connect
+from pinflow.zygote import Call, Exit
 
 TASKS = "pinflow.mr_jobs.local_tasks"
 TEMPORARY = "_temporary"
@@ -37,7 +38,8 @@ _KINDS: dict[int | None, type[PinflowError]] = {
 class JobSpec:
     """One MapReduce job to run: `lines` are its input lines, each with its weight in bytes.
 
-    With `expand` they name splits, and the job is a plain `MRJob`, which gets the lines that they name.
+    With `expand` they name splits, and the job is a plain `MRJob`, which gets the lines that they name. `maxima` are
+    those of counts above which it is to be stopped while it runs.
     """
 
     job: str
@@ -48,71 +50,15 @@ class JobSpec:
     slots: int = 1
     memory: int = 512 << 20
     expand: bool = False
-
-
-class Executor(Protocol):
-    """What starts a task and says when it ended."""
-
-    def fork(self, call: Call) -> int:
-        """Start the call; gives its number."""
-
-    def wait(self, timeout: float | None = None) -> Exit | None:
-        """The next task that ended."""
-
-    def signal(self, pid: int, number: int, *, group: bool = False) -> None:
-        """Send a signal to a task."""
-
-    def close(self) -> None:
-        """End all tasks."""
-
-
-class InlineExecutor:
-    """Runs each task in this process, one after the other: for a debugger."""
-
-    def __init__(self) -> None:
-        self._ended: list[Exit] = []
-        self._count = 0
-
-    def fork(self, call: Call) -> int:
-        """Run the call to its end."""
-        module, _, name = call.function.partition(":")
-        before = dict(os.environ)
-        cpu = process_time()
-        os.environ.update(call.environment)
-        try:
-            code = getattr(sys.modules[module], name)(**call.arguments)
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
-        self._count += 1
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        self._ended.append(Exit(self._count, code or 0, None, process_time() - cpu, 0.0, peak))
-        return self._count
-
-    def wait(self, timeout: float | None = None) -> Exit | None:
-        """The next task that ended."""
-        return self._ended.pop(0) if self._ended else None
-
-    def signal(self, pid: int, number: int, *, group: bool = False) -> None:
-        """Nothing runs."""
-
-    def close(self) -> None:
-        """Nothing runs."""
-
-
-def executor(runner: str) -> Executor:
-    """The executor of a runner's name: `local` or `inline`."""
-    if runner == "inline":
-        return InlineExecutor()
-    forks: Forks = connect()
-    return forks
+    maxima: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class _Task:
     """A task to run: its partition, function and arguments; `folder` is where its parcels go, if it has any.
 
-    `input_bytes` is known of tasks that read the job's input; `started` is a time of the monotonic clock.
+    `input_bytes` is known of tasks that read the job's input; `started` is a time of the monotonic clock. One that
+    `counts` has to leave a shard of statistics in its output.
     """
 
     partition: int
@@ -122,6 +68,7 @@ class _Task:
     folder: Path | None = None
     input_bytes: int | None = None
     started: float = 0.0
+    counts: bool = False
 
 
 @dataclass
@@ -139,12 +86,17 @@ class LocalRunner:
         self._key = self._output.name.lstrip("_")
         self._step = 0
         self._weights = dict(self.spec.lines)
+        self._watch = Watch(self.spec.maxima)
+        self._counts = "--to=parquet" in self.spec.arguments
 
     def run(self) -> Usage:
         """Run all tasks; the job's files lie in its output folder afterwards.
 
-        Raises `PinflowError` when a task failed: of the kind of the task's own error, with its message.
+        Raises `PinflowError` when a task failed: of the kind of the task's own error, with its message; and
+        `LimitExceededError` when a count passed its maximum, whose tasks end with the executor.
         """
+        self._watch.take("input", {INPUT_BYTES: sum(weight for _, weight in self.spec.lines)})
+        self._watch.check()
         job = load_job(self.spec.job)
         self._temporary.mkdir(parents=True, exist_ok=True)
         if issubclass(job, BatchJob):
@@ -182,8 +134,8 @@ class LocalRunner:
         for number, lines in enumerate(self._groups()):
             folder = self._temporary / f"map-{number:05d}" if shuffles else None
             arguments = {"job": self.spec.job, "arguments": self._arguments("--mapper", "--step-num=0"), "lines": lines}
-            weight = self._weight(lines)
-            maps.append(_Task(number, "run_batch_task", arguments, folder=folder, input_bytes=weight))
+            maps.append(_Task(number, "run_batch_task", arguments, folder=folder, input_bytes=self._weight(lines)))
+            maps[-1].counts = self._counts and not shuffles
         done = self._run_all(maps, "map")
         if shuffles:
             self._run_all(self._reducers([folder for folder in done if folder]), "reduce")
@@ -195,7 +147,8 @@ class LocalRunner:
         for number in range(count):
             buckets = ",".join(map(str, range(number, self.spec.buckets, count)))
             arguments = self._arguments("--reducer", "--step-num=0", *from_folders, f"--reduce-buckets={buckets}")
-            tasks.append(_Task(number, "run_batch_task", {"job": self.spec.job, "arguments": arguments, "lines": []}))
+            given = {"job": self.spec.job, "arguments": arguments, "lines": []}
+            tasks.append(_Task(number, "run_batch_task", given, counts=self._counts))
         return tasks
 
     def _run_lines(self, job: type[MRJob]) -> None:
@@ -206,6 +159,7 @@ class LocalRunner:
             check_step(self.spec.job, description)
             self._step = number
             last = number == len(steps) - 1
+            self._counts = last and "--to=parquet" in self.spec.arguments
             if "reducer" in description:
                 folders = self._map_lines(number, inputs, combine="combiner" in description)
                 tasks = self._reduce_lines(number, folders)
@@ -258,7 +212,7 @@ class LocalRunner:
             "expand": self.spec.expand,
         }
         weight = self._weight(given[0]) if given[0] else None
-        return _Task(number, "run_line_task", arguments, input_bytes=weight)
+        return _Task(number, "run_line_task", arguments, input_bytes=weight, counts=self._counts)
 
     def _line_arguments(self, kind: str, step: int) -> list[str]:
         return [*self.spec.arguments, kind, f"--step-num={step}"]
@@ -272,8 +226,10 @@ class LocalRunner:
             while waiting and len(running) < self.spec.slots:
                 task = waiting.pop()
                 running[self._start(task, kind)] = task
-            exit = self.executor.wait()
+            exit = self.executor.wait(INTERVAL if self._watch.maxima else None)
+            self._look(running.values(), kind)
             if exit is None or exit.pid not in running:
+                self._watch.check()
                 continue
             task = running.pop(exit.pid)
             self.usage.add(exit, monotonic() - task.started, task.input_bytes)
@@ -281,9 +237,18 @@ class LocalRunner:
                 self._commit(task, kind, into or self._output)
                 folders[task.partition] = self._folder(task)
             else:
+                self._watch.take((kind, self._step, task.partition), {})
                 task.attempt += 1
                 waiting.append(task)
+            if waiting or running:  # what has ended is judged as a whole
+                self._watch.check()
         return [folders[task.partition] for task in tasks]
+
+    def _look(self, tasks: Iterable[_Task], kind: str) -> None:
+        """Take in how far the watched counts of tasks are."""
+        for task in tasks if self._watch.maxima else ():
+            counts = read_report(self._temporary / self._attempt(task, kind))
+            self._watch.take((kind, self._step, task.partition), counts)
 
     def _folder(self, task: _Task) -> Path | None:
         return task.folder.with_name(f"{task.folder.name}.{task.attempt}") if task.folder else None
@@ -307,6 +272,7 @@ class LocalRunner:
             arguments["arguments"] = [*arguments["arguments"], f"--shuffle-to={folder}"]
         environment = {
             **self.environment,
+            **self._watch.variables,
             "POLARS_MAX_THREADS": "1",
             "mapreduce_task_partition": str(task.partition),
             "mapreduce_task_attempt_id": attempt,
@@ -341,7 +307,13 @@ class LocalRunner:
         """Move what the task wrote to where it belongs; statistics always belong to the job."""
         source = self._temporary / self._attempt(task, kind)
         size = 0
-        for file in _files(source):
+        files = _files(source)
+        if task.counts and not any(file.parent.name == STATS_FOLDER for file in files):
+            raise PinflowError(
+                f"{kind} task {task.partition} of {self.spec.job} ended without its statistics, so the job's numbers "
+                "would be too low; a task must not end its process by itself. See the job's log"
+            )
+        for file in files:
             name = file.relative_to(source)
             size += file.stat().st_size
             destination = (self._output if name.parts[0] == STATS_FOLDER else target) / name

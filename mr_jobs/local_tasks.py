@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +17,7 @@ from pinflow.errors import ConfigurationError
 from pinflow.mr_jobs.job import DatasetJob, binary_lines
 from pinflow.mr_jobs.native import INPUT_ROWS
 from pinflow.mr_jobs.plain_input import lines_of
+from pinflow.mr_jobs.progress import Reports, reported
 from pinflow.mr_jobs.task import STATS_FOLDER, Task
 from pinflow.stats_engine import shards
 from pinflow.stats_engine.engine import engine
@@ -63,7 +64,7 @@ def _execute(job_name: str, arguments: Sequence[str], source: Iterable[bytes], s
 
 def run_batch_task(job: str, arguments: list[str], lines: list[str]) -> int:
     """A map or reduce task of a BatchJob; its rows go through files that the arguments name."""
-    return _guarded(lambda: _execute(job, arguments, binary_lines(lines), sys.stdout.buffer))
+    return _guarded(lambda _: _execute(job, arguments, binary_lines(lines), sys.stdout.buffer))
 
 
 def run_line_mapper(
@@ -78,7 +79,7 @@ def run_line_mapper(
 ) -> int:
     """A map task of lines: its output is partitioned, sorted and combined into one file a reduce task."""
 
-    def run() -> None:
+    def run(reports: Reports) -> None:
         partitions: list[list[bytes]] = [[] for _ in range(reducers)]
         is_plain = not issubclass(load_job(job), DatasetJob)
         source = _input(lines, files, expand=expand, count=is_plain)
@@ -88,7 +89,7 @@ def run_line_mapper(
             partition.sort(key=_sort_key)
             if combiner and partition:
                 if not is_plain:
-                    engine().reset()  # what the mapper counted is on its way
+                    reports.reset()  # what the mapper counted is on its way
                 output = io.BytesIO()
                 _execute(job, combiner, partition, output)
                 partition = sorted(output.getvalue().splitlines(keepends=True), key=_sort_key)
@@ -108,7 +109,7 @@ def run_line_task(
     Output lines become `part-NNNNN` of the task's folder.
     """
 
-    def run() -> None:
+    def run(_: Reports) -> None:
         is_plain = not issubclass(load_job(job), DatasetJob)
         given = _input(lines, files, expand=expand, count=is_plain)
         source = _merged(sorted_files) if sorted_files else given
@@ -130,12 +131,13 @@ def _write_own_statistics() -> None:
         task.write(f"{STATS_FOLDER}/{task.attempt}.thrift.gz", shards.encode(engine().statistics()))
 
 
-def _guarded(run: Any) -> int:
+def _guarded(run: Callable[[Reports], object]) -> int:
     engine().reset()
+    task = Task.current(os.environ)
     try:
-        run()
+        with reported(os.environ, task.output if task else None) as reports:
+            run(reports)
     except Exception as error:
-        task = Task.current(os.environ)
         known = explanation(error, task.output if task else "a file of the task")
         told = str(known) if known else f"{type(error).__name__}: {error}; its traceback stands in the job's log"
         if task:

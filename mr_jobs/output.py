@@ -7,6 +7,8 @@ from typing import BinaryIO, Protocol
 import polars as pl
 
 from pinflow.mr_jobs.task import BAD_FOLDER, Task
+from pinflow.stats_engine.engine import engine
+from pinflow.stats_engine.rules import OUTPUT_ROWS
 
 COMPRESSION_LEVEL = 1
 
@@ -59,6 +61,7 @@ class ParquetOutput:
 
     def write(self, frame: pl.DataFrame, number: int) -> None:
         """Hold the rows; write them when there are enough."""
+        engine().note_passing(OUTPUT_ROWS, frame.height)
         for folder, rows in self._by_folder(frame):
             self._held.setdefault((folder, number), []).append(rows)
             self._held_bytes += int(rows.estimated_size())

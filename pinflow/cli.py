@@ -19,7 +19,7 @@ COMMANDS = {
     "workflows": "looking",
     "graph": "looking",
     "stats": "statistics",
-    "alerts": "counting",
+    "alerts": "alerting",
     "rules": "predicting",
     "expect": "predicting",
     "metrics": "serving",

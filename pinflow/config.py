@@ -76,8 +76,18 @@ class _Form(NamedTuple):
 
 URL_FORMS = {
     "serving": _Form(re.compile(r"hbase://.|(?!.*://)"), "a file, hbase://HOST:PORT"),
-    "mail": _Form(re.compile(r"smtp://.|(?!.*://)"), "a folder, smtp://HOST:PORT"),
+    "mail": _Form(re.compile(r"smtps?://.|(?!.*://)"), "a folder, smtp://HOST:PORT, smtps://HOST:PORT"),
 }
+
+
+def hide_secrets(url: str) -> str:
+    """A URL as it may be shown: without user and password, and of an http URL without path and query.
+
+    >>> hide_secrets("smtp://ann:secret@mail.example.com:587"), hide_secrets("https://hooks.example.com/T0/secret")
+    ('smtp://***@mail.example.com:587', 'https://hooks.example.com/…')
+    """
+    shown = re.sub(r"//.*@", "//***@", url, count=1, flags=re.DOTALL)
+    return re.sub(r"^(https?://[^/?#]*)[/?#].+", r"\1/…", shown, flags=re.DOTALL)
 
 
 class Settings(BaseSettings):
@@ -94,6 +104,9 @@ class Settings(BaseSettings):
     database: str = Field("", description="SQLAlchemy URL of scheduler and statistics; default `HOME/pinflow.db`.")
     serving: str = Field("", description="File of the table store, or `hbase://host:port`; default `HOME/serving.db`.")
     mail: str = Field("", description="A Maildir folder or `smtp://user:password@host:port`; default `HOME/mail`.")
+    webhooks: Annotated[list[str], NoDecode] = Field(
+        [], description="URLs that get each mail as JSON too; in PINFLOW_WEBHOOKS by comma."
+    )
     mail_from: str = Field("pinflow@localhost", description="Sender of all mail.")
     owner: str = Field("owner@localhost", description="Owner of the built-in workflows' jobs: who gets the mail.")
     country: str = Field("", description="Whose public holidays forecasts expect: `US`, or a part of it, `GB-ENG`.")
@@ -109,7 +122,7 @@ class Settings(BaseSettings):
         ["pinflow.workflows.analytics"], description="Modules that declare workflows; in PINFLOW_WORKFLOWS by comma."
     )
 
-    @field_validator("workflows", mode="before")
+    @field_validator("workflows", "webhooks", mode="before")
     @classmethod
     def _by_comma(cls, value: Any) -> Any:
         return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
@@ -120,6 +133,13 @@ class Settings(BaseSettings):
         form = URL_FORMS[info.field_name or ""]
         if value and not form.pattern.match(value):
             raise ValueError(f"valid: {form.example}")
+        return value
+
+    @field_validator("webhooks")
+    @classmethod
+    def _are_urls(cls, value: list[str]) -> list[str]:
+        if not all(re.match(r"https?://.", url) for url in value):
+            raise ValueError("valid: a list of URLs such as https://HOST/PATH")
         return value
 
     @field_validator("owner")
@@ -296,9 +316,15 @@ def _explain(error: ValidationError, file: Path | None) -> str:
             lines.append(f"unknown setting {name!r}; known: {', '.join(_known_beside(problem['loc']))}")
         else:
             reason = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"setting {name!r} cannot be {problem['input']!r}: {reason}")
+            lines.append(f"setting {name!r} cannot be {_shown(problem['input'])!r}: {reason}")
     where = f" (file {file})" if file else ""
     return f"cannot use the configuration{where}: " + "; ".join(lines) + ". See: pinflow doctor"
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_shown(one) for one in value]
+    return hide_secrets(value) if isinstance(value, str) else value
 
 
 def _known_beside(place: tuple[int | str, ...]) -> list[str]:

@@ -1,6 +1,6 @@
 """Every error that pinflow raises on purpose; the command line turns each into one message and an exit code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from enum import IntEnum
 
@@ -63,6 +63,14 @@ class FatalAlertError(PinflowError):
     """A fatal rule fired: the job's data was not published."""
 
     exit_code = ExitCode.FATAL_ALERT
+
+
+class LimitExceededError(FatalAlertError):
+    """A count of a running job passed the maximum of a fatal rule; `counts` are the job's watched counts by then."""
+
+    def __init__(self, message: str, counts: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.counts = dict(counts)
 
 
 class StaleFenceError(PinflowError):

@@ -50,6 +50,7 @@ class StatsEngine:
         self._items: dict[str, ItemsCollector] = {}
         self._distincts: dict[str, DistinctCollector] = {}
         self._left_out: dict[str, int] = {}
+        self._passing: dict[str, int] = {}
         self._merged = Statistics()
 
     def incr_count(self, name: Any, n: Any = 1) -> None:
@@ -145,6 +146,14 @@ class StatsEngine:
                 if self._kinds.setdefault(name, kind) != kind:
                     raise PinflowError(_mixed(name, self._kinds[name], kind))
         self._merged = self._merged.merge(statistics)
+
+    def note_passing(self, name: str, n: int) -> None:
+        """Add to a number that the runner counts for the whole job, so that `count` tells how far this task is."""
+        self._passing[name] = self._passing.get(name, 0) + n
+
+    def count(self, name: str) -> int:
+        """How far this process itself has counted a name, merged statistics left out; any thread may ask."""
+        return self._counts.get(name, 0) + self._passing.get(name, 0)
 
     def statistics(self) -> Statistics:
         """Everything collected so far."""

@@ -114,13 +114,6 @@ def names_counted(database: Database, workflow: str, job: str) -> set[str]:
     return set(transact(database, lambda connection: connection.scalars(sa.union(*names)).all()))
 
 
-def accepted_values(database: Database, workflow: str, job: str, day: date) -> dict[str, float | None]:
-    """The values on a day that the owner accepted, by the text of the rule that they broke."""
-    mine = (ALERTS.c.workflow == workflow, ALERTS.c.job == job, ALERTS.c.date == day.isoformat())
-    query = sa.select(ALERTS.c.rule, ALERTS.c.value).where(*mine, ALERTS.c.state == "accepted")
-    return dict(transact(database, lambda connection: [(rule, value) for rule, value in connection.execute(query)]))
-
-
 def _published(workflow: str, jobs: Iterable[str], first: date, before: date) -> sa.ColumnElement[bool]:
     runs = JOB_STATS.c
     return sa.and_(

@@ -1,4 +1,4 @@
-"""Reading what was recorded: a job's statistics, alerts and their handling."""
+"""Reading what was recorded: a job's statistics, alerts, what people did about them, and mails that wait."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -7,14 +7,16 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from pinflow.database import fetch, transact
+from pinflow.database import fetch
 from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.stats_engine.alerts import AlertState
 from pinflow.stats_engine.distincts import Estimate
 from pinflow.stats_engine.rules import Degree
 from pinflow.stats_engine.statistics import Histogram, Item, Items, Statistics
 from pinflow.stats_engine.tables import (
+    ALERT_CHANGES,
     ALERTS,
+    DELIVERIES,
     JOB_STATS,
     KEY_COLUMNS,
     MAILS,
@@ -82,6 +84,31 @@ class AlertRow:
     created_at: datetime
     changed_at: datetime
     muted_until: datetime | None
+
+
+@dataclass(frozen=True)
+class AlertChange:
+    """A change of an alert's state: by whom and why."""
+
+    at: datetime
+    person: str
+    before: AlertState
+    state: AlertState
+    why: str
+
+
+@dataclass(frozen=True)
+class WaitingMail:
+    """A mail that a channel has not taken; None where it was not tried yet."""
+
+    message_id: str
+    recipient: str
+    subject: str
+    created_at: datetime
+    channel: str | None
+    attempts: int | None
+    next_at: datetime | None
+    error: str | None
 
 
 def job_statistics(
@@ -154,21 +181,33 @@ def notices(engine: sa.Engine, run_id: str) -> Notices:
     return Notices(row.alerts, row.unsent_mails)
 
 
-def acknowledge(engine: sa.Engine, alert: int, now: datetime) -> None:
-    """Say that someone knows of an alert. ConfigurationError when there is none, or it is resolved."""
-    _change(engine, alert, {"state": "acknowledged", "changed_at": now})
+def alert_row(engine: sa.Engine, number: int) -> AlertRow:
+    """One alert; ConfigurationError when there is none of that number."""
+    with engine.connect() as connection:
+        row = connection.execute(sa.select(ALERTS).where(ALERTS.c.id == number)).mappings().first()
+    if row is None:
+        raise ConfigurationError(f"there is no alert {number}; see: pinflow alerts list --all")
+    return AlertRow(**row)
 
 
-def mute(engine: sa.Engine, alert: int, until: datetime, now: datetime) -> None:
-    """Send no mail about this alert's workflow, job and rule until a time; a fatal rule still stops the job."""
-    _change(engine, alert, {"state": "muted", "muted_until": until, "changed_at": now})
+def alert_changes(engine: sa.Engine, number: int) -> list[AlertChange]:
+    """What happened to an alert, the oldest first."""
+    names = AlertChange.__dataclass_fields__
+    query = sa.select(*(ALERT_CHANGES.c[name] for name in names)).where(ALERT_CHANGES.c.alert_id == number)
+    with engine.connect() as connection:
+        return [AlertChange(**row) for row in connection.execute(query.order_by(ALERT_CHANGES.c.id)).mappings()]
 
 
-def _change(engine: sa.Engine, alert: int, values: Mapping[str, Any]) -> None:
-    pending = sa.and_(ALERTS.c.id == alert, ALERTS.c.state != "resolved")
-    change = ALERTS.update().where(pending).values(**values)
-    if transact(engine, lambda connection: connection.execute(change).rowcount) == 0:
-        raise ConfigurationError(f"no alert {alert} is open; see the open ones with: pinflow alerts")
+def waiting_mails(engine: sa.Engine) -> list[WaitingMail]:
+    """The mails that some channel has not taken yet, with why, the oldest first."""
+    joined = MAILS.outerjoin(
+        DELIVERIES, sa.and_(DELIVERIES.c.message_id == MAILS.c.message_id, DELIVERIES.c.state == "waiting")
+    )
+    columns = [MAILS.c[name] for name in ("message_id", "recipient", "subject", "created_at")]
+    columns += [DELIVERIES.c[name] for name in ("channel", "attempts", "next_at", "error")]
+    query = sa.select(*columns).select_from(joined).where(MAILS.c.state == "waiting").order_by(MAILS.c.created_at)
+    with engine.connect() as connection:
+        return [WaitingMail(**row) for row in connection.execute(query).mappings()]
 
 
 def _rows(connection: sa.Connection, key: Mapping[Any, Any], table: sa.Table, *order: str) -> sa.CursorResult[Any]:

@@ -1,8 +1,6 @@
 """Keeping a job's statistics, alerts and mails in SQL: all of them in one transaction, or none (ST-03)."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -11,12 +9,12 @@ import sqlalchemy as sa
 from pinflow.database import Database, transact
 from pinflow.errors import PinflowError
 from pinflow.stats_engine import rules
-from pinflow.stats_engine.alerts import Alert, JobKey, Mail, mail_about, message_id
+from pinflow.stats_engine.alerts import Alert, JobKey
+from pinflow.stats_engine.raising import alert_row, post, raise_alerts, resolve_earlier
 from pinflow.stats_engine.statistics import Statistics
 from pinflow.stats_engine.tables import (
     ALERTS,
     JOB_STATS,
-    MAILS,
     STAT_COUNTS,
     STAT_DISTINCTS,
     STAT_HISTOGRAMS,
@@ -26,35 +24,47 @@ from pinflow.stats_engine.tables import (
 )
 
 
-def record(database: Database, key: JobKey, statistics: Statistics, alerts: Sequence[Alert], now: datetime) -> None:
-    """Keep the statistics of an attempt with its alerts and the mail about them.
+def record(
+    database: Database, key: JobKey, statistics: Statistics, alerts: Sequence[Alert], now: datetime
+) -> frozenset[str]:
+    """Keep the statistics of an attempt with its alerts and the mail about them; see `raising.raise_alerts`.
 
-    Replaces what the same key recorded before, so that it may be called again after a crash. Alerts of earlier
-    attempts for the same workflow, job and date are resolved; one that fires again counts as a repeat. An
-    alert muted at `now` sends no mail.
+    Replaces what the same key recorded before, so that it may be called again after a crash. Attempts that end
+    together are kept one after the other. Gives the rules whose alerts were accepted before: no reason to stop.
     """
 
-    def replace(connection: sa.Connection) -> None:
+    def replace(connection: sa.Connection) -> frozenset[str]:
         _replace_statistics(connection, key, statistics, now)
-        loud = _replace_alerts(connection, key, alerts, now)
-        if loud:
-            _post(connection, mail_about(key, loud), now)
+        _await_others(connection, key)
+        return raise_alerts(connection, key, alerts, now)
 
-    transact(database, replace)
+    return transact(database, replace)
 
 
-def mark_published(database: Database, key: JobKey) -> None:
-    """Make this attempt the published one of its workflow, job and date; PinflowError when it was not recorded."""
+def _await_others(connection: sa.Connection, key: JobKey) -> None:
+    """Let attempts of the same job and date that are being recorded end; of two that meet here, one begins again."""
+    same = [JOB_STATS.c[name] == getattr(key, name) for name in ("workflow", "job", "date")]
+    connection.execute(sa.select(JOB_STATS.c.attempt).where(*same).with_for_update()).all()
+
+
+def mark_published(database: Database, key: JobKey, *, fine_at: datetime | None = None) -> None:
+    """Make this attempt the published one of its workflow, job and date; PinflowError when it was not recorded.
+
+    That resolves what other attempts raised for the date before this one was recorded, or before `fine_at`, when a
+    run found that the result still stands.
+    """
     same_date = sa.and_(*(JOB_STATS.c[name] == getattr(key, name) for name in ("workflow", "job", "date")))
 
     def mark(connection: sa.Connection) -> None:
         chosen = sa.and_(JOB_STATS.c.run_id == key.run_id, JOB_STATS.c.attempt == key.attempt)
-        changed = connection.execute(JOB_STATS.update().where(same_date, chosen).values(published=True))
-        if changed.rowcount == 0:
+        recorded = connection.scalar(sa.select(JOB_STATS.c.recorded_at).where(same_date, chosen))
+        if recorded is None:
             raise PinflowError(
                 f"attempt {key.attempt} of {key.job} in {key.run_id} has no statistics; record them before publishing"
             )
+        connection.execute(JOB_STATS.update().where(same_date, chosen).values(published=True))
         connection.execute(JOB_STATS.update().where(same_date, sa.not_(chosen)).values(published=False))
+        resolve_earlier(connection, key, fine_at or recorded)
 
     transact(database, mark)
 
@@ -73,14 +83,13 @@ def notify(
     Calling it again for the same key and rule changes the alert's message and sends nothing more.
     """
     alert = Alert(rule=rule_name, name=rule_name, degree=degree, message=subject)
-    mail = Mail(message_id(key, [alert]), key.owner, f"[pinflow] {' '.join(subject.split())}", body)
 
     def raise_(connection: sa.Connection) -> None:
         same = sa.and_(_is_key(ALERTS, key), ALERTS.c.rule == rule_name)
         changed = connection.execute(ALERTS.update().where(same).values(message=subject, changed_at=now))
         if changed.rowcount == 0:
-            connection.execute(ALERTS.insert(), _alert_row(key, alert, now))
-        _post(connection, mail, now)
+            connection.execute(ALERTS.insert(), alert_row(key, alert, now))
+        post(connection, key, [alert], f"[pinflow] {' '.join(subject.split())}", body, None, now)
 
     transact(database, raise_)
 
@@ -133,53 +142,3 @@ def _item_rows(statistics: Statistics) -> list[dict[str, Any]]:
         for side, items in (("top", found.top), ("bottom", found.bottom))
         for rank, (item, value) in enumerate(items, start=1)
     ]
-
-
-def _alert_row(key: JobKey, alert: Alert, now: datetime) -> dict[str, Any]:
-    extra = {"owner": key.owner, "state": "open", "repeats": 0, "created_at": now, "changed_at": now}
-    return key.columns() | asdict(alert) | extra | {"muted_until": None}
-
-
-def _replace_alerts(connection: sa.Connection, key: JobKey, alerts: Sequence[Alert], now: datetime) -> list[Alert]:
-    """Write this attempt's alerts; gives those that are not muted."""
-    known = _known_alerts(connection, key, now)
-    muted = {row.rule: row.muted_until for row in known if row.muted_until and row.muted_until > now}
-    earlier = _resolve_earlier(connection, key, known, now)
-    loud = []
-    for alert in alerts:
-        row = _alert_row(key, alert, now) | {"repeats": earlier[alert.rule]}
-        if alert.rule in muted:
-            row |= {"state": "muted", "muted_until": muted[alert.rule]}
-        else:
-            loud.append(alert)
-        connection.execute(ALERTS.insert(), row)
-    return loud
-
-
-def _known_alerts(connection: sa.Connection, key: JobKey, now: datetime) -> Sequence[sa.Row[Any]]:
-    """What the job raised for this date, and on any date where it is muted still; the longest mute last."""
-    counts = sa.or_(ALERTS.c.date == key.date, ALERTS.c.muted_until > now)
-    found = sa.select(ALERTS).where(ALERTS.c.workflow == key.workflow, ALERTS.c.job == key.job, counts)
-    return connection.execute(found.order_by(ALERTS.c.muted_until)).all()
-
-
-def _resolve_earlier(
-    connection: sa.Connection, key: JobKey, known: Sequence[sa.Row[Any]], now: datetime
-) -> Counter[str]:
-    """How often each rule has fired before for this date; what was open is resolved, this attempt's own goes."""
-    same_date = [row for row in known if (row.date, row.step) == (key.date, key.step)]
-    own = [row for row in same_date if (row.run_id, row.attempt) == (key.run_id, key.attempt)]
-    if own:
-        connection.execute(ALERTS.delete().where(_is_key(ALERTS, key)))
-    if len(same_date) > len(own):
-        place = [ALERTS.c[name] == getattr(key, name) for name in ("workflow", "job", "date", "step")]
-        pending = ALERTS.c.state.in_(("open", "acknowledged", "muted"))
-        connection.execute(ALERTS.update().where(*place, pending).values(state="resolved", changed_at=now))
-    return Counter(row.rule for row in same_date if row not in own)
-
-
-def _post(connection: sa.Connection, mail: Mail, now: datetime) -> None:
-    known = sa.select(MAILS.c.message_id).where(MAILS.c.message_id == mail.message_id)
-    if connection.execute(known).first() is None:
-        state = {"state": "waiting", "attempts": 0, "created_at": now, "next_at": now}
-        connection.execute(MAILS.insert(), asdict(mail) | state)

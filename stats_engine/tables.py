@@ -155,6 +155,21 @@ EXPECTATIONS = sa.Table(
 )
 """One row for each change that an owner expects: from a day on, to another or for good, `factor` times as much."""
 
+ALERT_CHANGES = sa.Table(
+    "alert_changes",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("alert_id", sa.Integer, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("person", sa.String(255), nullable=False),
+    sa.Column("before", sa.String(12), nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("why", LongText, nullable=False),
+    sa.Index("alert_changes_of_alert", "alert_id"),
+    **MYSQL,
+)
+"""One row for each change of an alert's state: when, by whom (`pinflow` itself has that name) and why."""
+
 MAILS = sa.Table(
     "mails",
     METADATA,
@@ -162,17 +177,34 @@ MAILS = sa.Table(
     sa.Column("recipient", sa.String(255), nullable=False),
     sa.Column("subject", LongText, nullable=False),
     sa.Column("body", LongText, nullable=False),
+    sa.Column("content", LongText),
     sa.Column("state", sa.String(10), nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
-    sa.Column("next_at", UtcTime, nullable=False),
     sa.Column("sent_at", UtcTime),
-    sa.Column("error", LongText),
-    sa.Index("mails_due", "state", "next_at"),
+    sa.Index("mails_waiting", "state", "created_at"),
     sa.CheckConstraint("state IN ('waiting', 'sent')", name="mail_state"),
     **MYSQL,
 )
-"""The outbox: a mail is written with its alert and waits here until a server has taken it."""
+"""The outbox: a mail is written with its alerts and waits here until every channel has taken it.
+
+`body` is its text, `content` what it says as JSON (none for a plain mail).
+"""
+
+DELIVERIES = sa.Table(
+    "deliveries",
+    METADATA,
+    sa.Column("message_id", sa.String(255), primary_key=True),
+    sa.Column("channel", sa.String(255), primary_key=True),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_at", UtcTime, nullable=False),
+    sa.Column("sent_at", UtcTime),
+    sa.Column("error", LongText),
+    sa.Index("deliveries_due", "channel", "state", "next_at"),
+    sa.CheckConstraint("state IN ('waiting', 'sent')", name="delivery_state"),
+    **MYSQL,
+)
+"""One row for each mail and channel: the server or folder of the setting `mail`, and each webhook."""
 
 VIEWS = {
     "v_counts": ("stat_counts", ("value",)),

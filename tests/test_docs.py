@@ -38,6 +38,10 @@ def commands() -> list[str]:
 
 
 def long_options(command: click.Command) -> Iterator[str]:
+    """Those of the command, and those of the commands below it."""
+    if isinstance(command, click.Group) and command is not cli:
+        for below in command.commands.values():
+            yield from long_options(below)
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             yield from (name for name in parameter.opts if name.startswith("--"))
@@ -50,6 +54,16 @@ def test_command_is_documented_with_its_options(name: str) -> None:
     about = section(page("reference/commands.md"), name)
     missing = [o for o in long_options(command) if not re.search(rf"{re.escape(o)}(?![\w-])", about)]
     assert not missing, f"pinflow {name}: {missing}"
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in commands() if isinstance(cli.get_command(click.Context(cli), n), click.Group)]
+)
+def test_commands_below_a_command_are_documented(name: str) -> None:
+    group = cli.get_command(click.Context(cli), name)
+    assert isinstance(group, click.Group)
+    about = section(page("reference/commands.md"), name)
+    assert [below for below in group.commands if not re.search(rf"pinflow {name} \[?{below}\b", about)] == []
 
 
 def test_documented_commands_exist() -> None:

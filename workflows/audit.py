@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import partial
-from math import isclose
 
 import sqlalchemy as sa
 
@@ -12,19 +11,10 @@ from pinflow.stats_engine.rules import FALSE_ALARMS, Background, Rule, Violation
 from pinflow.stats_engine.statistics import Statistics
 from pinflow.workflows.node import MapReduce
 
-SAME = 0.01
-"""What was accepted on a date passes again up to this share away."""
-
 
 def audit(database: sa.Engine, node: MapReduce, key: JobKey, statistics: Statistics) -> list[Violation]:
-    """The rules of a node that fire, but for those whose value on this date the owner has accepted."""
-    from pinflow.stats_engine.history import accepted_values
-
-    found = evaluate(node.rules, statistics, background(database, node, key))
-    if not found:
-        return []
-    accepted = accepted_values(database, key.workflow, key.job, date.fromisoformat(key.date))
-    return [violation for violation in found if not _passes(violation, accepted)]
+    """The rules of a node that fire."""
+    return evaluate(node.rules, statistics, background(database, node, key))
 
 
 def background(database: sa.Engine, node: MapReduce, key: JobKey) -> Background:
@@ -53,8 +43,3 @@ def numbers_for(
         for job, name in rule.others:
             wanted.setdefault(job, set()).add(name)
     return numbers_of(database, workflow, wanted, day) if wanted else {}
-
-
-def _passes(violation: Violation, accepted: Mapping[str, float | None]) -> bool:
-    value = accepted.get(violation.text)
-    return value is not None and isclose(violation.value, value, rel_tol=SAME, abs_tol=1e-12)

@@ -11,7 +11,7 @@ from tempfile import NamedTemporaryFile
 
 import sqlalchemy as sa
 
-from pinflow.config import Settings
+from pinflow.config import Settings, hide_secrets
 from pinflow.database import database_error, open_database
 from pinflow.errors import PinflowError
 from pinflow.hbase_schema.store import Store, open_store
@@ -20,6 +20,7 @@ from pinflow.mr_jobs.inputs.discover import Source
 from pinflow.scheduler.schema import check as check_schema
 from pinflow.scheduler.schema import state_of
 from pinflow.stats_engine.mail import try_out
+from pinflow.stats_engine.webhooks import Webhook
 from pinflow.storage import is_remote, join, open_storage
 from pinflow.workflows.catalog import catalog
 from pinflow.workflows.on_cluster import cluster_of
@@ -48,6 +49,7 @@ def examine(settings: Settings) -> list[Finding]:
         "database": _database,
         "serving": _serving,
         "mail": _mail,
+        "webhooks": _webhooks,
         "runner": _runner,
         "workflows": lambda given: ", ".join(catalog(given)),
     }
@@ -143,4 +145,10 @@ def _runner(settings: Settings) -> str:
 def _mail(settings: Settings) -> str:
     try_out(settings.mail_url)
     place = settings.mail_url
-    return f"to {place.rpartition('@')[2]}" if "://" in place else f"into the Maildir {Path(place)}"
+    return f"to {hide_secrets(place)}" if "://" in place else f"into the Maildir {Path(place)}"
+
+
+def _webhooks(settings: Settings) -> str:
+    for url in settings.webhooks:
+        Webhook(url).try_out()
+    return ", ".join(map(hide_secrets, settings.webhooks)) or "none"

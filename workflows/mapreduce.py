@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from pinflow import config
 from pinflow.config import Settings
 from pinflow.database import open_database
-from pinflow.errors import FatalAlertError
+from pinflow.errors import FatalAlertError, LimitExceededError
 from pinflow.hbase_schema.markers import read_marker
 from pinflow.hbase_schema.store import open_store
 from pinflow.mr_jobs.clustering import bucket_count
@@ -27,9 +27,12 @@ from pinflow.mr_jobs.local_runner import JobSpec
 from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.scheduler.child import SKIPPED, leave_result
 from pinflow.stats_engine.alerts import JobKey, alerts_of
-from pinflow.stats_engine.mail import deliver
+from pinflow.stats_engine.channels import channels_of
+from pinflow.stats_engine.limits import growing_maxima
+from pinflow.stats_engine.outbox import deliver
 from pinflow.stats_engine.record import is_recorded, mark_published, record
-from pinflow.stats_engine.rules import Violation
+from pinflow.stats_engine.rules import Violation, evaluate
+from pinflow.stats_engine.statistics import Statistics
 from pinflow.storage import is_remote, open_storage
 from pinflow.workflows.audit import audit
 from pinflow.workflows.inputs import Resolved, identity_of, resolve, served_labels
@@ -89,6 +92,7 @@ class _NodeRun:
     def __init__(self, node: MapReduce, attempt: Attempt, settings: Settings) -> None:
         self.node, self.attempt, self.settings = node, attempt, settings
         self._served: dict[str, int] = {}
+        self._alerted = False
         self.warehouse = Warehouse(settings.warehouse_url)
         self.folder = self.warehouse.attempt_folder(node.dataset, attempt.day, attempt.name)
         self.name = f"{node.dataset}-{attempt.day}-{attempt.name}"
@@ -113,6 +117,8 @@ class _NodeRun:
         try:
             return self._run()
         finally:
+            if self._alerted:  # after publishing: a mail server that hangs keeps nobody from the data
+                deliver(self._database, channels_of(self.settings), datetime.now(UTC))
             self._database.dispose()
 
     def _run(self) -> int | None:
@@ -121,11 +127,17 @@ class _NodeRun:
         # a rebuild does not ask what is there: it may be damaged
         before = None if self.node.rebuild else self.warehouse.current(self.node.dataset, self.attempt.day)
         if before is not None and before.identity == identity and self._is_there(before):
-            self._confirm(before)
+            self._confirm(before, fine_at=datetime.now(UTC))
             leave_result({"reason": f"published by {before.run_id} for the same inputs and code"})
             return SKIPPED
-        output = self._launch(resolved)
-        violations = self._audit(output)
+        try:
+            output = self._launch(resolved)
+        except LimitExceededError as stopped:
+            counted = Statistics(counts=stopped.counts)
+            self._keep(counted, evaluate(growing_maxima(self.node.rules), counted))
+            raise FatalAlertError(f"{stopped}. Nothing was published. See: pinflow alerts") from stopped
+        found = audit(self._database, self.node, self.key, output.statistics)
+        violations = self._keep(output.statistics, found)
         fatal = [violation for violation in violations if violation.degree == "fatal"]
         if fatal:
             raise FatalAlertError(
@@ -156,6 +168,7 @@ class _NodeRun:
             buckets=self._buckets,
             slots=self.settings.slot_count,
             memory=self.settings.memory_bytes,
+            maxima={rule.name: rule.max for rule in growing_maxima(self.node.rules) if rule.max is not None},
             expand=is_plain,
         )
         storage = open_storage(self.output)
@@ -198,14 +211,15 @@ class _NodeRun:
             "labels": ",".join(without(served_labels(self.warehouse, resolved, day), fuller)),
         }
 
-    def _audit(self, output: JobOutput) -> list[Violation]:
-        """Keep the statistics together with the alerts that they raise, in one transaction (ST-03)."""
-        violations = audit(self._database, self.node, self.key, output.statistics)
-        now = datetime.now(UTC)
-        record(self._database, self.key, output.statistics, alerts_of(violations), now)
-        if violations:
-            deliver(self._database, self.settings.mail_url, now, sender=self.settings.mail_from)
-        return violations
+    def _keep(self, statistics: Statistics, violations: Sequence[Violation]) -> list[Violation]:
+        """Keep the statistics together with the alerts that they raise, in one transaction (ST-03).
+
+        Gives the violations that nobody has accepted.
+        """
+        alerts = alerts_of(violations)
+        accepted = record(self._database, self.key, statistics, alerts, datetime.now(UTC))
+        self._alerted = bool(alerts)
+        return [found for found, alert in zip(violations, alerts, strict=True) if alert.rule not in accepted]
 
     def _publish(self, output: JobOutput, identity: str, inputs: list[tuple[str, str, str]]) -> None:
         published = Published(
@@ -232,10 +246,17 @@ class _NodeRun:
         if self.staged:
             shutil.rmtree(self.output, ignore_errors=True)
         mark_published(self._database, self.key)
+        self._confirm_later()
         leave_result({"rows": output.rows, "bytes": output.bytes, "seconds": round(output.seconds, 3)})
 
-    def _confirm(self, published: Published) -> None:
+    def _confirm_later(self) -> None:
+        """Of two runs that end together the one whose data stands is the published one in SQL, too."""
+        now = self.warehouse.current(self.node.dataset, self.attempt.day)
+        if now is not None and (now.run_id, now.number) != (self.attempt.run_id, self.attempt.number):
+            self._confirm(now)
+
+    def _confirm(self, published: Published, *, fine_at: datetime | None = None) -> None:
         """Say so in SQL too: the process that published may have died before it could."""
         key = replace(self.key, run_id=published.run_id, attempt=published.number)
         if is_recorded(self._database, key):
-            mark_published(self._database, key)
+            mark_published(self._database, key, fine_at=fine_at)

@@ -15,7 +15,8 @@ from pinflow.scheduler.run import RunResult, execute
 from pinflow.scheduler.store import Store
 from pinflow.scheduler.worker import Place
 from pinflow.stats_engine.alerts import JobKey
-from pinflow.stats_engine.mail import deliver
+from pinflow.stats_engine.channels import channels_of
+from pinflow.stats_engine.outbox import deliver
 from pinflow.stats_engine.record import notify
 from pinflow.storage import free_bytes
 from pinflow.workflows.catalog import definition, parameters
@@ -50,6 +51,7 @@ def run_workflow(
     `wait`, missing input is waited for; when that time is over without it, its owner gets a mail.
     """
     prepare_home(settings)
+    channels_of(settings)  # one that cannot be used is told before the run, not after it
     check_room(settings.warehouse_url, "--warehouse")
     check_room(settings.serving_url, "--serving")
     given = parameters(settings, rebuild=request.rebuild)
@@ -101,4 +103,4 @@ def _tell(settings: Settings, store: Store, request: Request, result: RunResult)
             f"  pinflow run {run.workflow} --date {run.date} --wait 6h\n"
         )
         notify(engine, key, f"input of {run.workflow} {run.date} is missing", body, "fatal", "input_missing", now)
-    deliver(engine, settings.mail_url, now, sender=settings.mail_from)
+    deliver(engine, channels_of(settings), now)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pinflow import config
-from pinflow.commands.counting import statistics_database
 from pinflow.commands.output import DURATION, date_option, json_option, print_json, print_table
+from pinflow.commands.recorded import statistics_database
 
 if TYPE_CHECKING:
     pass

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from pinflow.commands.counting import statistics_database
 from pinflow.commands.output import DATE, DURATION, date_option, json_option, print_json, print_table
+from pinflow.commands.recorded import statistics_database
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

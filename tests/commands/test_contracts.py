@@ -214,6 +214,7 @@ def test_a_fatal_rule_leaves_everything_as_it_was(tmp_path: Path) -> None:
     bad.unlink()
     assert set(command.run(DAY).jobs.values()) == {"succeeded", "skipped"}
     assert currents(command) == before
+    assert command.sql("select state from alerts where degree = 'fatal'") == [("resolved",)]
 
 
 def test_of_two_runs_at_once_one_drives_and_one_follows(tmp_path: Path) -> None:

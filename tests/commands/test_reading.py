@@ -23,7 +23,7 @@ OF_DATABASE = (
     ("graph", "analytics", "--run", "analytics"),
     ("stats", "pins"),
     ("alerts",),
-    ("alerts", "--mute", "1"),
+    ("alerts", "mute", "1"),
 )
 OF_SERVING = (("metrics", SHORT), ("top", SHORT), ("audience", SHORT), ("subjects",))
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -150,6 +151,50 @@ class Stopped(WordRows):
         code = int(os.environ["SAMPLE_ERRNO"])
         raise OSError(code, os.strerror(code))
         yield line, 1
+
+
+class Endless(BatchJob):
+    """Counts on for a minute in its map, or, with SAMPLE_REDUCES, in its reduce; leaves its process id."""
+
+    cluster_by = ("key",)
+
+    def map(self, batch: pl.DataFrame) -> pl.DataFrame:
+        if "SAMPLE_REDUCES" not in os.environ:
+            self._go_on()
+        return batch
+
+    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+        self._go_on()
+        return frame
+
+    def _go_on(self) -> None:
+        Path(os.environ["SAMPLE_TRACES"], str(os.getpid())).touch()
+        for _ in range(6000):
+            self.stats.incr_count("steps", 10)
+            time.sleep(0.01)
+
+
+class Vanishing(WordRows):
+    """Leaves in the middle, as if all were well."""
+
+    def reducer(self, word: str, counts: Iterable[int]) -> Iterator[tuple[str, dict[str, Any]]]:
+        os._exit(0)
+        yield word, {}
+
+
+class HalfWritten(Totals):
+    """The first reduce task to write is killed when half of its files are there."""
+
+    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+        path = Path(os.environ[DIE_ONCE])
+        if not path.exists():
+            path.touch()
+            folder = Path(os.environ["mapreduce_task_output_dir"])
+            (folder / "_stats").mkdir()
+            (folder / "part-00000.parquet").write_bytes(b"PAR1 half of a file")
+            (folder / "_stats" / "part-00000.thrift.gz").write_bytes(b"half of a shard")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().reduce(frame)
 
 
 class Quitting(WordRows):

@@ -153,6 +153,18 @@ def test_a_killed_task_is_tried_again_and_counted_once(tmp_path: Path, files: li
     assert read(tmp_path / "disturbed") == read(tmp_path / "undisturbed")
 
 
+def test_a_task_killed_while_writing_leaves_nothing_behind(tmp_path: Path, files: list[str]) -> None:
+    output = run(tmp_path, "HalfWritten", files, slots=2, **{DIE_ONCE: str(tmp_path / "died")})
+    assert (tmp_path / "died").exists()
+    assert rows(tmp_path) == totals()
+    assert counts(output) == {"rows_read": 150, "keys": 9, "output_rows": 9}
+
+
+def test_a_task_that_leaves_no_statistics_fails_the_job(tmp_path: Path) -> None:
+    with pytest.raises(PinflowError, match=r"step 1 task 0 of .*Vanishing ended without its statistics"):
+        run(tmp_path, "Vanishing", TEXT)
+
+
 def test_a_task_killed_in_every_attempt_fails_the_job(tmp_path: Path) -> None:
     (tmp_path / "traces").mkdir()
     with pytest.raises(PinflowError, match="killed by signal 9 in each of 4 attempts"):

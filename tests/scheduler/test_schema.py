@@ -128,6 +128,23 @@ def test_an_upgrade_that_was_stopped_goes_on(engine: sa.Engine) -> None:
         assert connection.execute(sa.select(tables.fence)).all() == [("claims", 7)]
 
 
+def test_mails_that_wait_or_were_sent_keep_their_deliveries(engine: sa.Engine) -> None:
+    migrate(engine, "0003")
+    with engine.execution_options(writes=True).begin() as connection:
+        for state, sent in (("waiting", None), ("sent", "2015-05-19 00:13:00")):
+            row = (f"<{state}@x>", "a@x", "s", "b", state, 3, "2015-05-19 00:12:00", "2015-05-19 00:20:00", sent, "e")
+            connection.exec_driver_sql(f"INSERT INTO mails VALUES {row}".replace("None", "NULL"))
+    schema.upgrade(engine)
+    with engine.connect() as connection:
+        mails = connection.exec_driver_sql(
+            "SELECT message_id, recipient, body, content, state FROM mails ORDER BY 1"
+        ).all()
+        found = "SELECT message_id, channel, state, attempts, error FROM deliveries ORDER BY 1"
+        deliveries = connection.exec_driver_sql(found).all()
+    assert mails == [("<sent@x>", "a@x", "b", None, "sent"), ("<waiting@x>", "a@x", "b", None, "waiting")]
+    assert deliveries == [("<sent@x>", "mail", "sent", 3, "e"), ("<waiting@x>", "mail", "waiting", 3, "e")]
+
+
 def test_tables_without_a_revision_are_the_first_one(engine: sa.Engine) -> None:
     migrate(engine, "0001")
     with engine.begin() as connection:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from pinflow.errors import ConfigurationError, PinflowError, UnknownNameError
+from pinflow.errors import PinflowError, UnknownNameError
 from pinflow.stats_engine import queries, rules
 from pinflow.stats_engine.alerts import Alert, JobKey, alerts_of
 from pinflow.stats_engine.engine import StatsEngine
@@ -138,9 +138,11 @@ def test_one_mail_says_all(database: sa.Engine, key: JobKey, now: datetime) -> N
         "Date:   2015-05-18",
         "Owner:  ann@example.com",
         "FATAL: bad_lines / lines_read is 0.5, above its maximum 0.01",
-        "rule:   ratio(bad_lines / lines_read, max=0.01)",
-        "value:  0.5",
-        "bounds: max 0.01",
+        "alert:     2\n",
+        "rule:      ratio(bad_lines / lines_read, max=0.01)\n",
+        "value:     0.5\n",
+        "bounds:    max 0.01\n",
+        "so far:    this rule has alarmed once for this job: 0 accepted as right, 0 acknowledged, 0 muted",
         "WARNING: users is 5, below its minimum 10",
         "nothing of it was published for 2015-05-18",
         "pinflow stats read_events --date 2015-05-18",
@@ -165,50 +167,50 @@ def test_an_attempt_that_was_lost_sends_no_second_mail(database: sa.Engine, key:
     assert _sql(database, "SELECT count(*) FROM mails") == [(2,)]
 
 
-def test_a_later_attempt_resolves_or_repeats(database: sa.Engine, key: JobKey, now: datetime) -> None:
+def test_a_rule_that_fires_again_repeats_and_publishing_resolves_the_rest(
+    database: sa.Engine, key: JobKey, now: datetime
+) -> None:
     record(database, key, _statistics(), _alerts(_statistics()), now)
-    record(database, replace(key, attempt=2), _statistics(), _alerts(_statistics(), FEW_USERS), now)
+    second = replace(key, attempt=2)
+    record(database, second, _statistics(), _alerts(_statistics(), FEW_USERS), now + timedelta(minutes=1))
     query = "SELECT attempt, name, state, repeats FROM alerts ORDER BY id"
     assert _sql(database, query) == [
         (1, "users", "resolved", 0),
-        (1, "bad_lines / lines_read", "resolved", 0),
+        (1, "bad_lines / lines_read", "open", 0),
         (2, "users", "open", 1),
     ]
-    record(database, replace(key, attempt=3), _statistics(50), [], now)
+    mark_published(database, second)
+    assert [state for _, _, state, _ in _sql(database, query)] == ["resolved", "resolved", "open"]
+    third = replace(key, attempt=3)
+    record(database, third, _statistics(50), [], now + timedelta(minutes=2))
+    assert [state for _, _, state, _ in _sql(database, query)] == ["resolved", "resolved", "open"]
+    mark_published(database, third)
     assert {state for _, _, state, _ in _sql(database, query)} == {"resolved"}
+    assert _sql(database, "SELECT alert_id, person, `before`, state, why FROM alert_changes ORDER BY id") == [
+        (1, "pinflow", "open", "resolved", "fired again in analytics-2015-05-18-1, attempt 2"),
+        (2, "pinflow", "open", "resolved", "analytics-2015-05-18-1, attempt 2, was published without it"),
+        (3, "pinflow", "open", "resolved", "analytics-2015-05-18-1, attempt 3, was published without it"),
+    ]
+
+
+def test_publishing_once_more_leaves_what_a_later_attempt_raised(
+    database: sa.Engine, key: JobKey, now: datetime
+) -> None:
+    """A rebuild that is refused leaves the first result standing, and its alert open."""
+    record(database, key, _statistics(50), [], now)
+    mark_published(database, key)
+    later = replace(key, run_id="analytics-2015-05-18-2")
+    record(database, later, _statistics(), _alerts(_statistics(), BAD_LINES), now + timedelta(hours=1))
+    mark_published(database, key)
+    assert _sql(database, "SELECT state FROM alerts") == [("open",)]
+    mark_published(database, key, fine_at=now + timedelta(hours=2))
+    assert _sql(database, "SELECT state FROM alerts") == [("resolved",)]
 
 
 def test_a_share_of_nothing_has_no_value_in_sql(database: sa.Engine, key: JobKey, now: datetime) -> None:
     statistics = Statistics(counts={"bad_lines": 1})
     record(database, key, statistics, _alerts(statistics, BAD_LINES), now)
     assert _sql(database, "SELECT value, high FROM alerts") == [(None, 0.01)]
-
-
-def test_muted_alerts_send_no_mail_for_a_time(database: sa.Engine, key: JobKey, now: datetime) -> None:
-    record(database, key, _statistics(), _alerts(_statistics(), FEW_USERS), now)
-    (alert,) = queries.list_alerts(database)
-    queries.mute(database, alert.id, now + timedelta(days=2), now)
-    for day in (1, 3):
-        later = replace(key, run_id=f"later-{day}", date=f"2015-05-{18 + day}")
-        record(database, later, _statistics(), _alerts(_statistics(), FEW_USERS), now + timedelta(days=day))
-    found = queries.list_alerts(database)
-    assert [(row.date, row.state) for row in found] == [
-        ("2015-05-21", "open"),
-        ("2015-05-19", "muted"),
-        ("2015-05-18", "muted"),
-    ]
-    assert found[1].muted_until == now + timedelta(days=2)
-    assert _sql(database, "SELECT count(*) FROM mails") == [(2,)]
-
-
-def test_acknowledging(database: sa.Engine, key: JobKey, now: datetime) -> None:
-    record(database, key, _statistics(), _alerts(_statistics()), now)
-    ids = [alert.id for alert in queries.list_alerts(database)]
-    queries.acknowledge(database, ids[0], now)
-    assert [alert.id for alert in queries.list_alerts(database, states=["open"])] == ids[1:]
-    assert queries.list_alerts(database, job="other") == queries.list_alerts(database, date="2015-05-17") == []
-    with pytest.raises(ConfigurationError, match="no alert 99 is open"):
-        queries.acknowledge(database, 99, now)
 
 
 def test_alerts_that_no_statistic_shows(database: sa.Engine, key: JobKey, now: datetime) -> None:

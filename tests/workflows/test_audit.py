@@ -53,7 +53,8 @@ class Days:
         statistics = Statistics(counts=counts)
         found = audit(self.database, self.node, self.key(day, run), statistics)
         with self.database.begin() as connection:
-            record(connection, self.key(day, run), statistics, alerts_of(found), _night(day))
+            accepted = record(connection, self.key(day, run), statistics, alerts_of(found), _night(day))
+            found = [violation for violation in found if violation.text not in accepted]
             if not any(violation.degree == "fatal" for violation in found):
                 mark_published(connection, self.key(day, run))
         return found

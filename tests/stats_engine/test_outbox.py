@@ -15,10 +15,17 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from pinflow.errors import ConfigurationError
 from pinflow.stats_engine import mail
+from pinflow.stats_engine import outbox as outbox_module
 from pinflow.stats_engine.alerts import JobKey
-from pinflow.stats_engine.mail import Delivery, deliver
+from pinflow.stats_engine.mail import mail_channel
+from pinflow.stats_engine.outbox import CLAIM, Delivery, Post
 from pinflow.stats_engine.record import notify
-from pinflow.stats_engine.tables import MAILS
+from pinflow.stats_engine.tables import DELIVERIES, MAILS
+
+
+def deliver(engine: sa.Engine, url: str, now: datetime, *, sender: str = "pinflow@localhost") -> Delivery:
+    """By mail alone."""
+    return outbox_module.deliver(engine, [mail_channel(url, sender)], now)
 
 
 @pytest.fixture
@@ -51,7 +58,7 @@ class Inbox:
         return [message_from_bytes(envelope.content, policy=policy.default) for envelope in self.envelopes]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
@@ -90,7 +97,8 @@ def test_a_maildir_keeps_a_repeated_mail_once(outbox: sa.Engine, tmp_path: Path,
     message.add_flag("S")
     box[read] = message
     with outbox.begin() as connection:
-        connection.execute(MAILS.update().values(state="waiting", next_at=now))
+        connection.execute(MAILS.update().values(state="waiting"))
+        connection.execute(DELIVERIES.update().values(state="waiting", next_at=now))
     assert deliver(outbox, str(folder), now).sent == 3
     assert len(mailbox.Maildir(folder, factory=None)) == 3
 
@@ -105,7 +113,7 @@ def test_a_maildir_that_cannot_be_written_loses_nothing(outbox: sa.Engine, tmp_p
 
 def test_over_smtp(outbox: sa.Engine, now: datetime) -> None:
     inbox = Inbox()
-    with smtp_server(inbox, _free_port()) as url:
+    with smtp_server(inbox, free_port()) as url:
         assert deliver(outbox, url, now, sender="stats@example.com") == Delivery(3, 0, None)
     assert {envelope.mail_from for envelope in inbox.envelopes} == {"stats@example.com"}
     assert [envelope.rcpt_tos for envelope in inbox.envelopes] == [["ann@example.com"]] * 3
@@ -114,7 +122,7 @@ def test_over_smtp(outbox: sa.Engine, now: datetime) -> None:
 
 
 def test_smtp_away_then_back_loses_nothing(outbox: sa.Engine, now: datetime) -> None:
-    inbox, port = Inbox(), _free_port()
+    inbox, port = Inbox(), free_port()
     delivery = deliver(outbox, f"smtp://127.0.0.1:{port}", now)
     assert (delivery.sent, delivery.waiting) == (0, 3)
     assert "ConnectionRefusedError" in str(delivery.error)
@@ -129,9 +137,9 @@ def test_smtp_away_then_back_loses_nothing(outbox: sa.Engine, now: datetime) -> 
 def test_the_pause_doubles_up_to_an_hour(outbox: sa.Engine, now: datetime) -> None:
     pauses = []
     for _ in range(9):
-        deliver(outbox, f"smtp://127.0.0.1:{_free_port()}", now)
+        deliver(outbox, f"smtp://127.0.0.1:{free_port()}", now)
         with outbox.connect() as connection:
-            due = connection.execute(sa.select(MAILS.c.next_at)).scalars().first()
+            due = connection.execute(sa.select(DELIVERIES.c.next_at)).scalars().first()
         assert due is not None
         pauses.append((due - now).total_seconds() / 60)
         now = due
@@ -140,7 +148,7 @@ def test_the_pause_doubles_up_to_an_hour(outbox: sa.Engine, now: datetime) -> No
 
 def test_one_refused_mail_does_not_hold_up_others(outbox: sa.Engine, now: datetime) -> None:
     inbox = Inbox(refuse="body 1")
-    with smtp_server(inbox, _free_port()) as url:
+    with smtp_server(inbox, free_port()) as url:
         delivery = deliver(outbox, url, now)
     assert (delivery.sent, delivery.waiting) == (2, 1)
     assert "550" in str(delivery.error)
@@ -164,7 +172,7 @@ def test_a_server_that_leaves_in_the_middle(outbox: sa.Engine, now: datetime) ->
                 return "421 leaving"
             return await super().handle_DATA(server, session, envelope)
 
-    port = _free_port()
+    port = free_port()
     with smtp_server(Leaving(), port) as url:
         delivery = deliver(outbox, url, now)
     assert (delivery.sent, delivery.waiting) == (1, 2)
@@ -180,7 +188,7 @@ def test_logging_in(outbox: sa.Engine, now: datetime) -> None:
         known = (data.login, data.password) == (b"ann", b"p@ss:word")
         return AuthResult(success=known, handled=False)
 
-    port = _free_port()
+    port = free_port()
     options = {"authenticator": authenticate, "auth_required": True, "auth_require_tls": False}
     with smtp_server(Inbox(), port, **options):
         assert "535" in str(deliver(outbox, f"smtp://ann:wrong@127.0.0.1:{port}", now).error)
@@ -190,7 +198,7 @@ def test_logging_in(outbox: sa.Engine, now: datetime) -> None:
 
 def test_asking_for_encryption_never_sends_without(outbox: sa.Engine, now: datetime) -> None:
     inbox = Inbox()
-    with smtp_server(inbox, _free_port()) as url:
+    with smtp_server(inbox, free_port()) as url:
         delivery = deliver(outbox, f"{url}?starttls=1", now)
     assert (delivery.waiting, inbox.envelopes) == (3, [])
     assert "STARTTLS" in str(delivery.error)
@@ -200,22 +208,23 @@ def test_a_mail_that_another_process_is_sending_is_left_to_it(
     outbox: sa.Engine, tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deliveries: list[Delivery] = []
-    message_of = mail._message
+    email_of = mail.email_of
 
-    def meanwhile(row: object, sender: str) -> EmailMessage:
+    def meanwhile(post: Post, sender: str) -> EmailMessage:
+        monkeypatch.setattr(mail, "email_of", email_of)
         deliveries.append(deliver(outbox, str(tmp_path / "mail"), now))
-        return message_of(row, sender)
+        return email_of(post, sender)
 
-    monkeypatch.setattr(mail, "_message", meanwhile)
-    assert deliver(outbox, str(tmp_path / "mail"), now).sent == 3
-    assert deliveries == [Delivery(0, 0, None)] * 3
+    monkeypatch.setattr(mail, "email_of", meanwhile)
+    assert deliver(outbox, str(tmp_path / "mail"), now) == Delivery(1, 0, None)
+    assert deliveries == [Delivery(2, 0, None)]
 
 
 @pytest.mark.parametrize(
     "url", ["", "imap://host", "smtp://", "smtp://host:port", "smtp://host/path", "smtp://host?tls=1", "smtp://:5@:1"]
 )
 def test_urls_that_cannot_be_used_are_explained(outbox: sa.Engine, url: str, now: datetime) -> None:
-    with pytest.raises(ConfigurationError, match="set `mail` to a folder or to smtp://"):
+    with pytest.raises(ConfigurationError, match="set `mail` to a folder, smtp://"):
         deliver(outbox, url, now)
 
 
@@ -223,3 +232,22 @@ def test_messages_never_show_the_password(outbox: sa.Engine, now: datetime) -> N
     with pytest.raises(ConfigurationError) as caught:
         deliver(outbox, "smtp://ann:secret@host?tls=1", now)
     assert "secret" not in str(caught.value)
+
+
+def test_a_sender_that_was_killed_leaves_its_mail_to_the_next(
+    outbox: sa.Engine, tmp_path: Path, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def die(post: Post, sender: str) -> EmailMessage:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mail, "email_of", die)
+        with pytest.raises(KilledError):
+            deliver(outbox, str(tmp_path / "mail"), now)
+    assert deliver(outbox, str(tmp_path / "mail"), now) == Delivery(2, 0, None)
+    assert deliver(outbox, str(tmp_path / "mail"), now + CLAIM / 2) == Delivery(0, 0, None)
+    assert deliver(outbox, str(tmp_path / "mail"), now + CLAIM * 1.1) == Delivery(1, 0, None)
+    assert _states(outbox) == ["sent"] * 3

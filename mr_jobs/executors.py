@@ -1,0 +1,67 @@
+"""What starts the tasks of the local runner: forks of the zygote, or this process itself."""
+
+import os
+import resource
+import sys
+from time import process_time
+from typing import Protocol
+
+from pinflow.zygote import Call, Exit, Forks, connect
+
+
+class Executor(Protocol):
+    """What starts a task and says when it ended."""
+
+    def fork(self, call: Call) -> int:
+        """Start the call; gives its number."""
+
+    def wait(self, timeout: float | None = None) -> Exit | None:
+        """The next task that ended."""
+
+    def signal(self, pid: int, number: int, *, group: bool = False) -> None:
+        """Send a signal to a task."""
+
+    def close(self) -> None:
+        """End all tasks."""
+
+
+class InlineExecutor:
+    """Runs each task in this process, one after the other: for a debugger."""
+
+    def __init__(self) -> None:
+        self._ended: list[Exit] = []
+        self._count = 0
+
+    def fork(self, call: Call) -> int:
+        """Run the call to its end."""
+        module, _, name = call.function.partition(":")
+        before = dict(os.environ)
+        cpu = process_time()
+        os.environ.update(call.environment)
+        try:
+            code = getattr(sys.modules[module], name)(**call.arguments)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        self._count += 1
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self._ended.append(Exit(self._count, code or 0, None, process_time() - cpu, 0.0, peak))
+        return self._count
+
+    def wait(self, timeout: float | None = None) -> Exit | None:
+        """The next task that ended."""
+        return self._ended.pop(0) if self._ended else None
+
+    def signal(self, pid: int, number: int, *, group: bool = False) -> None:
+        """Nothing runs."""
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+def executor(runner: str) -> Executor:
+    """The executor of a runner's name: `local` or `inline`."""
+    if runner == "inline":
+        return InlineExecutor()
+    forks: Forks = connect()
+    return forks
