@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinflow.errors import PinflowError
-from pinflow.scheduler.child import RESULT_VARIABLE
+from pinflow.scheduler.child import ANEW_VARIABLE, RESULT_VARIABLE
 from pinflow.scheduler.declare import Command, Condition, Job, Node
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.records import Claim
@@ -132,6 +132,7 @@ class Processes:
             "PINFLOW_FENCE": str(claim.fence),
             "PINFLOW_OWNER": node.owner,
             RESULT_VARIABLE: str(self.result_of(claim)),
+            **({ANEW_VARIABLE: "1"} if claim.anew else {}),
         }
 
 

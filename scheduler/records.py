@@ -36,6 +36,7 @@ class Claim:
     fence: int
     failures: int
     is_condition: bool = False
+    anew: bool = False
 
     @property
     def log(self) -> str:
@@ -56,7 +57,10 @@ class Usage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended; `retry_at`: it failed, and its job goes back to ready for that time."""
+    """How an attempt ended; `retry_at`: it failed, and its job goes back to ready for that time.
+
+    Of an attempt that is `lost`, since its worker had to leave, the job goes back to ready, too.
+    """
 
     claim: Claim
     state: AttemptState
@@ -69,7 +73,7 @@ class Outcome:
     @property
     def job_state(self) -> JobState:
         """Where the outcome leaves the job."""
-        if self.retry_at is not None:
+        if self.retry_at is not None or self.state is AttemptState.LOST:
             return JobState.READY
         return JobState(self.state.value)
 
@@ -94,3 +98,6 @@ class Advance:
     claims: list[Claim]
     events: list[Event]
     next_retry: datetime | None = None
+    hold: str | None = None
+    """The signal that lets no job of the run start now: pause, drain or abort."""
+    ended: bool = False

@@ -12,11 +12,13 @@ from pinflow.scheduler import identity, schema
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.records import Advance, Claim, Event, Lease, Opened, Outcome
-from pinflow.scheduler.states import DONE_STATES, FINAL_STATES, JobState, RunState
+from pinflow.scheduler.states import RunState
 from pinflow.scheduler.transaction import Transaction
 
 LEASE = timedelta(seconds=15)
 """How long a driver that says nothing keeps its run; it renews after a third of that."""
+LIMIT_POLL = timedelta(seconds=0.5)
+"""When a driver asks again whose job had to wait for one of another run."""
 
 
 Result = TypeVar("Result")
@@ -119,16 +121,21 @@ class Store:
 
         A job may be claimed when it is ready (all before it succeeded or were skipped) and the time of its retry has
         come. At most `free` jobs and `conditions` conditions are claimed: conditions first, then the jobs with the
-        longest way to the end, then as declared. A job that failed for good stops what comes after it, nothing
-        else. An outcome whose attempt is not running any more raises `StaleFenceError` and undoes all.
+        longest way to the end, then as declared, within their pools and the limit of the workflow; none while a
+        signal holds the run. A job that failed for good stops what comes after it, nothing else. An outcome whose
+        attempt is not running any more raises `StaleFenceError` and undoes all.
         """
 
         def go_on(work: Transaction) -> Advance:
             work.guard(lease)
             for outcome in outcomes:
                 work.finish(outcome)
-            claims = work.claim(lease, free, conditions, self.lease) if free or conditions else []
-            return Advance(claims, work.events, work.next_retry(lease.run_id) if free and not claims else None)
+            hold = work.hold(lease.run_id)
+            if hold is not None or not (free or conditions):
+                return Advance([], work.events, hold=hold and hold.action)
+            claims, limited = work.claim(lease, free, conditions, self.lease)
+            retry = work.next_retry(lease.run_id) if free and not claims else None
+            return Advance(claims, work.events, work.now + LIMIT_POLL if limited and not claims else retry)
 
         return self._write(go_on)
 
@@ -158,14 +165,7 @@ class Store:
 
         def end(work: Transaction) -> Advance | None:
             work.guard(lease)
-            counts = {JobState(state): n for state, n in work.rows(sql.JOB_COUNTS, b_run_id=lease.run_id)}
-            if not counts.keys() <= FINAL_STATES:
-                return None
-            target = RunState.SUCCEEDED if counts.keys() <= DONE_STATES else RunState.FAILED
-            undone = sum(n for state, n in counts.items() if state not in DONE_STATES)
-            reason = f"{undone} of {sum(counts.values())} jobs did not succeed" if undone else None
-            work.end_run(lease.run_id, lease.fence, target, reason)
-            return Advance([], work.events)
+            return Advance([], work.events, ended=True) if work.close_if_done(lease) else None
 
         return self._write(end)
 
