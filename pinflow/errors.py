@@ -69,5 +69,15 @@ class StaleFenceError(PinflowError):
     """A later attempt has taken over: what this one wrote is refused."""
 
 
+class DrainedError(PinflowError):
+    """A run was drained: what ran has ended, and nothing more starts."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"run {run_id} is drained: what ran has ended, and nothing more starts; see: pinflow signals. "
+            "Undo it with pinflow resume, then give the same command again"
+        )
+
+
 class DamagedFileError(PinflowError):
     """A file that pinflow wrote itself is damaged or cut; the message names it."""

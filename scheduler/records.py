@@ -1,9 +1,10 @@
 """The values that pass between store, worker and the one who watches."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.states import AttemptState, JobState
 
 
@@ -15,6 +16,15 @@ class Lease(NamedTuple):
     fence: int
 
 
+class Held(NamedTuple):
+    """A run of which a process holds claims; `started` in seconds of its monotonic clock, `wait` from then on."""
+
+    lease: Lease
+    definition: Definition
+    started: float
+    wait: timedelta
+
+
 class Opened(NamedTuple):
     """What `Store.open_run` found: with a lease the caller drives the run, without it another does."""
 
@@ -24,6 +34,13 @@ class Opened(NamedTuple):
     digest: str
     previous: str | None = None
     """The dead driver whose run this was."""
+
+
+class Look(NamedTuple):
+    """Whether a run is still held under a lease, and has jobs that are ready."""
+
+    held: bool
+    ready: bool
 
 
 @dataclass(frozen=True)

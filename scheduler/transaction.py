@@ -62,6 +62,10 @@ class Transaction:
                 "worker's any more, since another has taken it over; see: pinflow show RUN"
             )
 
+    def try_change(self, statement: Any, **values: Any) -> bool:
+        """Change at most one row; whether there was one."""
+        return bool(self._connection.execute(statement, values).rowcount)
+
     def insert(self, statement: Any, rows: Sequence[dict[str, Any]]) -> None:
         """Insert rows, if there are any."""
         if rows:
@@ -156,6 +160,11 @@ class Transaction:
         self._close_attempts(row.run_id, AttemptState.LOST, "its driver died")
         self._revive(row.run_id, definition, retry_failed)
         return Lease(row.run_id, worker, fence)
+
+    def share(self, lease: Lease, wait_until: datetime) -> None:
+        """Let all workers take the jobs of a run that nobody has begun to drive; one without jobs ends at once."""
+        self.change(sql.SHARE_RUN, b_run_id=lease.run_id, b_fence=lease.fence, b_wait_until=wait_until)
+        self.close_if_done(lease)
 
     def finish(self, outcome: Outcome) -> None:
         """End an attempt and move its job, and what waits for it."""

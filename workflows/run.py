@@ -9,11 +9,11 @@ from pinflow.config import Settings
 from pinflow.database import open_database
 from pinflow.errors import ExitCode, PinflowError
 from pinflow.mr_jobs.inputs.discover import Source
+from pinflow.scheduler.processes import Place
 from pinflow.scheduler.reading import RunInfo
 from pinflow.scheduler.records import Event
 from pinflow.scheduler.run import RunResult, execute
 from pinflow.scheduler.store import Store
-from pinflow.scheduler.worker import Place
 from pinflow.stats_engine.alerts import JobKey
 from pinflow.stats_engine.mail import deliver
 from pinflow.stats_engine.record import notify
