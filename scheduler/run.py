@@ -40,15 +40,17 @@ def execute(
     *,
     on_event: EventListener = lambda _event: None,
     on_join: Callable[[RunInfo], None] = lambda _run: None,
+    run_id: str | None = None,
 ) -> RunResult:
     """Run a workflow's day to its end, here or, if another process drives it already, by following that.
 
     The active run of the same (workflow, date) is joined, never doubled; `on_join` is told of it. When its driver
     dies, this process goes on in its place. A run of other work (parameters, jobs) is waited for, then the own
-    one is made. SIGINT and SIGTERM abort a run that is driven here; the same call resumes it.
+    one is made. SIGINT and SIGTERM abort a run that is driven here; the same call resumes it. With `run_id` that run,
+    which nobody drives, goes on.
     """
     me = _Executor(store, definition, zygote, place, on_event)
-    opened = me.open()
+    opened = me.take_over(run_id) if run_id else me.open()
     while True:
         if opened.lease is not None and me.drive(opened, opened.lease):
             return RunResult(reading.get_run(store, opened.run_id), driven=True)

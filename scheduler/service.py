@@ -91,7 +91,7 @@ class Service:
             self._attempts.drop(lost, "it was stopped, or given to another worker")
             if not is_wanted:
                 self._let_go_of_conditions()
-                return f"workers of generation {self._post.generation} are asked to exit"
+                return f"workers of generation {self._post.generation} are asked to exit; see: pinflow signals"
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             claims = [claim for claim, _ in self._attempts.claims()]

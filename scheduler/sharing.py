@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pinflow import database
 from pinflow.scheduler import statements as sql
+from pinflow.scheduler import worker_statements as worker_sql
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.leftovers import end_leftovers
 from pinflow.scheduler.records import Lease
@@ -42,7 +43,7 @@ def arrive(store: Store, post: Post) -> None:
 
     def note(work: Transaction) -> None:
         work.try_change(sql.DELETE_WORKER, b_worker=post.worker)
-        work.try_change(sql.FORGET_WORKERS, b_before=work.now - _REMEMBERED)
+        work.try_change(worker_sql.FORGET_WORKERS, b_before=work.now - _REMEMBERED)
         row = post._asdict() | {
             "pools": json.dumps(list(post.pools)) if post.pools else None,
             "started_at": work.now,
@@ -57,8 +58,8 @@ def stay(store: Store, worker: str) -> bool:
     """Say that a worker is still there; False when it is to leave: workers of its generation are asked to exit."""
 
     def beat(work: Transaction) -> bool:
-        work.try_change(sql.RENEW_WORKER, b_worker=worker, b_until=work.now + store.lease)
-        return work.first(sql.EXIT_OF, b_worker=worker) is None
+        work.try_change(worker_sql.RENEW_WORKER, b_worker=worker, b_until=work.now + store.lease)
+        return work.first(worker_sql.EXIT_OF, b_worker=worker) is None
 
     return store.transact(beat)
 
@@ -71,7 +72,7 @@ def leave(store: Store, worker: str) -> None:
 def shared_runs(store: Store, worker: str) -> list[SharedRun]:
     """The shared runs with jobs that may start, those first of which the fewest jobs run, then the oldest."""
     now = store.clock()
-    rows = database.fetch(store.engine, sql.SHARED_RUNS, {"b_now": now})
+    rows = database.fetch(store.engine, worker_sql.SHARED_RUNS, {"b_now": now})
     return [
         SharedRun(
             Lease(row.run_id, worker, row.fence),
@@ -91,11 +92,11 @@ def recover(store: Store, own_zygote: str) -> int:
     """
     now = store.clock()
     count = 0
-    for row in database.fetch(store.engine, sql.OPEN_CLAIMS):
+    for row in database.fetch(store.engine, worker_sql.OPEN_CLAIMS):
         if _is_over(store, row.lease_until, row.worker, now):
             _bury(store, row.worker, own_zygote)
             count += store.transact(_losing(store, row))
-    for row in database.fetch(store.engine, sql.DRIVEN_RUNS):
+    for row in database.fetch(store.engine, worker_sql.DRIVEN_RUNS):
         if _is_over(store, row.lease_until, row.driver, now):
             _bury(store, row.driver, own_zygote)
             count += store.transact(_adopting(store, row))
@@ -115,7 +116,7 @@ def _is_over(store: Store, lease_until: datetime | None, worker: str, now: datet
 def _losing(store: Store, seen: Any) -> Callable[[Transaction], bool]:
     def lose(work: Transaction) -> bool:
         run = work.first(sql.LOCK_RUN, b_run_id=seen.run_id)
-        row = work.first(sql.OPEN_CLAIM, b_fence=seen.fence)
+        row = work.first(worker_sql.OPEN_CLAIM, b_fence=seen.fence)
         if run is None or row is None or not _is_over(store, row.lease_until, row.worker, work.now):
             return False
         work.lose(row, "its worker died" if store.is_dead(row.worker) else "the lease of its worker ran out")
@@ -143,5 +144,5 @@ def _adopting(store: Store, seen: Any) -> Callable[[Transaction], bool]:
 def workers_present(store: Store) -> Sequence[Any]:
     """The rows of the workers that stay and live."""
     now = store.clock()
-    rows = database.fetch(store.engine, sql.POSTS)
+    rows = database.fetch(store.engine, worker_sql.POSTS)
     return [row for row in rows if not _is_over(store, row.lease_until, row.worker, now)]

@@ -5,7 +5,6 @@ from sqlalchemy import bindparam as b
 
 from pinflow.database import server_now, told
 from pinflow.scheduler.states import (
-    ACTIVE_STATES,
     DONE_STATES,
     FINAL_STATES,
     JobState,
@@ -43,7 +42,7 @@ RUN = sa.select(run).where(run.c.run_id == b("b_run_id"))
 # The same, which nobody else changes until the transaction ends.
 LOCK_RUN = RUN.with_for_update()
 # Those who are told something about a run.
-_ABOUT_RUN = sa.or_(
+ABOUT_RUN = sa.or_(
     signals.c.scope == "all",
     sa.and_(signals.c.scope == "workflow", signals.c.name == run.c.workflow),
     sa.and_(signals.c.scope == "run", signals.c.name == run.c.run_id),
@@ -55,7 +54,7 @@ RUN_FENCE = (
         run.c.fence,
         run.c.workflow,
         server_now().label("now"),
-        sa.select(sa.func.count()).where(_ABOUT_RUN).correlate(run).scalar_subquery().label("signals"),
+        sa.select(sa.func.count()).where(ABOUT_RUN).correlate(run).scalar_subquery().label("signals"),
         sa.select(pool.c.slots)
         .where(pool.c.name == sa.literal("workflow/").concat(run.c.workflow))
         .correlate(run)
@@ -309,65 +308,27 @@ REVIVE = {
     )
     for target in (JobState.WAITING, JobState.READY)
 }
+# Set a job back that somebody wants done again.
+AGAIN = {
+    target: move_job(target).values(
+        state=target.value,
+        unmet=b("b_unmet"),
+        anew=b("b_anew"),
+        failures=0,
+        crashes=0,
+        reason=None,
+        not_before=None,
+        exit_code=None,
+        finished_at=None,
+    )
+    for target in (JobState.WAITING, JobState.READY)
+}
+SET_UNMET = sa.update(job).where(_ONE_JOB).values(unmet=b("b_unmet"))
 # Wait for another number of jobs, in the same state.
 RECOUNT = sa.update(job).where(_ONE_JOB).values(unmet=b("b_unmet"), failures=b("b_failures"), not_before=None)
 # Stop a job that was not ended.
 ABORT = move_job(JobState.ABORTED).values(state=JobState.ABORTED.value, reason=b("b_reason"), finished_at=b("b_now"))
 
-# The shared runs of which jobs may start, those of which the fewest run first; runs that are held are left out.
-SHARED_RUNS = (
-    sa.select(
-        run.c.run_id,
-        run.c.fence,
-        run.c.started_at,
-        run.c.wait_until,
-        sa.select(sa.func.count())
-        .where(job.c.run_id == run.c.run_id, job.c.state == JobState.RUNNING.value)
-        .correlate(run)
-        .scalar_subquery()
-        .label("active"),
-    )
-    .where(
-        run.c.state == RunState.RUNNING.value,
-        run.c.shared == 1,
-        sa.exists()
-        .where(
-            job.c.run_id == run.c.run_id,
-            job.c.state == JobState.READY.value,
-            sa.or_(job.c.not_before.is_(None), job.c.not_before <= b("b_now")),
-        )
-        .correlate(run),
-        ~sa.exists().where(_ABOUT_RUN, signals.c.action.in_(["abort", "drain", "pause"])).correlate(run),
-    )
-    .order_by(sa.literal_column("active"), run.c.created_at)
-)
-_OPEN_CLAIMS = (
-    sa.select(attempt.c.fence, attempt.c.run_id, attempt.c.job, attempt.c.worker, attempt.c.lease_until)
-    .select_from(run.join(job, job.c.run_id == run.c.run_id).join(attempt, attempt.c.fence == job.c.fence))
-    .where(
-        run.c.state == RunState.RUNNING.value,
-        run.c.shared == 1,
-        job.c.state.in_([s.value for s in ACTIVE_STATES]),
-        attempt.c.state == "running",
-    )
-)
-# The attempts of shared runs that somebody works on; one of them.
-OPEN_CLAIMS = _OPEN_CLAIMS.order_by(attempt.c.fence)
-OPEN_CLAIM = _OPEN_CLAIMS.where(attempt.c.fence == b("b_fence"))
-# The runs that a command drives, or whose driver is gone.
-DRIVEN_RUNS = sa.select(run.c.run_id, run.c.driver, run.c.fence, run.c.lease_until).where(
-    run.c.state == RunState.RUNNING.value, run.c.shared == 0
-)
-# Forget workers that have not said so for long.
-FORGET_WORKERS = sa.delete(worker).where(worker.c.lease_until < b("b_before"))
-# Say that a worker stays; the workers that stay.
-RENEW_WORKER = sa.update(worker).where(worker.c.worker == b("b_worker")).values(lease_until=b("b_until"))
-POSTS = sa.select(worker).where(worker.c.lease_until.is_not(None)).order_by(worker.c.started_at)
-# Whether a worker is asked to exit: those of a lower generation are.
-EXIT_OF = sa.select(signals.c.generation).where(
-    signals.c.action == "exit",
-    signals.c.generation > sa.select(worker.c.generation).where(worker.c.worker == b("b_worker")).scalar_subquery(),
-)
 # The attempts of a worker's claims that are still its own.
 STILL_RUNNING = sa.select(attempt.c.fence).where(
     attempt.c.fence.in_(b("b_fences", expanding=True)), attempt.c.state == "running"

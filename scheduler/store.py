@@ -80,7 +80,7 @@ class Store:
           an abort failed jobs are, too. Otherwise failed jobs stay failed: the run ends so, and the next is new.
         - Such a run of other work is aborted, and a new one made, as when there is no run or it has ended.
 
-        Of two callers at once one gets the lease.
+        Of two callers at once one gets the lease. Raises `AbortedError` while the workflow, or all, are aborted.
         """
 
         def open_(work: Transaction) -> Opened:
@@ -93,6 +93,7 @@ class Store:
         row = work.latest_run(definition)
         if row is not None and row.state == RunState.RUNNING and not self._is_lapsed(row, work.now):
             return Opened(row.run_id, False, None, row.digest)
+        work.refuse_if_aborted(definition.workflow)
         if row is not None and row.state in (RunState.RUNNING, RunState.ABORTED):
             if row.digest == definition.digest:
                 retry = row.state == RunState.ABORTED
@@ -213,7 +214,7 @@ class Store:
 
     def look(self, lease: Lease) -> Look:
         """How a run stands for the one who drives it, without a lock."""
-        rows = self._read(sql.LOOK, b_run_id=lease.run_id, b_fence=lease.fence)
+        rows = self.read(sql.LOOK, b_run_id=lease.run_id, b_fence=lease.fence)
         return Look(held=bool(rows), ready=bool(rows and rows[0].ready))
 
     def submit(self, definition: Definition, *, wait: timedelta = timedelta(0)) -> Opened:
@@ -247,24 +248,28 @@ class Store:
         """Those of a worker's claims that it does not hold any more: aborted, or given to another."""
         if not claims:
             return []
-        still = {row.fence for row in self._read(sql.STILL_RUNNING, b_fences=[claim.fence for claim in claims])}
+        still = {row.fence for row in self.read(sql.STILL_RUNNING, b_fences=[claim.fence for claim in claims])}
         return [claim for claim in claims if claim.fence not in still]
 
     def is_driven(self, run_id: str) -> bool:
         """Whether a run is running under a driver that lives, or shared by workers."""
-        row = self._read(sql.RUN, b_run_id=run_id)
+        row = self.read(sql.RUN, b_run_id=run_id)
         return bool(row) and row[0].state == RunState.RUNNING and not self._is_lapsed(row[0], self.clock())
 
     def events(self, run_id: str, after: int = 0) -> list[tuple[int, Event]]:
         """The transitions of a run in order, with their numbers, after number `after`."""
         return [
             (row.id, Event(row.run_id, row.job, row.attempt, row.at, row.before, row.state, row.detail))
-            for row in self._read(sql.EVENTS, b_run_id=run_id, b_last=after)
+            for row in self.read(sql.EVENTS, b_run_id=run_id, b_last=after)
         ]
+
+    def fence_of(self, run_id: str) -> int:
+        """The fence under which a run is driven, or was at last."""
+        return int(self.read(sql.RUN, b_run_id=run_id)[0].fence)
 
     def zygote_of(self, worker: str) -> str | None:
         """The process that forks the jobs of a worker."""
-        rows = self._read(sql.WORKER, b_worker=worker)
+        rows = self.read(sql.WORKER, b_worker=worker)
         return rows[0].zygote if rows else None
 
     def _is_lapsed(self, row: Any, now: datetime) -> bool:
@@ -272,7 +277,8 @@ class Store:
             return False
         return row.lease_until is None or row.lease_until <= now or self.is_dead(row.driver)
 
-    def _read(self, statement: Any, **values: Any) -> Sequence[Any]:
+    def read(self, statement: Any, **values: Any) -> Sequence[Any]:
+        """What a query gives, outside of any transaction that writes."""
         return database.fetch(self.engine, statement, values)
 
     def _write(

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from pinflow import database
-from pinflow.errors import StaleFenceError
+from pinflow.errors import AbortedError, StaleFenceError
 from pinflow.scheduler import limits, rows
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler.definition import Definition
@@ -160,6 +160,28 @@ class Transaction:
         self._close_attempts(row.run_id, AttemptState.LOST, "its driver died")
         self._revive(row.run_id, definition, retry_failed)
         return Lease(row.run_id, worker, fence)
+
+    def reopen(self, row: Any, reason: str, *, shared: bool) -> int:
+        """Let a run that has ended go on: for all workers, or for the first who takes it over; gives its new fence."""
+        fence = self.take_fences(1)[0]
+        self.change(
+            sql.SEIZE_RUN,
+            b_run_id=row.run_id,
+            b_seen=row.fence,
+            b_driver=row.driver,
+            b_fence=fence,
+            b_until=self.now,
+        )
+        self.tell(row.run_id, None, None, row.state, RunState.RUNNING.value, reason)
+        if shared:
+            self.change(sql.SHARE_RUN, b_run_id=row.run_id, b_fence=fence, b_wait_until=None)
+        return fence
+
+    def refuse_if_aborted(self, workflow: str) -> None:
+        """Raise `AbortedError` when no run of a workflow may be made or go on."""
+        for row in self.rows(sql.SIGNALS_OF, b_run_id="", b_workflow=workflow):
+            if row.action == "abort":
+                raise AbortedError(workflow, row.scope, row.author, row.reason)
 
     def share(self, lease: Lease, wait_until: datetime) -> None:
         """Let all workers take the jobs of a run that nobody has begun to drive; one without jobs ends at once."""
