@@ -69,7 +69,7 @@ class Run:
             before = [self.jobs[b] for b in AFTER[name]]
             stopped = {"failed", "upstream_failed", "aborted"} & set(before)
             state = self.jobs[name]
-            if name in chosen or (state in ("upstream_failed", "aborted") and not stopped):
+            if not stopped and (name in chosen or state in ("upstream_failed", "aborted")):
                 state = "waiting"
             if state in ("waiting", "ready"):
                 state = "upstream_failed" if stopped else "ready" if set(before) <= DONE else "waiting"
