@@ -79,7 +79,7 @@ INSERT_POOL = sa.insert(pool)
 DELETE_POOL = sa.delete(pool).where(pool.c.name == b("b_name"))
 # Say that a worker stays; the workers that stay.
 RENEW_WORKER = sa.update(worker).where(worker.c.worker == b("b_worker")).values(lease_until=b("b_until"))
-POSTS = sa.select(worker).where(worker.c.lease_until.is_not(None)).order_by(worker.c.started_at)
+POSTS = sa.select(worker).where(worker.c.lease_until.is_not(None)).order_by(worker.c.started_at, worker.c.worker)
 # Whether a worker is asked to exit: those of a lower generation are.
 EXIT_OF = sa.select(signals.c.generation).where(
     signals.c.action == "exit",

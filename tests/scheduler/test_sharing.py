@@ -229,7 +229,7 @@ def test_workers_of_an_older_generation_are_asked_to_leave(make_store, clock):
     signals.ask_to_exit(store, 2, author="me")
     assert not sharing.stay(store, "old")
     assert sharing.stay(store, "new")
-    assert [(w.worker, w.pools) for w in sharing.workers_present(store)] == [("old", None), ("new", '["gpu"]')]
+    assert [(w.worker, w.pools) for w in sharing.workers_present(store)] == [("new", '["gpu"]'), ("old", None)]
     sharing.leave(store, "old")
     assert [w.worker for w in sharing.workers_present(store)] == ["new"]
     signals.take_back_exit(store)
