@@ -77,5 +77,26 @@ class StaleFenceError(PinflowError):
     """A later attempt has taken over: what this one wrote is refused."""
 
 
+class AbortedError(PinflowError):
+    """Somebody has aborted all runs of a workflow; none is made until that is undone."""
+
+    def __init__(self, workflow: str, scope: str, author: str, reason: str) -> None:
+        what, undo = ("all workflows", "--all") if scope == "all" else (workflow, f"--workflow {workflow}")
+        super().__init__(
+            f"{author} aborted the runs of {what}{f' ({reason})' if reason else ''}: none is started; undo it with: "
+            f"pinflow resume {undo}"
+        )
+
+
+class DrainedError(PinflowError):
+    """A run was drained: what ran has ended, and nothing more starts."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"run {run_id} is drained: what ran has ended, and nothing more starts; see: pinflow signals. "
+            "Undo it with pinflow resume, then give the same command again"
+        )
+
+
 class DamagedFileError(PinflowError):
     """A file that pinflow wrote itself is damaged or cut; the message names it."""

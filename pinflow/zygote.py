@@ -225,6 +225,13 @@ class Forks:
         """Send signal `number` to a child, or to the whole process group that it leads; no-op if it has ended."""
         self._ask({"verb": "signal", "pid": pid, "number": int(number), "group": group})
 
+    def lease(self, seconds: float | None) -> None:
+        """Kill all children unless this is said again within `seconds`, also while this process is frozen or asleep.
+
+        None: let them live for as long as the connection does, as at first.
+        """
+        self._ask({"verb": "lease", "seconds": seconds})
+
     def close(self) -> None:
         """Close the connection: the children still running are killed."""
         self._connection.close()

@@ -42,12 +42,18 @@ class _Connection:
     descriptors: deque[int] = field(default_factory=deque)
     exits: socket.socket | None = None
     unsent: deque[bytes] = field(default_factory=deque)
+    expires: float | None = None
 
 
 @dataclass
 class _Child:
     owner: _Connection | None
     leads_group: bool
+
+
+def _uptime() -> float:
+    """Seconds since the boot, also those in which the machine slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _wake_up(*_: object) -> None:
@@ -79,12 +85,27 @@ class ZygoteServer:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, _wake_up)
         while not self._ended:
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(self._pause()):
                 key.data()
+            self._expire()
         for pid in self._children:
             self._kill(pid)
         while self._children:
             self._reap_one(os.WEXITED | os.WNOWAIT)
+
+    def _pause(self) -> float | None:
+        """How long nothing runs out, in seconds; None: nothing can."""
+        first = min((c.expires for c in self._connections if c.expires is not None), default=None)
+        return None if first is None else max(0.0, first - _uptime())
+
+    def _expire(self) -> None:
+        """Kill the children of those who have not renewed their lease in time."""
+        for connection in self._connections:
+            if connection.expires is not None and connection.expires <= _uptime():
+                connection.expires = None
+                for pid, child in self._children.items():
+                    if child.owner is connection:
+                        self._kill(pid)
 
     def _watch(self, source: int | socket.socket, call: Callable[[], None]) -> None:
         self._selector.register(source, selectors.EVENT_READ, call)
@@ -129,6 +150,9 @@ class ZygoteServer:
                 connection.exits.setblocking(False)
             case "fork":
                 return self._fork(connection, request["call"])
+            case "lease":
+                seconds = request["seconds"]
+                connection.expires = None if seconds is None else _uptime() + seconds
             case "signal":
                 child = self._children.get(request["pid"])
                 if child and child.owner is connection:

@@ -17,6 +17,8 @@ from pinflow.storage import explanation
 
 SKIPPED = 10
 RESULT_VARIABLE = "PINFLOW_RESULT"
+ANEW_VARIABLE = "PINFLOW_ANEW"
+"""1 in the environment of a job that somebody wants done again, also when its result is there."""
 
 
 def perform(call: str, arguments: Mapping[str, Any]) -> int | None:

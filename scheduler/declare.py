@@ -26,9 +26,10 @@ class Node:
     """One node of a workflow: what all kinds share.
 
     `after` names the jobs that must have succeeded before; `retries` counts further attempts after a failure, the first
-    after `retry_delay`, each later one after twice the time; after `timeout` the job is ended; `publishes` names
-    the datasets it leaves (such a job finds out by itself that there is nothing to do, so a run that goes on
-    after a crash starts it again).
+    after `retry_delay`, each later one after twice the time, but none after an exit code of `final_codes`; after
+    `timeout` the job is ended; of the jobs of a `pool`, over all runs, only so many run at once as the pool has slots;
+    `publishes` names the datasets it leaves (such a job finds out by itself that there is nothing to do, so a run that
+    goes on after a crash starts it again).
     """
 
     kind: ClassVar[str] = ""
@@ -40,7 +41,9 @@ class Node:
     description: str = ""
     retries: int = 0
     retry_delay: str = "10s"
+    final_codes: Sequence[int] = ()
     timeout: str | None = None
+    pool: str | None = None
     publishes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -50,6 +53,11 @@ class Node:
             if isinstance(value, str):
                 raise ConfigurationError(f"job {self.name!r}: {option} must be a list of names, not the text {value!r}")
             object.__setattr__(self, option, tuple(value))
+        object.__setattr__(self, "final_codes", tuple(self.final_codes))
+        if not all(isinstance(code, int) and 0 < code < 256 for code in self.final_codes):
+            raise ConfigurationError(f"job {self.name!r}: final_codes must be exit codes, 1 to 255")
+        if self.pool is not None:
+            check_name("pool", self.pool)
         if self.retries < 0:
             raise ConfigurationError(f"job {self.name!r}: retries cannot be {self.retries}; write 0 or more")
         _check_durations(self.name, retry_delay=self.retry_delay, timeout=self.timeout)
@@ -132,8 +140,8 @@ def node_from_json(values: Mapping[str, Any]) -> Node:
     """The node that `Node.to_json` wrote.
 
     >>> node_from_json(Command("list", argv=["ls"], after=["a"]).to_json())
-    Command(name='list', after=('a',), owner='', description='', retries=0, retry_delay='10s', timeout=None, \
-publishes=(), argv=('ls',))
+    Command(name='list', after=('a',), owner='', description='', retries=0, retry_delay='10s', \
+final_codes=(), timeout=None, pool=None, publishes=(), argv=('ls',))
     """
     rest = dict(values)
     return NODE_KINDS[rest.pop("kind")](**rest)

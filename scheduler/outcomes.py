@@ -33,9 +33,10 @@ def judge(
     """The outcome of an attempt whose process has ended.
 
     `stopped`: why the worker ended it (timeout); `left`: the JSON that the job left; `hint`: the end of its log.
-    A failure is tried again while the job has retries left, except after a fatal alert or a missing input.
+    A failure is tried again while the job has retries left, except after a fatal alert, a missing input or one of
+    the job's `final_codes`.
     """
-    usage = Usage(ended.pid, ended.signal, ended.user_seconds, ended.system_seconds, ended.peak_bytes)
+    usage = usage_of(ended)
     reason = stopped or reason_in(left)
     if stopped is None and ended.code == 0:
         return Outcome(claim, AttemptState.SUCCEEDED, reason, 0, usage, left)
@@ -43,9 +44,14 @@ def judge(
         return Outcome(claim, AttemptState.SKIPPED, reason, SKIPPED, usage, left)
     reason = reason or _explain(ended, hint)
     retry_at = None
-    if ended.code not in NEVER_RETRIED and claim.failures < node.retries:
+    if ended.code not in {*NEVER_RETRIED, *node.final_codes} and claim.failures < node.retries:
         retry_at = now + backoff(parse_duration(node.retry_delay), claim.failures, random)
     return Outcome(claim, AttemptState.FAILED, reason, ended.code, usage, left, retry_at)
+
+
+def usage_of(ended: Exit) -> Usage:
+    """What a process took."""
+    return Usage(ended.pid, ended.signal, ended.user_seconds, ended.system_seconds, ended.peak_bytes)
 
 
 def backoff(first: timedelta, failures: int, random: Random) -> timedelta:

@@ -3,12 +3,11 @@
 import math
 import time
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from pinflow.config import parse_duration
 from pinflow.errors import ExitCode
 from pinflow.scheduler.declare import Condition
-from pinflow.scheduler.records import Claim
+from pinflow.scheduler.records import Claim, Held
 
 AT_ONCE = 4
 """How many conditions are asked at the same time."""
@@ -20,6 +19,7 @@ _LONGEST = 6.0
 class Poll:
     """A condition that is not true yet; times in seconds of the monotonic clock. It is due at `next_at`."""
 
+    held: Held
     claim: Claim
     condition: Condition
     next_at: float
@@ -40,23 +40,21 @@ class Poll:
 
 
 class Polls:
-    """All polls of a run: those that wait for their time, and those that are being asked."""
+    """All polls of a process: those that wait for their time, and those that are being asked."""
 
-    def __init__(self, wait: timedelta) -> None:
-        self._started = time.monotonic()
-        self._wait = wait
+    def __init__(self) -> None:
         self.waiting: list[Poll] = []
         self.asking: dict[int, Poll] = {}
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.asking)
 
-    def add(self, claim: Claim, condition: Condition) -> None:
+    def add(self, held: Held, claim: Claim, condition: Condition) -> None:
         """A condition that was just claimed: due at once."""
-        limit = min(self._wait, parse_duration(condition.deadline)) if condition.deadline else self._wait
+        limit = min(held.wait, parse_duration(condition.deadline)) if condition.deadline else held.wait
         interval = parse_duration(condition.poll).total_seconds()
-        until = self._started + limit.total_seconds()
-        self.waiting.append(Poll(claim, condition, time.monotonic(), until, interval))
+        until = held.started + limit.total_seconds()
+        self.waiting.append(Poll(held, claim, condition, time.monotonic(), until, interval))
 
     def due(self, now: float) -> list[Poll]:
         """Take out those that are to be asked now."""

@@ -4,30 +4,49 @@ import os
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from pinflow.errors import PinflowError
-from pinflow.scheduler.child import RESULT_VARIABLE
+from pinflow.scheduler.child import ANEW_VARIABLE, RESULT_VARIABLE
 from pinflow.scheduler.declare import Command, Condition, Job, Node
-from pinflow.scheduler.definition import Definition
-from pinflow.scheduler.records import Claim
+from pinflow.scheduler.records import Claim, Held
 from pinflow.zygote import JSON, Call, Exit, Forks
 
 GRACE_SECONDS = 10.0
 """Between SIGTERM and SIGKILL."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where and how jobs run: logs below `logs`, in `folder`, with `environment`, `slots` at once.
+
+    `wait`: how long conditions may stay untrue before they fail; zero: they are asked once.
+    """
+
+    logs: Path
+    slots: int = 1
+    wait: timedelta = timedelta(0)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    folder: Path = field(default_factory=Path.cwd)
+
+
 @dataclass
 class Process:
-    """A running process of a claim. `stopped` says why it is being ended, `kill_at` when it gets SIGKILL."""
+    """A running process of a claim. `stopped` says why it is being ended, `kill_at` when it gets SIGKILL.
 
+    `lost`: the claim is not held any more.
+    """
+
+    held: Held
     claim: Claim
     node: Node
     pid: int
     end_at: float | None
     stopped: str | None = None
     kill_at: float | None = None
+    lost: bool = False
 
     @property
     def wakes_at(self) -> float | None:
@@ -36,21 +55,14 @@ class Process:
 
 
 class Processes:
-    """Starts, ends and waits for the processes of one run's claims."""
+    """Starts, ends and waits for the processes of claims."""
 
-    def __init__(
-        self, forks: Forks, definition: Definition, *, logs: Path, environment: Mapping[str, str], folder: Path
-    ) -> None:
+    def __init__(self, forks: Forks, place: Place) -> None:
         self.running: dict[int, Process] = {}
         self._forks = forks
-        self._definition = definition
-        self._logs = logs
-        self._environment = {
-            **environment,
-            "PINFLOW_WORKFLOW": definition.workflow,
-            "PINFLOW_DATE": definition.date.isoformat(),
-        }
-        self._folder = str(folder)
+        self._logs = place.logs
+        self._environment = dict(place.environment)
+        self._folder = str(place.folder)
 
     def fileno(self) -> int:
         """Readable when a process has ended; for selectors."""
@@ -64,18 +76,18 @@ class Processes:
         """The file in which an attempt may leave values."""
         return self._logs / f"{claim.log}.json"
 
-    def start(self, claim: Claim) -> Process:
+    def start(self, held: Held, claim: Claim) -> Process:
         """Fork the process of a claim; raises `PinflowError` when there can be none."""
-        node = self._definition.nodes[claim.job]
+        node = held.definition.nodes[claim.job]
         function, arguments = _call_of(node)
         output = self._open_log(claim)
         try:
-            call = Call(function, arguments, self._environment_of(claim, node), self._folder, output)
+            call = Call(function, arguments, self._environment_of(held, claim, node), self._folder, output)
             pid = self._forks.fork(call)
         finally:
             os.close(output)
         limit = node.timeout_seconds
-        process = Process(claim, node, pid, None if limit is None else time.monotonic() + limit)
+        process = Process(held, claim, node, pid, None if limit is None else time.monotonic() + limit)
         self.running[pid] = process
         return process
 
@@ -123,15 +135,18 @@ class Processes:
         except OSError as error:
             raise PinflowError(f"cannot write the log {file}: {error}; make room, then run the same again") from error
 
-    def _environment_of(self, claim: Claim, node: Node) -> dict[str, str]:
+    def _environment_of(self, held: Held, claim: Claim, node: Node) -> dict[str, str]:
         return {
             **self._environment,
+            "PINFLOW_WORKFLOW": held.definition.workflow,
+            "PINFLOW_DATE": held.definition.date.isoformat(),
             "PINFLOW_RUN_ID": claim.run_id,
             "PINFLOW_JOB": claim.job,
             "PINFLOW_ATTEMPT": str(claim.attempt),
             "PINFLOW_FENCE": str(claim.fence),
             "PINFLOW_OWNER": node.owner,
             RESULT_VARIABLE: str(self.result_of(claim)),
+            **({ANEW_VARIABLE: "1"} if claim.anew else {}),
         }
 
 

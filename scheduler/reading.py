@@ -71,6 +71,7 @@ class RunInfo:
     created_at: datetime
     finished_at: datetime | None
     seconds: float
+    shared: bool
     jobs: Sequence[JobInfo] = ()
 
     @property
@@ -162,6 +163,7 @@ def _run_info(row: Any, now: datetime, jobs: Sequence[JobInfo] = ()) -> RunInfo:
         created_at=row.created_at,
         finished_at=row.finished_at,
         seconds=_seconds(row.started_at, row.finished_at, now),
+        shared=bool(row.shared),
         jobs=tuple(jobs),
     )
 

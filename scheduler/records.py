@@ -1,9 +1,10 @@
 """The values that pass between store, worker and the one who watches."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.states import AttemptState, JobState
 
 
@@ -13,6 +14,15 @@ class Lease(NamedTuple):
     run_id: str
     worker: str
     fence: int
+
+
+class Held(NamedTuple):
+    """A run of which a process holds claims; `started` in seconds of its monotonic clock, `wait` from then on."""
+
+    lease: Lease
+    definition: Definition
+    started: float
+    wait: timedelta
 
 
 class Opened(NamedTuple):
@@ -26,6 +36,13 @@ class Opened(NamedTuple):
     """The dead driver whose run this was."""
 
 
+class Look(NamedTuple):
+    """Whether a run is still held under a lease, and has jobs that are ready."""
+
+    held: bool
+    ready: bool
+
+
 @dataclass(frozen=True)
 class Claim:
     """One attempt of a job, held by a worker. `fence` is higher than that of every claim before it."""
@@ -36,6 +53,7 @@ class Claim:
     fence: int
     failures: int
     is_condition: bool = False
+    anew: bool = False
 
     @property
     def log(self) -> str:
@@ -56,7 +74,10 @@ class Usage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended; `retry_at`: it failed, and its job goes back to ready for that time."""
+    """How an attempt ended; `retry_at`: it failed, and its job goes back to ready for that time.
+
+    Of an attempt that is `lost`, since its worker had to leave, the job goes back to ready, too.
+    """
 
     claim: Claim
     state: AttemptState
@@ -69,7 +90,7 @@ class Outcome:
     @property
     def job_state(self) -> JobState:
         """Where the outcome leaves the job."""
-        if self.retry_at is not None:
+        if self.retry_at is not None or self.state is AttemptState.LOST:
             return JobState.READY
         return JobState(self.state.value)
 
@@ -94,3 +115,6 @@ class Advance:
     claims: list[Claim]
     events: list[Event]
     next_retry: datetime | None = None
+    hold: str | None = None
+    """The signal that lets no job of the run start now: pause, drain or abort."""
+    ended: bool = False

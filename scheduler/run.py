@@ -1,24 +1,22 @@
 """Runs a workflow's day from a command: opens its run and drives it, or joins the run that another command drives."""
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import psutil
-
 from pinflow.errors import ExitCode, PinflowError, StaleFenceError
 from pinflow.scheduler import identity, reading
 from pinflow.scheduler.definition import Definition
+from pinflow.scheduler.leftovers import end_leftovers
+from pinflow.scheduler.processes import Place
 from pinflow.scheduler.reading import RunInfo
 from pinflow.scheduler.records import Event, Lease, Opened
 from pinflow.scheduler.states import RunState
 from pinflow.scheduler.store import Store
-from pinflow.scheduler.worker import EventListener, Place, Worker
+from pinflow.scheduler.worker import EventListener, Worker
 from pinflow.zygote import Zygote, connect
 
 _FIRST_LOOK, _LAST_LOOK = 0.02, 0.25
-_LEFTOVERS_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -42,15 +40,17 @@ def execute(
     *,
     on_event: EventListener = lambda _event: None,
     on_join: Callable[[RunInfo], None] = lambda _run: None,
+    run_id: str | None = None,
 ) -> RunResult:
     """Run a workflow's day to its end, here or, if another process drives it already, by following that.
 
     The active run of the same (workflow, date) is joined, never doubled; `on_join` is told of it. When its driver
     dies, this process goes on in its place. A run of other work (parameters, jobs) is waited for, then the own
-    one is made. SIGINT and SIGTERM abort a run that is driven here; the same call resumes it.
+    one is made. SIGINT and SIGTERM abort a run that is driven here; the same call resumes it. With `run_id` that run,
+    which nobody drives, goes on.
     """
     me = _Executor(store, definition, zygote, place, on_event)
-    opened = me.open()
+    opened = me.take_over(run_id) if run_id else me.open()
     while True:
         if opened.lease is not None and me.drive(opened, opened.lease):
             return RunResult(reading.get_run(store, opened.run_id), driven=True)
@@ -99,7 +99,7 @@ class _Executor:
         """Drive a run; False if another process has taken it over meanwhile, or it has ended."""
         try:
             if opened.previous is not None:
-                _end_leftovers(self.store.zygote_of(opened.previous), self._names()[1])
+                end_leftovers(self.store.zygote_of(opened.previous), self._names()[1])
             with connect(self.zygote.path) as forks:
                 Worker(self.store, lease, self.definition, self.place, forks, self.on_event).drive()
         except PinflowError:
@@ -116,20 +116,3 @@ class _Executor:
 
     def _names(self) -> tuple[str, str]:
         return identity.process_id(), identity.process_id(self.zygote.pid)
-
-
-def _end_leftovers(zygote: str | None, own: str) -> None:
-    """Make sure that no job of a dead or frozen driver of this machine runs on beside its next attempt."""
-    if zygote in (None, own) or not identity.is_here(zygote) or identity.is_dead(zygote):
-        return
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(identity.pid_of(zygote))
-        doomed = [process, *process.children(recursive=True)]
-        names = [identity.process_id(each.pid) for each in doomed]
-        for each in doomed:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                each.kill()
-        # A frozen driver does not reap its zygote: a process that only waits for that is dead enough.
-        end = time.monotonic() + _LEFTOVERS_SECONDS
-        while time.monotonic() < end and not all(map(identity.is_dead, names)):
-            time.sleep(0.002)

@@ -4,8 +4,15 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as b
 
 from pinflow.database import server_now, told
-from pinflow.scheduler.states import JobState, RunState, job_sources, run_sources
-from pinflow.scheduler.tables import attempt, dependency, event, fence, job, run, worker, workflow
+from pinflow.scheduler.states import (
+    DONE_STATES,
+    FINAL_STATES,
+    JobState,
+    RunState,
+    job_sources,
+    run_sources,
+)
+from pinflow.scheduler.tables import attempt, dependency, event, fence, job, pool, run, signals, worker, workflow
 
 # The last fence number that was given; only ever within a transaction that writes.
 LAST_FENCE = sa.select(fence.c.last)
@@ -34,14 +41,31 @@ LATEST_RUN = (
 RUN = sa.select(run).where(run.c.run_id == b("b_run_id"))
 # The same, which nobody else changes until the transaction ends.
 LOCK_RUN = RUN.with_for_update()
-# The fence of the driver that a running run has, and the server's time; so locked, too.
+# Those who are told something about a run.
+ABOUT_RUN = sa.or_(
+    signals.c.scope == "all",
+    sa.and_(signals.c.scope == "workflow", signals.c.name == run.c.workflow),
+    sa.and_(signals.c.scope == "run", signals.c.name == run.c.run_id),
+)
+# The fence of the driver that a running run has, the server's time, how many signals there are for it, and how many
+# jobs of its workflow may run; so locked, too.
 RUN_FENCE = (
-    sa.select(run.c.fence, server_now().label("now"))
+    sa.select(
+        run.c.fence,
+        run.c.workflow,
+        server_now().label("now"),
+        sa.select(sa.func.count()).where(ABOUT_RUN).correlate(run).scalar_subquery().label("signals"),
+        sa.select(pool.c.slots)
+        .where(pool.c.name == sa.literal("workflow/").concat(run.c.workflow))
+        .correlate(run)
+        .scalar_subquery()
+        .label("cap"),
+    )
     .where(run.c.run_id == b("b_run_id"), run.c.state == RunState.RUNNING.value)
     .with_for_update()
 )
 INSERT_RUN = sa.insert(run)
-# Give a run to a (new) driver; a run that was aborted runs again.
+# Give a run to a (new) driver; a run that has ended runs again.
 SEIZE_RUN = (
     sa.update(run)
     .where(
@@ -56,7 +80,15 @@ SEIZE_RUN = (
         lease_until=b("b_until"),
         finished_at=None,
         reason=None,
+        shared=0,
+        wait_until=None,
     )
+)
+# Let all workers take its jobs.
+SHARE_RUN = (
+    sa.update(run)
+    .where(run.c.run_id == b("b_run_id"), run.c.fence == b("b_fence"), run.c.state == RunState.RUNNING.value)
+    .values(shared=1, lease_until=None, wait_until=b("b_wait_until"))
 )
 # Prolong the driver's lease of a run.
 RENEW_RUN = (
@@ -94,7 +126,7 @@ JOBS = sa.select(job).where(job.c.run_id == b("b_run_id")).order_by(job.c.positi
 JOB_COUNTS = sa.select(job.c.state, sa.func.count()).where(job.c.run_id == b("b_run_id")).group_by(job.c.state)
 # The jobs of a run that may start now: conditions first, then the longest way to the end, then as declared.
 CLAIMABLE = (
-    sa.select(job.c.name, job.c.kind, job.c.attempts, job.c.failures)
+    sa.select(job.c.name, job.c.kind, job.c.attempts, job.c.failures, job.c.pool, job.c.anew, job.c.turn)
     .where(
         job.c.run_id == b("b_run_id"),
         job.c.state == JobState.READY.value,
@@ -103,6 +135,48 @@ CLAIMABLE = (
     .order_by(job.c.turn)
     .limit(b("b_limit"))
 )
+# The same without those of full pools and, if `b_any` is 0, only those of `b_only`.
+CLAIMABLE_OF_POOLS = CLAIMABLE.where(
+    sa.or_(job.c.pool.is_(None), job.c.pool.not_in(b("b_full", expanding=True))),
+    sa.or_(b("b_any", type_=sa.Integer) == 1, job.c.pool.in_(b("b_only", expanding=True))),
+)
+# A pool's limit, which nobody else reads to claim until the transaction ends.
+LOCK_POOL = sa.select(pool.c.slots).where(pool.c.name == b("b_pool")).with_for_update()
+_ACTIVE_JOBS = (
+    sa.select(sa.func.count())
+    .select_from(run.join(job, job.c.run_id == run.c.run_id))
+    .where(run.c.state == RunState.RUNNING.value, job.c.state == JobState.RUNNING.value)
+)
+# How many jobs of a pool, and of a workflow, run.
+ACTIVE_IN_POOL = _ACTIVE_JOBS.where(job.c.pool == b("b_pool"))
+ACTIVE_IN_WORKFLOW = _ACTIVE_JOBS.where(run.c.workflow == b("b_workflow"))
+# The signals about a run, the strongest first; jobs that are disabled are among them.
+SIGNALS_OF = (
+    sa.select(signals)
+    .where(
+        sa.or_(
+            signals.c.scope == "all",
+            sa.and_(signals.c.scope == "workflow", signals.c.name == b("b_workflow")),
+            sa.and_(signals.c.scope == "run", signals.c.name == b("b_run_id")),
+        )
+    )
+    .order_by(signals.c.action, signals.c.scope)
+)
+# The jobs of a run that may start, now or at the time of their retry.
+READY_JOBS = sa.select(job.c.name).where(job.c.run_id == b("b_run_id"), job.c.state == JobState.READY.value)
+# A job of a run that has not ended.
+OPEN_JOB = (
+    sa.select(job.c.name)
+    .where(
+        job.c.run_id == b("b_run_id"),
+        job.c.state.in_([s.value for s in JobState if s not in FINAL_STATES]),
+    )
+    .limit(1)
+)
+# Whether a run runs under a fence, and has jobs that are ready.
+LOOK = sa.select(
+    sa.exists().where(job.c.run_id == run.c.run_id, job.c.state == JobState.READY.value).correlate(run).label("ready")
+).where(run.c.run_id == b("b_run_id"), run.c.fence == b("b_fence"), run.c.state == RunState.RUNNING.value)
 # When the next retry of a run may start.
 NEXT_RETRY = sa.select(sa.func.min(job.c.not_before)).where(
     job.c.run_id == b("b_run_id"), job.c.state == JobState.READY.value
@@ -118,6 +192,8 @@ WAITING_DEPENDENTS = (
     )
 )
 _ONE_JOB = sa.and_(job.c.run_id == b("b_run_id"), job.c.name == b("b_name"))
+# One job.
+JOB = sa.select(job).where(_ONE_JOB)
 # A job waits for one job less.
 COUNT_DOWN = sa.update(job).where(_ONE_JOB, job.c.unmet > 0).values(unmet=job.c.unmet - 1)
 
@@ -158,6 +234,7 @@ END = {
         finished_at=b("b_now"),
         failures=job.c.failures + b("b_failed"),
         not_before=b("b_not_before"),
+        **({"anew": 0} if target in DONE_STATES else {}),
     )
     for target in (JobState.SUCCEEDED, JobState.SKIPPED, JobState.FAILED, JobState.ABORTED, JobState.READY)
 }
@@ -195,6 +272,29 @@ CLOSE_ATTEMPTS = (
     .where(attempt.c.run_id == b("b_run_id"), attempt.c.state == "running")
     .values(state=b("b_state"), reason=b("b_reason"), finished_at=b("b_now"), lease_until=None)
 )
+# One that was held by a worker which is gone.
+LOSE_ATTEMPT = (
+    sa.update(attempt)
+    .where(attempt.c.fence == b("b_fence"), attempt.c.state == "running")
+    .values(state=b("b_state"), reason=b("b_reason"), finished_at=b("b_now"), lease_until=None)
+)
+# A job's worker died under it.
+CRASH = {
+    target: move_job(target)
+    .where(job.c.fence == b("b_fence"))
+    .values(
+        state=target.value,
+        crashes=b("b_crashes"),
+        reason=b("b_reason"),
+        not_before=b("b_not_before"),
+        finished_at=b("b_finished_at"),
+    )
+    for target in (JobState.READY, JobState.FAILED)
+}
+# Somebody counts a job as done.
+SKIP = move_job(JobState.SKIPPED).values(
+    state=JobState.SKIPPED.value, reason=b("b_reason"), finished_at=b("b_now"), exit_code=None, not_before=None
+)
 # Set a job back for a driver that goes on with its run.
 REVIVE = {
     target: move_job(target).values(
@@ -208,10 +308,31 @@ REVIVE = {
     )
     for target in (JobState.WAITING, JobState.READY)
 }
+# Set a job back that somebody wants done again.
+AGAIN = {
+    target: move_job(target).values(
+        state=target.value,
+        unmet=b("b_unmet"),
+        anew=b("b_anew"),
+        failures=0,
+        crashes=0,
+        reason=None,
+        not_before=None,
+        exit_code=None,
+        finished_at=None,
+    )
+    for target in (JobState.WAITING, JobState.READY)
+}
+SET_UNMET = sa.update(job).where(_ONE_JOB).values(unmet=b("b_unmet"))
 # Wait for another number of jobs, in the same state.
 RECOUNT = sa.update(job).where(_ONE_JOB).values(unmet=b("b_unmet"), failures=b("b_failures"), not_before=None)
 # Stop a job that was not ended.
 ABORT = move_job(JobState.ABORTED).values(state=JobState.ABORTED.value, reason=b("b_reason"), finished_at=b("b_now"))
+
+# The attempts of a worker's claims that are still its own.
+STILL_RUNNING = sa.select(attempt.c.fence).where(
+    attempt.c.fence.in_(b("b_fences", expanding=True)), attempt.c.state == "running"
+)
 
 # Whether a transaction's event is there.
 SAME_EVENT = sa.select(event.c.id).where(

@@ -45,22 +45,24 @@ _DONE = frozenset({JobState.SUCCEEDED, JobState.SKIPPED})
 _PENDING = frozenset({JobState.WAITING, JobState.READY})
 
 JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
-    JobState.WAITING: frozenset({JobState.READY, JobState.UPSTREAM_FAILED, JobState.ABORTED}),
-    JobState.READY: frozenset({JobState.WAITING, JobState.RUNNING, JobState.POLLING, JobState.ABORTED}),
+    JobState.WAITING: frozenset({JobState.READY, JobState.SKIPPED, JobState.UPSTREAM_FAILED, JobState.ABORTED}),
+    JobState.READY: frozenset(
+        {JobState.WAITING, JobState.RUNNING, JobState.POLLING, JobState.SKIPPED, JobState.ABORTED}
+    ),
     JobState.RUNNING: _DONE | _PENDING | {JobState.FAILED, JobState.ABORTED},
     JobState.POLLING: _DONE | _PENDING | {JobState.FAILED, JobState.ABORTED},
-    # A run that goes on under another driver looks again at what it did before.
+    # A run that goes on under another driver looks again at what it did before; people retry, redo and skip.
     JobState.SUCCEEDED: _PENDING,
     JobState.SKIPPED: _PENDING,
-    JobState.FAILED: _PENDING,
-    JobState.UPSTREAM_FAILED: _PENDING,
-    JobState.ABORTED: _PENDING,
+    JobState.FAILED: _PENDING | {JobState.SKIPPED},
+    JobState.UPSTREAM_FAILED: _PENDING | {JobState.SKIPPED},
+    JobState.ABORTED: _PENDING | {JobState.SKIPPED},
 }
 
 RUN_MOVES: Mapping[RunState, frozenset[RunState]] = {
     RunState.RUNNING: frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.ABORTED}),
-    RunState.SUCCEEDED: frozenset(),
-    RunState.FAILED: frozenset(),
+    RunState.SUCCEEDED: frozenset({RunState.RUNNING}),
+    RunState.FAILED: frozenset({RunState.RUNNING}),
     RunState.ABORTED: frozenset({RunState.RUNNING}),
 }
 
@@ -92,6 +94,6 @@ def run_sources(target: RunState) -> list[str]:
     """The states from which a run may move to `target`.
 
     >>> run_sources(RunState.RUNNING)
-    ['aborted']
+    ['aborted', 'failed', 'succeeded']
     """
     return sorted(state.value for state, targets in RUN_MOVES.items() if target in targets)

@@ -11,12 +11,16 @@ from pinflow import database
 from pinflow.scheduler import identity, schema
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler.definition import Definition
-from pinflow.scheduler.records import Advance, Claim, Event, Lease, Opened, Outcome
-from pinflow.scheduler.states import DONE_STATES, FINAL_STATES, JobState, RunState
+from pinflow.scheduler.records import Advance, Claim, Event, Lease, Look, Opened, Outcome
+from pinflow.scheduler.states import RunState
 from pinflow.scheduler.transaction import Transaction
 
 LEASE = timedelta(seconds=15)
 """How long a driver that says nothing keeps its run; it renews after a third of that."""
+WORKERS = "workers"
+"""The driver of a run that all workers share."""
+LIMIT_POLL = timedelta(seconds=0.5)
+"""When a driver asks again whose job had to wait for one of another run."""
 
 
 Result = TypeVar("Result")
@@ -42,7 +46,7 @@ class Store:
         self.engine = engine
         self.lease = lease
         self._clock = clock
-        self._is_dead = is_dead
+        self.is_dead = is_dead
         self._writer: Connection | None = None
         self._numbers: Connection | None = None
         schema.prepare(engine)
@@ -76,7 +80,7 @@ class Store:
           an abort failed jobs are, too. Otherwise failed jobs stay failed: the run ends so, and the next is new.
         - Such a run of other work is aborted, and a new one made, as when there is no run or it has ended.
 
-        Of two callers at once one gets the lease.
+        Of two callers at once one gets the lease. Raises `AbortedError` while the workflow, or all, are aborted.
         """
 
         def open_(work: Transaction) -> Opened:
@@ -89,6 +93,7 @@ class Store:
         row = work.latest_run(definition)
         if row is not None and row.state == RunState.RUNNING and not self._is_lapsed(row, work.now):
             return Opened(row.run_id, False, None, row.digest)
+        work.refuse_if_aborted(definition.workflow)
         if row is not None and row.state in (RunState.RUNNING, RunState.ABORTED):
             if row.digest == definition.digest:
                 retry = row.state == RunState.ABORTED
@@ -114,21 +119,40 @@ class Store:
 
         return self._write(take)
 
-    def advance(self, lease: Lease, outcomes: Sequence[Outcome], free: int, conditions: int = 0) -> Advance:
+    def advance(
+        self,
+        lease: Lease,
+        outcomes: Sequence[Outcome],
+        free: int,
+        conditions: int = 0,
+        *,
+        pools: Sequence[str] = (),
+        close: bool = False,
+    ) -> Advance:
         """Record how attempts ended, let start what waited for them, and claim what may start now.
 
         A job may be claimed when it is ready (all before it succeeded or were skipped) and the time of its retry has
         come. At most `free` jobs and `conditions` conditions are claimed: conditions first, then the jobs with the
-        longest way to the end, then as declared. A job that failed for good stops what comes after it, nothing
-        else. An outcome whose attempt is not running any more raises `StaleFenceError` and undoes all.
+        longest way to the end, then as declared, within their pools and the limit of the workflow; none while a
+        signal holds the run. A job that failed for good stops what comes after it, nothing else. An outcome whose
+        attempt is not running any more raises `StaleFenceError` and undoes all. With `pools` only jobs of these are
+        claimed; with `close` the run is ended if all its jobs have.
         """
 
         def go_on(work: Transaction) -> Advance:
             work.guard(lease)
             for outcome in outcomes:
                 work.finish(outcome)
-            claims = work.claim(lease, free, conditions, self.lease) if free or conditions else []
-            return Advance(claims, work.events, work.next_retry(lease.run_id) if free and not claims else None)
+            hold = work.hold(lease.run_id)
+            claims: list[Claim] = []
+            limited = False
+            if hold is None and (free or conditions):
+                claims, limited = work.claim(lease, free, conditions, self.lease, pools)
+            ended = close and not claims and work.close_if_done(lease)
+            retry = work.next_retry(lease.run_id) if hold is None and free and not claims and not ended else None
+            return Advance(
+                claims, work.events, work.now + LIMIT_POLL if limited else retry, hold and hold.action, ended
+            )
 
         return self._write(go_on)
 
@@ -158,14 +182,7 @@ class Store:
 
         def end(work: Transaction) -> Advance | None:
             work.guard(lease)
-            counts = {JobState(state): n for state, n in work.rows(sql.JOB_COUNTS, b_run_id=lease.run_id)}
-            if not counts.keys() <= FINAL_STATES:
-                return None
-            target = RunState.SUCCEEDED if counts.keys() <= DONE_STATES else RunState.FAILED
-            undone = sum(n for state, n in counts.items() if state not in DONE_STATES)
-            reason = f"{undone} of {sum(counts.values())} jobs did not succeed" if undone else None
-            work.end_run(lease.run_id, lease.fence, target, reason)
-            return Advance([], work.events)
+            return Advance([], work.events, ended=True) if work.close_if_done(lease) else None
 
         return self._write(end)
 
@@ -189,27 +206,79 @@ class Store:
 
         self._write(let_go, patience=timedelta(0))
 
+    def transact(
+        self, work: Callable[[Transaction], Result], passes: Callable[[BaseException], bool] = database.is_passing
+    ) -> Result:
+        """Do what other modules of the scheduler keep, in one transaction that is repeated as those of the verbs."""
+        return self._write(work, passes=passes)
+
+    def look(self, lease: Lease) -> Look:
+        """How a run stands for the one who drives it, without a lock."""
+        rows = self.read(sql.LOOK, b_run_id=lease.run_id, b_fence=lease.fence)
+        return Look(held=bool(rows), ready=bool(rows and rows[0].ready))
+
+    def submit(self, definition: Definition, *, wait: timedelta = timedelta(0)) -> Opened:
+        """As `open_run`, but no process drives the run: all workers take its jobs, one by one.
+
+        Nobody gets a lease: `created` says whether it is new. `wait`: how long its conditions may stay untrue. A run
+        that another process drives is left to that.
+        """
+
+        def put(work: Transaction) -> Opened:
+            opened = self._open(work, definition, WORKERS)
+            if opened.lease is not None:
+                work.share(opened.lease, work.now + wait)
+            return opened._replace(lease=None)
+
+        return self._write(put, passes=database.is_race)
+
+    def renew_claims(self, processes: Sequence[tuple[Claim, int | None]]) -> list[Claim]:
+        """Prolong the leases of a worker's attempts of shared runs; gives those that it does not hold any more."""
+
+        def prolong(work: Transaction) -> list[Claim]:
+            until = work.now + self.lease
+            ordered = sorted(processes, key=lambda pair: pair[0].fence)
+            values = [{"b_fence": claim.fence, "b_until": until, "b_pid": pid} for claim, pid in ordered]
+            held = [work.try_change(sql.RENEW_ATTEMPT, **each) for each in values]
+            return [claim for (claim, _), still in zip(ordered, held, strict=True) if not still]
+
+        return self._write(prolong)
+
+    def lost_of(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Those of a worker's claims that it does not hold any more: aborted, or given to another."""
+        if not claims:
+            return []
+        still = {row.fence for row in self.read(sql.STILL_RUNNING, b_fences=[claim.fence for claim in claims])}
+        return [claim for claim in claims if claim.fence not in still]
+
     def is_driven(self, run_id: str) -> bool:
-        """Whether a run is running under a driver that lives."""
-        row = self._read(sql.RUN, b_run_id=run_id)
+        """Whether a run is running under a driver that lives, or shared by workers."""
+        row = self.read(sql.RUN, b_run_id=run_id)
         return bool(row) and row[0].state == RunState.RUNNING and not self._is_lapsed(row[0], self.clock())
 
     def events(self, run_id: str, after: int = 0) -> list[tuple[int, Event]]:
         """The transitions of a run in order, with their numbers, after number `after`."""
         return [
             (row.id, Event(row.run_id, row.job, row.attempt, row.at, row.before, row.state, row.detail))
-            for row in self._read(sql.EVENTS, b_run_id=run_id, b_last=after)
+            for row in self.read(sql.EVENTS, b_run_id=run_id, b_last=after)
         ]
+
+    def fence_of(self, run_id: str) -> int:
+        """The fence under which a run is driven, or was at last."""
+        return int(self.read(sql.RUN, b_run_id=run_id)[0].fence)
 
     def zygote_of(self, worker: str) -> str | None:
         """The process that forks the jobs of a worker."""
-        rows = self._read(sql.WORKER, b_worker=worker)
+        rows = self.read(sql.WORKER, b_worker=worker)
         return rows[0].zygote if rows else None
 
     def _is_lapsed(self, row: Any, now: datetime) -> bool:
-        return row.lease_until is None or row.lease_until <= now or self._is_dead(row.driver)
+        if row.shared:
+            return False
+        return row.lease_until is None or row.lease_until <= now or self.is_dead(row.driver)
 
-    def _read(self, statement: Any, **values: Any) -> Sequence[Any]:
+    def read(self, statement: Any, **values: Any) -> Sequence[Any]:
+        """What a query gives, outside of any transaction that writes."""
         return database.fetch(self.engine, statement, values)
 
     def _write(

@@ -52,8 +52,11 @@ run = _table(
     Column("parameters", LongText, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("definition", LongText, nullable=False),
+    Column("shared", Integer, nullable=False, server_default="0", doc="1: any worker takes its jobs, it has no driver"),
+    Column("wait_until", UtcDateTime, doc="shared: how long its conditions may stay untrue"),
     sa.UniqueConstraint("workflow", "date", "serial"),
     sa.Index("run_created", "created_at"),
+    sa.Index("run_state", "state", "shared"),
 )
 
 job = _table(
@@ -76,6 +79,9 @@ job = _table(
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
     Column("turn", sa.BigInteger, nullable=False, server_default="0", doc="the lowest that is ready is claimed first"),
+    Column("pool", String(100), doc="what it shares with the jobs of all runs"),
+    Column("crashes", Integer, nullable=False, server_default="0", doc="how often its worker died under it"),
+    Column("anew", Integer, nullable=False, server_default="0", doc="1: do it also when its result is there"),
     sa.Index("job_claim", "run_id", "state", "turn"),
 )
 
@@ -128,6 +134,29 @@ worker = _table(
     Column("zygote", String(128), doc="the process that forks its jobs"),
     Column("slots", Integer, nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("pools", LongText, doc="JSON list of the pools that it serves; NULL: all jobs"),
+    Column("lease_until", UtcDateTime, doc="NULL: a command that drives one run"),
+)
+
+signals = _table(
+    "signals",
+    Column("scope", String(16), primary_key=True),
+    Column("name", String(128), primary_key=True, doc="of the workflow or run; empty: of all"),
+    Column("action", String(16), primary_key=True),
+    Column("job", String(100), primary_key=True, doc="of a disabled job; else empty"),
+    Column("generation", Integer, doc="exit: workers of a lower one"),
+    Column("reason", LongText, nullable=False),
+    Column("author", String(255), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    sa.CheckConstraint("scope IN ('all', 'workflow', 'run')", name="signals_scope"),
+    sa.CheckConstraint("action IN ('pause', 'drain', 'abort', 'disable', 'exit')", name="signals_action"),
+)
+
+pool = _table(
+    "pool",
+    Column("name", String(100), primary_key=True),
+    Column("slots", Integer, nullable=False, doc="how many of its jobs may run at once"),
 )
 
 fence = _table(

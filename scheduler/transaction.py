@@ -1,6 +1,5 @@
 """One transaction of the store: each change checks that it changed something, each transition leaves an event."""
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -9,7 +8,8 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from pinflow import database
-from pinflow.errors import StaleFenceError
+from pinflow.errors import AbortedError, StaleFenceError
+from pinflow.scheduler import limits, rows
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.records import Claim, Event, Lease, Outcome
@@ -22,6 +22,11 @@ from pinflow.scheduler.states import (
     RunState,
 )
 
+CRASH_LIMIT = 5
+"""How often a job's worker may die under it before the job counts as failed."""
+HOLDS = ("abort", "drain", "pause")
+"""Signals that let no job start, the strongest first."""
+
 
 class Transaction:
     """Changes that go into the database together; `events` tells them in order."""
@@ -29,6 +34,9 @@ class Transaction:
     def __init__(self, connection: Connection, numbers: Connection, clock: Callable[[], datetime] | None) -> None:
         """`numbers`: where fences are taken; with a server a connection of its own, which commits at once."""
         self.events: list[Event] = []
+        self.workflow = ""
+        self._signals = 0
+        self._cap: int | None = None
         self._connection = connection
         self._numbers = numbers
         self._clock = clock
@@ -53,6 +61,10 @@ class Transaction:
                 f"refused: {values.get('b_name') or values.get('b_run_id') or values.get('b_fence')} is not this "
                 "worker's any more, since another has taken it over; see: pinflow show RUN"
             )
+
+    def try_change(self, statement: Any, **values: Any) -> bool:
+        """Change at most one row; whether there was one."""
+        return bool(self._connection.execute(statement, values).rowcount)
 
     def insert(self, statement: Any, rows: Sequence[dict[str, Any]]) -> None:
         """Insert rows, if there are any."""
@@ -94,6 +106,7 @@ class Transaction:
             )
         if self._clock is None and row.now is not None:
             self.now = row.now
+        self.workflow, self._signals, self._cap = row.workflow, row.signals, row.cap
 
     def latest_run(self, definition: Definition) -> Any:
         """The newest run of a workflow's day, or None; until the transaction ends nobody makes a newer one."""
@@ -124,26 +137,11 @@ class Transaction:
         """Make a run with all its jobs, driven by `worker`."""
         run_id = f"{definition.workflow}-{definition.date.isoformat()}-{serial}"
         pairs = [(before, node.name) for node in definition.nodes.values() for before in dict.fromkeys(node.after)]
-        self.insert(sql.INSERT_JOB, [self._job_row(run_id, definition, name) for name in definition.nodes])
+        self.insert(sql.INSERT_JOB, [rows.job_row(run_id, definition, name) for name in definition.nodes])
         self.insert(sql.INSERT_DEPENDENCY, [{"run_id": run_id, "after": b, "job": j} for b, j in pairs])
         self._note_workflow(definition, run_id)
         fence = self.take_fences(1)[0]
-        row = {
-            "run_id": run_id,
-            "workflow": definition.workflow,
-            "date": definition.date.isoformat(),
-            "serial": serial,
-            "state": RunState.RUNNING.value,
-            "driver": worker,
-            "fence": fence,
-            "lease_until": self.now + lease,
-            "created_at": self.now,
-            "started_at": self.now,
-            "parameters": json.dumps(dict(definition.parameters), sort_keys=True, ensure_ascii=False),
-            "digest": definition.digest,
-            "definition": definition.text,
-        }
-        self.insert(sql.INSERT_RUN, [row])
+        self.insert(sql.INSERT_RUN, [rows.run_row(run_id, definition, serial, worker, fence, self.now, lease)])
         self.tell(run_id, None, None, None, RunState.RUNNING.value, worker)
         return Lease(run_id, worker, fence)
 
@@ -162,6 +160,33 @@ class Transaction:
         self._close_attempts(row.run_id, AttemptState.LOST, "its driver died")
         self._revive(row.run_id, definition, retry_failed)
         return Lease(row.run_id, worker, fence)
+
+    def reopen(self, row: Any, reason: str, *, shared: bool) -> int:
+        """Let a run that has ended go on: for all workers, or for the first who takes it over; gives its new fence."""
+        fence = self.take_fences(1)[0]
+        self.change(
+            sql.SEIZE_RUN,
+            b_run_id=row.run_id,
+            b_seen=row.fence,
+            b_driver=row.driver,
+            b_fence=fence,
+            b_until=self.now,
+        )
+        self.tell(row.run_id, None, None, row.state, RunState.RUNNING.value, reason)
+        if shared:
+            self.change(sql.SHARE_RUN, b_run_id=row.run_id, b_fence=fence, b_wait_until=None)
+        return fence
+
+    def refuse_if_aborted(self, workflow: str) -> None:
+        """Raise `AbortedError` when no run of a workflow may be made or go on."""
+        for row in self.rows(sql.SIGNALS_OF, b_run_id="", b_workflow=workflow):
+            if row.action == "abort":
+                raise AbortedError(workflow, row.scope, row.author, row.reason)
+
+    def share(self, lease: Lease, wait_until: datetime) -> None:
+        """Let all workers take the jobs of a run that nobody has begun to drive; one without jobs ends at once."""
+        self.change(sql.SHARE_RUN, b_run_id=lease.run_id, b_fence=lease.fence, b_wait_until=wait_until)
+        self.close_if_done(lease)
 
     def finish(self, outcome: Outcome) -> None:
         """End an attempt and move its job, and what waits for it."""
@@ -194,25 +219,42 @@ class Transaction:
         before = JobState.POLLING if claim.is_condition else JobState.RUNNING
         self.tell(claim.run_id, claim.job, claim.attempt, before.value, target.value, outcome.reason)
         if target in DONE_STATES:
-            self._unblock(claim)
+            self._unblock(claim.run_id, claim.job)
         elif target is JobState.FAILED:
-            self._block(claim)
+            self._block(claim.run_id, claim.job, f"{claim.job} failed")
 
-    def claim(self, lease: Lease, free: int, conditions: int, length: timedelta) -> list[Claim]:
-        """Start attempts of up to `free` jobs and `conditions` conditions."""
-        rows = self.rows(
-            sql.CLAIMABLE, b_run_id=lease.run_id, b_now=self.now, b_limit=max(free, 0) + max(conditions, 0)
-        )
-        polls = [row for row in rows if row.kind == "condition"][: max(conditions, 0)]
-        chosen = polls + [row for row in rows if row.kind != "condition"][: max(free, 0)]
+    def hold(self, run_id: str) -> Any:
+        """The signal that lets no job of a run start now, the strongest first, or None; what is disabled is skipped.
+
+        Only after `guard`.
+        """
+        if not self._signals:
+            return None
+        found = self.rows(sql.SIGNALS_OF, b_run_id=run_id, b_workflow=self.workflow)
+        disabled = {row.job: row for row in found if row.action == "disable"}
+        while ready := [row.name for row in self.rows(sql.READY_JOBS, b_run_id=run_id) if row.name in disabled]:
+            for name in ready:
+                signal = disabled[name]
+                self.skip(run_id, name, JobState.READY, f"disabled by {signal.author}: {signal.reason}")
+        return next((row for row in found if row.action in HOLDS), None)
+
+    def claim(
+        self, lease: Lease, free: int, conditions: int, length: timedelta, pools: Sequence[str] = ()
+    ) -> tuple[list[Claim], bool]:
+        """Start attempts of up to `free` jobs (of `pools`, if any are named) and `conditions` conditions.
+
+        The second value says whether a limit kept a job from starting.
+        """
+        chosen, limited = limits.choose(self, lease.run_id, max(free, 0), max(conditions, 0), self._cap, pools)
         if not chosen:
-            return []
+            return [], limited
         fences = self.take_fences(len(chosen))
         claims = [
-            Claim(lease.run_id, row.name, row.attempts + 1, fence, row.failures, row.kind == "condition")
-            for row, fence in zip(chosen, fences, strict=True)
+            Claim(lease.run_id, r.name, r.attempts + 1, fence, r.failures, r.kind == "condition", bool(r.anew))
+            for r, fence in zip(chosen, fences, strict=True)
         ]
-        self.insert(sql.INSERT_ATTEMPT, [self._attempt_row(claim, lease.worker, length) for claim in claims])
+        attempts = [rows.attempt_row(claim, lease.worker, self.now, length) for claim in claims]
+        self.insert(sql.INSERT_ATTEMPT, attempts)
         for claim in claims:
             target = JobState.POLLING if claim.is_condition else JobState.RUNNING
             self.change(
@@ -224,7 +266,7 @@ class Transaction:
                 b_now=self.now,
             )
             self.tell(claim.run_id, claim.job, claim.attempt, JobState.READY.value, target.value)
-        return claims
+        return claims, limited
 
     def next_retry(self, run_id: str) -> datetime | None:
         """When the first of the jobs that wait for their retry may start."""
@@ -245,33 +287,36 @@ class Transaction:
                 self.tell(run_id, row.name, row.attempts or None, row.state, JobState.ABORTED.value, reason)
         self.end_run(run_id, fence, RunState.ABORTED, reason)
 
-    def _unblock(self, claim: Claim) -> None:
+    def _unblock(self, run_id: str, job: str) -> None:
         # In a run that goes on a job may be done again: what has ended since it was done first does not count it.
-        for row in self.rows(sql.WAITING_DEPENDENTS, b_run_id=claim.run_id, b_after=claim.job):
+        for row in self.rows(sql.WAITING_DEPENDENTS, b_run_id=run_id, b_after=job):
             last = row.unmet == 1
-            self.change(sql.UNBLOCK if last else sql.COUNT_DOWN, b_run_id=claim.run_id, b_name=row.name)
+            self.change(sql.UNBLOCK if last else sql.COUNT_DOWN, b_run_id=run_id, b_name=row.name)
             if last:
-                self.tell(claim.run_id, row.name, None, JobState.WAITING.value, JobState.READY.value)
+                self.tell(run_id, row.name, None, JobState.WAITING.value, JobState.READY.value)
 
-    def _block(self, claim: Claim) -> None:
-        queue, reason = [claim.job], f"{claim.job} failed"
+    def _block(self, run_id: str, job: str, reason: str) -> None:
+        queue = [job]
         while queue:
-            before = queue.pop()
-            for row in self.rows(sql.WAITING_DEPENDENTS, b_run_id=claim.run_id, b_after=before):
-                self.change(sql.BLOCK, b_run_id=claim.run_id, b_name=row.name, b_reason=reason, b_now=self.now)
-                self.tell(claim.run_id, row.name, None, JobState.WAITING.value, JobState.UPSTREAM_FAILED.value, reason)
+            for row in self.rows(sql.WAITING_DEPENDENTS, b_run_id=run_id, b_after=queue.pop()):
+                self.change(sql.BLOCK, b_run_id=run_id, b_name=row.name, b_reason=reason, b_now=self.now)
+                self.tell(run_id, row.name, None, JobState.WAITING.value, JobState.UPSTREAM_FAILED.value, reason)
                 queue.append(row.name)
 
     def _revive(self, run_id: str, definition: Definition, retry_failed: bool) -> None:
         """Set jobs back so that the run can go on: what is done and holds stays, the rest waits for what is not."""
-        rows = {row.name: row for row in self.rows(sql.JOBS, b_run_id=run_id)}
+        found = {row.name: row for row in self.rows(sql.JOBS, b_run_id=run_id)}
+        for row in found.values():
+            if JobState(row.state) in ACTIVE_STATES:
+                self._crash(row)
+        found = {row.name: row for row in self.rows(sql.JOBS, b_run_id=run_id)}
         kept = {JobState.FAILED, JobState.UPSTREAM_FAILED} if not retry_failed else set()
         done = {
             name
-            for name, row in rows.items()
+            for name, row in found.items()
             if JobState(row.state) in DONE_STATES and not definition.nodes[name].publishes
         }
-        for name, row in rows.items():
+        for name, row in found.items():
             state = JobState(row.state)
             if name in done or state in kept:
                 continue
@@ -281,45 +326,57 @@ class Transaction:
             statement = sql.RECOUNT if target is state else sql.REVIVE[target]
             self.change(statement, b_run_id=run_id, b_name=name, b_unmet=unmet, b_failures=failures)
             if target is not state:
-                detail = (
-                    "its driver died" if state in ACTIVE_STATES else "checked again" if state in DONE_STATES else None
-                )
+                detail = "checked again" if state in DONE_STATES else None
                 self.tell(run_id, name, row.attempts or None, state.value, target.value, detail)
+
+    def lose(self, row: Any, reason: str) -> None:
+        """End an attempt of a shared run whose worker is gone (a row of `OPEN_CLAIMS`), which its job may survive."""
+        self.change(
+            sql.LOSE_ATTEMPT, b_fence=row.fence, b_state=AttemptState.LOST.value, b_reason=reason, b_now=self.now
+        )
+        job = self.first(sql.JOB, b_run_id=row.run_id, b_name=row.job)
+        self._crash(job, reason)
+
+    def skip(self, run_id: str, name: str, before: JobState, reason: str) -> None:
+        """Count a job that nobody works on as done."""
+        self.change(sql.SKIP, b_run_id=run_id, b_name=name, b_reason=reason, b_now=self.now)
+        self.tell(run_id, name, None, before.value, JobState.SKIPPED.value, reason)
+        self._unblock(run_id, name)
+
+    def close_if_done(self, lease: Lease) -> bool:
+        """End a run all of whose jobs have ended: succeeded, or failed if one is not done."""
+        if self.first(sql.OPEN_JOB, b_run_id=lease.run_id) is not None:
+            return False
+        counts = {JobState(state): n for state, n in self.rows(sql.JOB_COUNTS, b_run_id=lease.run_id)}
+        undone = sum(n for state, n in counts.items() if state not in DONE_STATES)
+        reason = f"{undone} of {sum(counts.values())} jobs did not succeed" if undone else None
+        self.end_run(lease.run_id, lease.fence, RunState.FAILED if undone else RunState.SUCCEEDED, reason)
+        return True
+
+    def _crash(self, job: Any, reason: str = "its driver died") -> None:
+        """Let a job whose worker died under it start again, unless that happens every time."""
+        crashes = job.crashes + 1
+        target = JobState.READY if crashes < CRASH_LIMIT else JobState.FAILED
+        if target is JobState.FAILED:
+            reason = f"given up: {crashes} times {reason}; see its log, then: pinflow retry {job.run_id} {job.name}"
+        pause = timedelta(0) if crashes == 1 else timedelta(seconds=2**crashes)
+        self.change(
+            sql.CRASH[target],
+            b_run_id=job.run_id,
+            b_name=job.name,
+            b_fence=job.fence,
+            b_crashes=crashes,
+            b_reason=reason,
+            b_not_before=self.now + pause if target is JobState.READY and crashes > 1 else None,
+            b_finished_at=self.now if target is JobState.FAILED else None,
+        )
+        self.tell(job.run_id, job.name, job.attempts, job.state, target.value, reason)
+        if target is JobState.FAILED:
+            self._block(job.run_id, job.name, f"{job.name} failed")
 
     def _close_attempts(self, run_id: str, state: AttemptState, reason: str) -> None:
         values = {"b_run_id": run_id, "b_state": state.value, "b_reason": reason, "b_now": self.now}
         self._connection.execute(sql.CLOSE_ATTEMPTS, values)
-
-    def _job_row(self, run_id: str, definition: Definition, name: str) -> dict[str, Any]:
-        node = definition.nodes[name]
-        unmet = len(set(node.after))
-        return {
-            "run_id": run_id,
-            "name": name,
-            "stage": definition.stage_of[name],
-            "kind": node.kind,
-            "owner": node.owner,
-            "position": definition.positions[name],
-            "priority": definition.heights[name],
-            "turn": _turn(node.kind, definition.heights[name], definition.positions[name]),
-            "state": (JobState.WAITING if unmet else JobState.READY).value,
-            "unmet": unmet,
-            "attempts": 0,
-            "failures": 0,
-        }
-
-    def _attempt_row(self, claim: Claim, worker: str, length: timedelta) -> dict[str, Any]:
-        return {
-            "fence": claim.fence,
-            "run_id": claim.run_id,
-            "job": claim.job,
-            "attempt": claim.attempt,
-            "state": AttemptState.RUNNING.value,
-            "worker": worker,
-            "lease_until": self.now + length,
-            "started_at": self.now,
-            "log": claim.log,
-        }
 
     def _note_workflow(self, definition: Definition, run_id: str) -> None:
         self._connection.execute(sql.DELETE_WORKFLOW, {"b_name": definition.workflow})
@@ -331,12 +388,3 @@ class Transaction:
             "last_run_id": run_id,
         }
         self.insert(sql.INSERT_WORKFLOW, [row])
-
-
-def _turn(kind: str, priority: int, position: int) -> int:
-    """One number for the order of claims: conditions, then the longest way to the end, then as declared.
-
-    >>> sorted([_turn("job", 1, 0), _turn("job", 1, 7), _turn("job", 2, 9), _turn("condition", 0, 8)])
-    [-999999999999992, -1999991, -1000000, -999993]
-    """
-    return position - priority * 1_000_000 - (10**15 if kind == "condition" else 0)

@@ -25,7 +25,7 @@ from pinflow.mr_jobs.job import DatasetJob, job_arguments
 from pinflow.mr_jobs.launch import JobOutput, clustered_by, describe, launch
 from pinflow.mr_jobs.local_runner import JobSpec
 from pinflow.mr_jobs.local_tasks import load_job
-from pinflow.scheduler.child import SKIPPED, leave_result
+from pinflow.scheduler.child import ANEW_VARIABLE, SKIPPED, leave_result
 from pinflow.stats_engine.alerts import JobKey, alerts_of
 from pinflow.stats_engine.channels import channels_of
 from pinflow.stats_engine.limits import growing_maxima
@@ -56,6 +56,7 @@ class Attempt:
     number: int
     day: date
     fence: int
+    anew: bool = False
 
     @classmethod
     def current(cls, environment: Mapping[str, str]) -> "Attempt":
@@ -67,6 +68,7 @@ class Attempt:
             number=int(environment["PINFLOW_ATTEMPT"]),
             day=date.fromisoformat(environment["PINFLOW_DATE"]),
             fence=int(environment["PINFLOW_FENCE"]),
+            anew=environment.get(ANEW_VARIABLE) == "1",
         )
 
     @property
@@ -109,6 +111,10 @@ class _NodeRun:
             owner=node.owner,
         )
 
+    @property
+    def _is_anew(self) -> bool:
+        return self.node.rebuild or self.attempt.anew
+
     @cached_property
     def _database(self) -> sa.Engine:
         return open_database(self.settings.database_url).execution_options(writes=True)
@@ -125,7 +131,7 @@ class _NodeRun:
         resolved = resolve(self.node, self.attempt.day, self.settings, self.warehouse)
         identity = identity_of(self.node, resolved, self.attempt.day)
         # a rebuild does not ask what is there: it may be damaged
-        before = None if self.node.rebuild else self.warehouse.current(self.node.dataset, self.attempt.day)
+        before = None if self._is_anew else self.warehouse.current(self.node.dataset, self.attempt.day)
         if before is not None and before.identity == identity and self._is_there(before):
             self._confirm(before, fine_at=datetime.now(UTC))
             leave_result({"reason": f"published by {before.run_id} for the same inputs and code"})
@@ -242,7 +248,7 @@ class _NodeRun:
         describe(published, self.output)
         if self.staged:
             self.warehouse.upload(Path(self.output), self.folder)
-        self.warehouse.publish(published, rebuild=self.node.rebuild)
+        self.warehouse.publish(published, rebuild=self._is_anew)
         if self.staged:
             shutil.rmtree(self.output, ignore_errors=True)
         mark_published(self._database, self.key)

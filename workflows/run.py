@@ -9,11 +9,11 @@ from pinflow.config import Settings
 from pinflow.database import open_database
 from pinflow.errors import ExitCode, PinflowError
 from pinflow.mr_jobs.inputs.discover import Source
-from pinflow.scheduler.reading import RunInfo
-from pinflow.scheduler.records import Event
+from pinflow.scheduler.processes import Place
+from pinflow.scheduler.reading import RunInfo, definition_of
+from pinflow.scheduler.records import Event, Opened
 from pinflow.scheduler.run import RunResult, execute
 from pinflow.scheduler.store import Store
-from pinflow.scheduler.worker import Place
 from pinflow.stats_engine.alerts import JobKey
 from pinflow.stats_engine.channels import channels_of
 from pinflow.stats_engine.outbox import deliver
@@ -57,15 +57,48 @@ def run_workflow(
     given = parameters(settings, rebuild=request.rebuild)
     defined = definition(settings, request.workflow, request.date, stage=request.stage, given=given)
     with Store(open_database(settings.database_url)) as store:
-        place = Place(
-            logs=settings.home_path / "logs",
-            slots=settings.slot_count,
-            wait=request.wait,
-            environment=dict(os.environ),
-        )
+        place = place_of(settings, wait=request.wait)
         result = execute(store, defined, zygote, place, on_event=on_event, on_join=on_join)
         _tell(settings, store, request, result)
     return result
+
+
+def submit_workflow(settings: Settings, request: Request) -> Opened:
+    """Put the workflow's day into the database, for workers to run; a run of it that is under way is joined."""
+    prepare_home(settings)
+    given = parameters(settings, rebuild=request.rebuild)
+    defined = definition(settings, request.workflow, request.date, stage=request.stage, given=given)
+    with Store(open_database(settings.database_url)) as store:
+        return store.submit(defined, wait=request.wait)
+
+
+def continue_run(
+    settings: Settings,
+    run_id: str,
+    zygote: Zygote,
+    *,
+    on_event: Callable[[Event], None] = lambda _: None,
+    on_join: Callable[[RunInfo], None] = lambda _: None,
+) -> RunResult:
+    """Drive a run that was retried, redone or resumed to its end, as it was defined when it began."""
+    prepare_home(settings)
+    with Store(open_database(settings.database_url)) as store:
+        defined = definition_of(store, run_id)
+        result = execute(store, defined, zygote, place_of(settings), on_event=on_event, on_join=on_join, run_id=run_id)
+        post(settings, store)
+    return result
+
+
+def post(settings: Settings, store: Store) -> None:
+    """Send the mails that wait, as far as the mail server takes them."""
+    engine = store.engine.execution_options(writes=True)
+    deliver(engine, channels_of(settings), datetime.now(UTC))
+
+
+def place_of(settings: Settings, *, slots: int = 0, wait: timedelta = timedelta(0)) -> Place:
+    """Where and how the jobs of this configuration run; `slots` 0: as many as it says."""
+    logs = settings.home_path / "logs"
+    return Place(logs=logs, slots=slots or settings.slot_count, wait=wait, environment=dict(os.environ))
 
 
 def prepare_home(settings: Settings) -> None:
@@ -103,4 +136,4 @@ def _tell(settings: Settings, store: Store, request: Request, result: RunResult)
             f"  pinflow run {run.workflow} --date {run.date} --wait 6h\n"
         )
         notify(engine, key, f"input of {run.workflow} {run.date} is missing", body, "fatal", "input_missing", now)
-    deliver(engine, channels_of(settings), now)
+    post(settings, store)

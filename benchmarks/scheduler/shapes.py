@@ -14,9 +14,9 @@ from pinflow.database import open_database
 from pinflow.scheduler import tables
 from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
+from pinflow.scheduler.processes import Place
 from pinflow.scheduler.run import execute
 from pinflow.scheduler.store import Store
-from pinflow.scheduler.worker import Place
 from pinflow.zygote import Zygote
 
 ROOT = Path(__file__).parents[2]

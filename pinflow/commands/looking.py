@@ -1,7 +1,5 @@
 """What runs and workflows there are, and how they went."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
@@ -10,20 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from pinflow import config
-from pinflow.commands.output import date_option, json_option, print_json, print_table, show_seconds
+from pinflow.commands.output import date_option, json_option, open_store, print_json, print_table, show_seconds
 
 if TYPE_CHECKING:
     from pinflow.scheduler.reading import RunInfo
     from pinflow.scheduler.store import Store
-
-
-@contextmanager
-def _store(settings: config.Settings) -> Iterator["Store"]:
-    from pinflow.database import open_database
-    from pinflow.scheduler.store import Store
-
-    with Store(open_database(settings.database_url)) as store:
-        yield store
 
 
 def _with_driver(store: "Store", run: "RunInfo") -> "RunInfo":
@@ -41,7 +30,7 @@ def runs(workflow: str | None, limit: int, as_json: bool) -> None:
     """List the newest runs."""
     from pinflow.scheduler.reading import list_runs
 
-    with _store(config.load()) as store:
+    with open_store(config.load()) as store:
         found = [_with_driver(store, run) for run in list_runs(store, workflow=workflow, limit=limit)]
     if as_json:
         print_json(found)
@@ -58,7 +47,7 @@ def show(run: str, as_json: bool) -> None:
     """Show a RUN job by job; the start of its name is enough."""
     from pinflow.scheduler.reading import attempts, get_run
 
-    with _store(config.load()) as store:
+    with open_store(config.load()) as store:
         found = _with_driver(store, get_run(store, run))
         tried = {job.name: attempts(store, found.run_id, job.name) for job in found.jobs} if as_json else {}
     if as_json:
@@ -80,7 +69,7 @@ def logs(run: str, job: str, attempt: int | None, as_json: bool) -> None:
     from pinflow.scheduler.reading import find_log
 
     settings = config.load()
-    with _store(settings) as store:
+    with open_store(settings) as store:
         path = find_log(store, settings.home_path / "logs", run, job, attempt)
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     if as_json:
@@ -125,7 +114,7 @@ def graph(workflow: str, date: date | None, run_id: str | None, svg: Path | None
     defined = definition(settings, workflow, date or DATE.convert("today", None, None))
     states: dict[str, str] = {}
     if run_id:
-        with _store(settings) as store:
+        with open_store(settings) as store:
             states = {job.name: job.state for job in get_run(store, run_id).jobs}
     if svg:
         svg.write_text(draw_svg(defined, states), encoding="utf-8")

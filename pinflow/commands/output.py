@@ -1,16 +1,22 @@
 """How commands speak: JSON for machines, tables for people, and options that several of them share."""
 
+import getpass
 import json
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from pinflow.config import parse_duration
+from pinflow.config import Settings, parse_duration
+
+if TYPE_CHECKING:
+    from pinflow.scheduler.store import Store
 
 STATE_STYLES = {
     "succeeded": "green",
@@ -66,6 +72,24 @@ DURATION = DurationType()
 def date_option(help_text: str, *, required: bool = False, name: str = "--date") -> Callable[[Any], Any]:
     """An option that takes a day."""
     return click.option(name, type=DATE, required=required, help=help_text)
+
+
+@contextmanager
+def open_store(settings: Settings) -> Iterator["Store"]:
+    """The store of the configured database."""
+    from pinflow.database import open_database
+    from pinflow.scheduler.store import Store
+
+    with Store(open_database(settings.database_url)) as store:
+        yield store
+
+
+def user_name() -> str:
+    """Who gives this command, for those who ask later."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def print_json(value: Any) -> None:

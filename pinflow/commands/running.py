@@ -1,13 +1,22 @@
 """`pinflow run`: run a workflow's day, showing how it goes."""
 
 import sys
+from collections.abc import Callable
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pinflow import config
-from pinflow.commands.output import DURATION, STATE_STYLES, date_option, json_option, print_json, show_seconds
+from pinflow.commands.output import (
+    DURATION,
+    STATE_STYLES,
+    date_option,
+    json_option,
+    open_store,
+    print_json,
+    show_seconds,
+)
 from pinflow.workflows.preload import start_zygote
 
 if TYPE_CHECKING:
@@ -15,6 +24,7 @@ if TYPE_CHECKING:
     from pinflow.scheduler.records import Event
     from pinflow.scheduler.run import RunResult
     from pinflow.stats_engine.queries import Notices
+    from pinflow.zygote import Zygote
 
 EPILOG = """\b
 Examples:
@@ -22,6 +32,7 @@ Examples:
   pinflow run analytics --date yesterday --wait 6h     wait for input that comes late
   pinflow run analytics --date 2015-05-18 --stage top_items
   pinflow run analytics --date 2015-05-18 --rebuild    make everything anew
+  pinflow run analytics --date 2015-05-18 --detach     leave it to pinflow worker
 
 \b
 A run that was stopped goes on with the same command: what is published for the
@@ -35,17 +46,46 @@ failed, 2 usage or configuration, 3 stopped by a fatal alert, 4 input not there.
 @click.option("--stage", help="Run the jobs of one stage only: extract, aggregate, top_items or persist.")
 @click.option("--rebuild", is_flag=True, help="Make everything anew, also what is published for the same input.")
 @click.option("--wait", type=DURATION, default=timedelta(0), help="Wait so long for input, such as 6h; default: not.")
+@click.option("--detach", is_flag=True, help="Leave the jobs to workers, and return at once.")
 @json_option
-def run(workflow: str, date: date, stage: str | None, rebuild: bool, wait: timedelta, as_json: bool) -> None:
+def run(
+    workflow: str, date: date, stage: str | None, rebuild: bool, wait: timedelta, detach: bool, as_json: bool
+) -> None:
     """Run the WORKFLOW of a day: extract, aggregate, top items, persist."""
     settings = config.load()
+    if detach:
+        _submit(settings, (workflow, date, stage, rebuild, wait), as_json=as_json)
+        return
+
+    def work(zygote: "Zygote", **listeners: Any) -> "RunResult":
+        from pinflow.workflows.run import Request, run_workflow  # takes as long as the zygote to import
+
+        return run_workflow(settings, Request(workflow, date, stage, rebuild, wait), zygote, **listeners)
+
+    sys.exit(drive(settings, work, as_json=as_json))
+
+
+def _submit(settings: config.Settings, asked: tuple[str, date, str | None, bool, timedelta], *, as_json: bool) -> None:
+    from pinflow.scheduler.sharing import workers_present
+    from pinflow.workflows.run import Request, submit_workflow
+
+    opened = submit_workflow(settings, Request(*asked))
+    with open_store(settings) as store:
+        workers = len(workers_present(store))
+    if as_json:
+        print_json({"run_id": opened.run_id, "created": opened.created, "workers": workers})
+        return
+    click.echo(f"{opened.run_id}: {'left to workers' if opened.created else 'goes on, or is under way already'}")
+    if not workers:
+        click.echo("no worker is there; start one with: pinflow worker", err=True)
+
+
+def drive(settings: config.Settings, work: Callable[..., "RunResult"], *, as_json: bool) -> int:
+    """Drive a run here, showing how it goes: `work(zygote, on_event=, on_join=)` does it; gives the exit code."""
     view = _View(quiet=as_json)
     try:
         with start_zygote(settings) as zygote:
-            from pinflow.workflows.run import Request, run_workflow  # takes as long as the zygote to import
-
-            request = Request(workflow, date, stage, rebuild, wait)
-            result = run_workflow(settings, request, zygote, on_event=view.event, on_join=view.join)
+            result = work(zygote, on_event=view.event, on_join=view.join)
     finally:
         view.close()
     found = _notices(settings, result.run.run_id)
@@ -53,7 +93,7 @@ def run(workflow: str, date: date, stage: str | None, rebuild: bool, wait: timed
         print_json(summary(result, settings) | found._asdict())
     else:
         _conclude(result, found)
-    sys.exit(result.exit_code)
+    return result.exit_code
 
 
 def summary(result: "RunResult", settings: config.Settings) -> dict[str, object]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from pinflow.database import open_database
 from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
+from pinflow.scheduler.processes import Place
 from pinflow.scheduler.run import execute
 from pinflow.scheduler.store import LEASE, Store
-from pinflow.scheduler.worker import Place
 from pinflow.zygote import Zygote
 
 SHAPES = {

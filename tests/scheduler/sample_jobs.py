@@ -65,3 +65,20 @@ def hang(file: str, deaf: bool = False) -> None:
 
 def exists(file: str) -> bool:
     return Path(file).exists()
+
+
+def span(file: str, seconds: float) -> None:
+    """Notes its start and its end, with the time."""
+    for kind in ("start", "end"):
+        names = [os.environ[f"PINFLOW_{name}"] for name in ("JOB", "ATTEMPT", "FENCE")]
+        with Path(file).open("a", encoding="utf-8") as stream:
+            stream.write(f"{names[0]} {kind} {names[1]} {names[2]} {time.time()}\n")
+        if kind == "start":
+            time.sleep(seconds)
+
+
+def kill_worker(file: str, seconds: float) -> None:
+    """Kill the process that started this job's zygote: its worker."""
+    parent = Path(f"/proc/{os.getppid()}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1]
+    os.kill(int(parent), signal.SIGKILL)
+    time.sleep(60)

@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from random import Random
 
@@ -9,14 +9,17 @@ import pytest
 
 from pinflow.scheduler import identity
 from pinflow.scheduler.child import leave_result
-from pinflow.scheduler.declare import Condition, Job
+from pinflow.scheduler.declare import Condition, Job, Workflow
+from pinflow.scheduler.definition import define
 from pinflow.scheduler.outcomes import RESULT_LIMIT, backoff, judge, last_line, read_result
 from pinflow.scheduler.polls import AT_ONCE, Poll, Polls
-from pinflow.scheduler.records import Claim
+from pinflow.scheduler.records import Claim, Held, Lease
 from pinflow.scheduler.states import JOB_MOVES, RUN_MOVES, JobState, RunState
 from pinflow.zygote import Exit
 
 NOW = datetime(2015, 5, 19, tzinfo=UTC)
+DEMO = define(Workflow("demo", "o", lambda _day, _parameters: []), date(2015, 5, 18))
+HELD = Held(Lease("r", "w", 1), DEMO, 0.0, timedelta(0))
 
 
 def outcome(code=None, signal=None, retries=2, failures=0, stopped=None):
@@ -79,7 +82,7 @@ def test_the_last_line_of_a_log(tmp_path):
 
 
 def test_a_poll_asks_less_and_less_often_and_a_last_time_at_the_end():
-    poll = Poll(Claim("r", "c", 1, 1, 0), Condition("c", call="m:f", poll="10s"), 0, 200, 10)
+    poll = Poll(HELD, Claim("r", "c", 1, 1, 0), Condition("c", call="m:f", poll="10s"), 0, 200, 10)
     asked = []
     while not poll.is_over:
         asked.append(poll.next_at)
@@ -91,9 +94,9 @@ def test_a_poll_asks_less_and_less_often_and_a_last_time_at_the_end():
 
 
 def test_only_a_few_conditions_are_asked_at_once():
-    polls = Polls(timedelta(0))
+    polls = Polls()
     for n in range(AT_ONCE + 2):
-        polls.add(Claim("r", str(n), 1, n, 0), Condition(str(n), call="m:f"))
+        polls.add(HELD, Claim("r", str(n), 1, n, 0), Condition(str(n), call="m:f"))
     due = polls.due(float("inf"))
     assert len(due) == AT_ONCE
     polls.asking = dict(enumerate(due))

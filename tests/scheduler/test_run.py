@@ -15,11 +15,11 @@ from pinflow.errors import ExitCode, PinflowError, StaleFenceError, UnknownNameE
 from pinflow.scheduler import processes, reading
 from pinflow.scheduler.declare import Command, Condition, Job
 from pinflow.scheduler.definition import Definition
+from pinflow.scheduler.processes import Place
 from pinflow.scheduler.records import Event
 from pinflow.scheduler.run import RunResult, execute
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
-from pinflow.scheduler.worker import Place
 from pinflow.zygote import Zygote
 
 HERE = Path(__file__).parent

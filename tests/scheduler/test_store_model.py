@@ -1,5 +1,6 @@
-"""The store against a plain model of its contract, under any interleaving of three drivers that may die."""
+"""The store against a plain model of its contract: any interleaving of three drivers that may die, and of people."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from pinflow.database import open_database
-from pinflow.errors import StaleFenceError
-from pinflow.scheduler import reading, tables
+from pinflow.errors import ConfigurationError, StaleFenceError
+from pinflow.scheduler import reading, repair, signals, tables
 from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.records import Claim, Lease, Outcome
@@ -62,6 +63,20 @@ class Run:
         self.not_before.clear()
         self.state = "running"
 
+    def again(self, chosen: set[str]) -> None:
+        """What people set back, what that lets go on, and what has to wait for it now."""
+        for name in sorted(AFTER):
+            before = [self.jobs[b] for b in AFTER[name]]
+            stopped = {"failed", "upstream_failed", "aborted"} & set(before)
+            state = self.jobs[name]
+            if not stopped and (name in chosen or state in ("upstream_failed", "aborted")):
+                state = "waiting"
+            if state in ("waiting", "ready"):
+                state = "upstream_failed" if stopped else "ready" if set(before) <= DONE else "waiting"
+            if state != self.jobs[name]:
+                self.not_before.pop(name, None)
+            self.jobs[name] = state
+
     def may_start(self, now: datetime) -> set[str]:
         return {n for n, s in self.jobs.items() if s == "ready" and self.not_before.get(n, now) <= now}
 
@@ -89,6 +104,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.claims: dict[str, list[Claim]] = {d: [] for d in DRIVERS}
         self.life = dict.fromkeys(DRIVERS, 0)
         self.fences = [0]
+        self.paused = False
+        self.disabled: set[str] = set()
 
     def teardown(self) -> None:
         self.store.close()
@@ -154,8 +171,11 @@ class StoreMachine(RuleBasedStateMachine):
             run.jobs[claim.job] = "ready" if end in RETRIES else end
             run.settle()
         run.not_before |= retries
+        while off := {n for n, s in run.jobs.items() if s == "ready"} & self.disabled:
+            run.jobs |= dict.fromkeys(off, "skipped")
+            run.settle()
         ready = run.may_start(self.now)
-        assert len(step.claims) == min(free, len(ready))
+        assert len(step.claims) == (0 if self.paused else min(free, len(ready)))
         for claim in step.claims:
             assert claim.job in ready
             run.jobs[claim.job] = "running"
@@ -211,6 +231,68 @@ class StoreMachine(RuleBasedStateMachine):
         self.leases.pop(driver, None)
         self.claims[driver] = []
 
+    @rule(what=st.sampled_from(["pause", "disable b", "disable x", "abort"]))
+    def people_hold_or_let_go(self, what: str) -> None:
+        scope = signals.Scope("workflow", "demo")
+        if what == "abort":
+            self.people_abort()
+        elif what == "pause":
+            if self.paused:
+                assert signals.undo(self.store, scope) == [signals.Action.PAUSE]
+            else:
+                signals.send(self.store, scope, signals.Action.PAUSE, author="a")
+            self.paused = not self.paused
+        else:
+            job = what[-1]
+            if job in self.disabled:
+                assert signals.undo(self.store, signals.ALL, job=job) == [signals.Action.DISABLE]
+            else:
+                signals.send(self.store, signals.ALL, signals.Action.DISABLE, author="a", job=job)
+            self.disabled ^= {job}
+
+    def people_abort(self) -> None:
+        if self.runs:
+            run = self.runs[-1]
+            ended = signals.send(self.store, signals.Scope("run", self.ids[-1]), signals.Action.ABORT, author="a")
+            assert ended == ([self.ids[-1]] if run.state == "running" else [])
+            if ended:
+                run.abort()
+
+    @precondition(lambda self: self.runs)
+    @rule(kind=st.sampled_from(["retry", "redo", "skip"]), job=st.sampled_from(sorted(AFTER)))
+    def people_repair(self, kind: str, job: str) -> None:
+        run = self.runs[-1]
+        below = {job}
+        for name in sorted(AFTER):
+            below |= {name} if below & set(AFTER[name]) else set()
+        state, chosen, allowed = run.jobs[job], {job}, True
+        if kind == "retry":
+            allowed = state in ("failed", "aborted", "upstream_failed")
+        elif kind == "skip":
+            allowed = state not in ("running", *DONE)
+        else:
+            chosen = {job} | {n for n in below if run.jobs[n] not in ("waiting", "ready")}
+            allowed = "running" not in {run.jobs[n] for n in chosen}
+        then = deepcopy(run)
+        if kind == "skip":
+            then.jobs[job], chosen = "skipped", set()
+        then.again(chosen)
+        if not allowed or then.jobs == run.jobs:
+            with pytest.raises(ConfigurationError):
+                repair.plan(self.store, self.ids[-1], repair.Repair(kind), [job])
+            return
+        repair.apply(self.store, repair.plan(self.store, self.ids[-1], repair.Repair(kind), [job]), author="a")
+        if run.state != "running":
+            then.state, then.until, then.fence = "running", self.now, self.store.fence_of(self.ids[-1])
+            self.new_fence(then.fence)
+        self.runs[-1] = then
+
+    # By chance alone people seldom mean the job that failed.
+    @precondition(lambda self: self.runs and "failed" in self.runs[-1].jobs.values())
+    @rule(kind=st.sampled_from(["retry", "redo", "skip"]))
+    def people_repair_what_failed(self, kind: str) -> None:
+        self.people_repair(kind, next(n for n, s in sorted(self.runs[-1].jobs.items()) if s == "failed"))
+
     @rule(seconds=st.sampled_from([0.5, 5.0, 15.0, -20.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -224,7 +306,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert {j.name: j.state.value for j in info.jobs} == run.jobs
 
 
-EXAMPLES = settings(max_examples=40, stateful_step_count=40, deadline=None)
+EXAMPLES = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 @pytest.mark.parametrize("kind", KINDS)

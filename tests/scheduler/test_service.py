@@ -1,0 +1,241 @@
+"""Workers that stay, as real processes that are killed, frozen and drained."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pinflow.database import open_database
+from pinflow.scheduler import reading
+from pinflow.scheduler.declare import Job
+from pinflow.scheduler.definition import Definition
+from pinflow.scheduler.store import Store
+
+HERE = Path(__file__).parent
+TREE = {"a": [], "b": ["a"], "c": ["a"], "d": ["b"], "e": ["b"], "f": ["c"], "g": ["d", "e", "f"], "h": []}
+
+
+class Yard:
+    """A database, the workers over it, and what their jobs noted."""
+
+    def __init__(self, folder: Path, url: str, of: Callable[..., Definition]) -> None:
+        self.folder, self.url, self.of = folder, url, of
+        self.store = Store(open_database(url))
+        self.started: list[subprocess.Popen[str]] = []
+
+    def worker(self, slots: int = 2, lease: float = 15, generation: int = 0) -> subprocess.Popen[str]:
+        command = [sys.executable, str(HERE / "serve.py"), self.url, str(self.folder / "logs")]
+        command += [str(slots), str(lease), str(generation)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    def submit(self, edges: dict[str, list[str]], seconds: float = 0.0, call: str = "note", **parameters: str) -> str:
+        notes = {"file": str(self.folder / "notes"), "seconds": seconds}
+        jobs = [Job(n, call=f"sample_jobs:{call}", after=after, arguments=notes) for n, after in edges.items()]
+        return self.store.submit(self.of(*jobs, **parameters)).run_id
+
+    def state(self, run_id: str) -> str:
+        return reading.get_run(self.store, run_id).state.value
+
+    def until(self, condition: Callable[[], bool], seconds: float = 40) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    def notes(self) -> list[list[str]]:
+        file = self.folder / "notes"
+        return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+
+    def rows(self, query: str) -> list[tuple]:
+        with self.store.engine.connect() as connection:
+            return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+    def close(self) -> None:
+        for process in self.started:
+            process.kill()
+            process.communicate()
+        self.store.close()
+        self.store.engine.dispose()
+
+    def check_whole(self, run_id: str, jobs: int) -> None:
+        """Each job succeeded in exactly one attempt, after those before it, and nobody counts a crash as a failure."""
+        run = reading.get_run(self.store, run_id)
+        assert [job.state.value for job in run.jobs] == ["succeeded"] * jobs
+        assert self.rows("SELECT count(*) FROM attempt WHERE state = 'succeeded'") == [(jobs,)]
+        assert self.rows("SELECT count(*) FROM attempt WHERE state NOT IN ('succeeded', 'lost')") == [(0,)]
+        assert self.rows("SELECT sum(failures) FROM job") == [(0,)]
+        told = [(e.job, e.state) for _, e in self.store.events(run_id) if e.state == "succeeded" and e.job]
+        assert len(told) == len(set(told)) == jobs
+
+
+@pytest.fixture
+def new_yard(tmp_path, new_database, of) -> Iterator[Callable[[], Yard]]:
+    made: list[Yard] = []
+
+    def new() -> Yard:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(Yard(folder, new_database(), of))
+        return made[-1]
+
+    yield new
+    for yard in made:
+        yard.close()
+
+
+@pytest.fixture
+def yard(new_yard: Callable[[], Yard]) -> Yard:
+    return new_yard()
+
+
+def test_two_workers_share_a_run_and_both_leave_when_told(yard):
+    workers = [yard.worker(1), yard.worker(1)]
+    yard.until(lambda: yard.rows("SELECT count(*) FROM worker") == [(2,)])
+    run_id = yard.submit(TREE, 0.5)
+    yard.until(lambda: yard.state(run_id) == "succeeded")
+    yard.check_whole(run_id, 8)
+    assert len(yard.rows("SELECT DISTINCT worker FROM attempt")) == 2
+    assert sorted(note[0] for note in yard.notes()) == sorted(TREE)
+    for worker in workers:
+        worker.send_signal(signal.SIGTERM)
+    for worker in workers:
+        out, error = worker.communicate(timeout=15)
+        assert (worker.returncode, error, out.splitlines()[-1]) == (0, "", "stopped by SIGTERM")
+    assert yard.rows("SELECT count(*) FROM worker") == [(0,)]
+
+
+def test_a_drained_worker_ends_what_runs_and_begins_nothing(yard):
+    run_id = yard.submit({"a": [], "b": ["a"]}, 2.5)
+    worker = yard.worker(lease=1)
+    yard.until(lambda: yard.rows("SELECT 1 FROM attempt") != [])
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=15)
+    # Its lease was renewed while it drained.
+    assert yard.rows("SELECT name, state, attempts FROM job ORDER BY 1") == [("a", "succeeded", 1), ("b", "ready", 0)]
+    assert yard.state(run_id) == "running"
+
+
+def test_a_second_signal_gives_the_jobs_back(yard):
+    yard.submit({"a": []}, 60)
+    worker = yard.worker()
+    yard.until(lambda: yard.rows("SELECT 1 FROM attempt") != [])
+    worker.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert worker.poll() is None
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=15)
+    assert yard.rows("SELECT state, failures, crashes FROM job") == [("ready", 0, 0)]
+    assert yard.rows("SELECT state FROM attempt") == [("lost",)]
+
+
+def test_a_command_follows_a_run_that_workers_share(yard):
+    edges = {"a": [], "b": ["a"]}
+    run_id = yard.submit(edges)
+    notes = {"file": str(yard.folder / "notes"), "seconds": 0.0}
+    same = yard.of(*(Job(n, call="sample_jobs:note", after=after, arguments=notes) for n, after in edges.items()))
+    opened = yard.store.open_run(same, "me")
+    assert (opened.run_id, opened.lease) == (run_id, None)
+    assert yard.store.take_over(run_id, "me").lease is None
+    assert yard.store.is_driven(run_id)
+
+
+def test_a_run_without_jobs_succeeds_when_it_is_submitted(yard):
+    assert yard.state(yard.submit({})) == "succeeded"
+
+
+def kill_workers_at_random_moments(new_yard: Callable[[], Yard], times: int, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(times):
+        yard = new_yard()
+        run_id = yard.submit(TREE, 0.05)
+        first, _second = yard.worker(), yard.worker()
+        time.sleep(chance.random() * 0.5)
+        first.kill()
+        killed = time.monotonic()
+        yard.until(lambda yard=yard, run_id=run_id: yard.state(run_id) == "succeeded", 30)
+        # By the process of the other worker on this machine, not by the end of a lease.
+        assert time.monotonic() - killed < 12
+        yard.check_whole(run_id, 8)
+        yard.close()
+
+
+def test_kill_9_of_one_of_two_workers(new_yard):
+    kill_workers_at_random_moments(new_yard, 2, seed=1)
+
+
+@pytest.mark.soak
+def test_kill_9_of_one_of_two_workers_at_many_random_moments(new_yard):
+    kill_workers_at_random_moments(new_yard, 50, seed=2)
+
+
+def freeze_a_worker(new_yard: Callable[[], Yard], times: int) -> None:
+    for _ in range(times):
+        yard = new_yard()
+        run_id = yard.submit({"a": [], "b": ["a"]}, 1.5, call="span")
+        first = yard.worker(lease=1)
+        yard.until(lambda yard=yard: len(yard.notes()) == 1)
+        first.send_signal(signal.SIGSTOP)
+        yard.worker(lease=1)
+        yard.until(lambda yard=yard: len(yard.rows("SELECT 1 FROM attempt WHERE job = 'a'")) == 2)
+        first.send_signal(signal.SIGCONT)
+        yard.until(lambda yard=yard, run_id=run_id: yard.state(run_id) == "succeeded")
+        yard.check_whole(run_id, 2)
+        # The first attempt never ended: it was killed when its lease ran out, before the next began.
+        a = [note for note in yard.notes() if note[0] == "a"]
+        assert [(kind, attempt) for _, kind, attempt, _, _ in a] == [("start", "1"), ("start", "2"), ("end", "2")]
+        first.send_signal(signal.SIGTERM)
+        out, error = first.communicate(timeout=15)
+        assert (first.returncode, error) == (0, "")
+        # The late writer told nothing of the job it had when it was frozen.
+        assert "a succeeded" not in out
+        yard.close()
+
+
+def test_the_job_of_a_frozen_worker_ends_with_its_lease(new_yard):
+    freeze_a_worker(new_yard, 1)
+
+
+@pytest.mark.soak
+def test_the_jobs_of_many_frozen_workers_end_with_their_leases(new_yard):
+    freeze_a_worker(new_yard, 50)
+
+
+def test_a_job_that_kills_its_worker_each_time_is_given_up(yard):
+    run_id = yard.submit({"a": [], "b": ["a"]}, call="kill_worker")
+    for _ in range(2):
+        yard.worker().wait(timeout=20)
+    # The second saw the first dead.
+    assert yard.rows("SELECT crashes, failures FROM job WHERE name = 'a'") == [(1, 0)]
+    with yard.store.engine.execution_options(writes=True).begin() as connection:
+        connection.exec_driver_sql("UPDATE job SET crashes = 4, not_before = NULL WHERE name = 'a'")
+    yard.worker()
+    yard.until(lambda: yard.state(run_id) == "failed")
+    states = {job.name: (job.state.value, job.reason) for job in reading.get_run(yard.store, run_id).jobs}
+    assert states["b"] == ("upstream_failed", "a failed")
+    assert states["a"][0] == "failed"
+    assert states["a"][1].startswith("given up: 5 times its worker died")
+
+
+def test_a_run_whose_command_was_killed_is_taken_over_by_a_worker(yard, tmp_path):
+    command = [sys.executable, str(HERE / "drive.py"), yard.url, str(yard.folder / "logs")]
+    command += [str(yard.folder / "notes"), "pair", "1.5"]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    yard.started.append(driver)
+    yard.until(lambda: yard.rows("SELECT 1 FROM attempt") != [])
+    children = psutil.Process(driver.pid).children(recursive=True)
+    driver.kill()
+    driver.wait()
+    yard.worker()
+    yard.until(lambda: yard.rows("SELECT state FROM run") == [("succeeded",)])
+    yard.check_whole("demo-2015-05-18-1", 2)
+    assert psutil.wait_procs(children, timeout=5)[1] == []
