@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pinflow.config import parse_duration
 from pinflow.errors import ConfigurationError
+from pinflow.scheduler.schedules import Schedule
 from pinflow.zygote import JSON
 
 if TYPE_CHECKING:
@@ -177,12 +178,13 @@ Stages = Callable[[date, Mapping[str, JSON]], Sequence[Stage]]
 
 @dataclass(frozen=True)
 class Workflow:
-    """A named DAG: `stages(date, parameters)` gives the stages of one day's run."""
+    """A named DAG: `stages(date, parameters)` gives the stages of one day's run; `schedule` says when it runs."""
 
     name: str
     owner: str
     stages: Stages
     description: str = ""
+    schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
         check_name("workflow", self.name)

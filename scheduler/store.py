@@ -189,6 +189,12 @@ class Store:
 
         self._write(let_go, patience=timedelta(0))
 
+    def transact(
+        self, work: Callable[[Transaction], Result], passes: Callable[[BaseException], bool] = database.is_passing
+    ) -> Result:
+        """Do what other modules of the scheduler keep, in one transaction that is repeated as those of the verbs."""
+        return self._write(work, passes=passes)
+
     def is_driven(self, run_id: str) -> bool:
         """Whether a run is running under a driver that lives."""
         row = self._read(sql.RUN, b_run_id=run_id)

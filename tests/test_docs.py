@@ -11,7 +11,7 @@ import pytest
 from pinflow.cli import cli
 from pinflow.config import Settings, SourceSettings
 from pinflow.errors import ExitCode
-from pinflow.scheduler.tables import metadata
+from pinflow.scheduler.schedule_tables import metadata
 from pinflow.stats_engine import rules, tables
 
 ROOT = Path(__file__).parent.parent
