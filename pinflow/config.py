@@ -208,6 +208,13 @@ def find_file(folder: Path) -> Path | None:
     return next((f / FILE_NAME for f in (folder, *folder.parents) if (f / FILE_NAME).is_file()), None)
 
 
+def project_folder() -> Path:
+    """The folder of the pinflow.toml that counts; without one the working folder."""
+    given = os.environ.get("PINFLOW_CONFIG")
+    file = Path(given) if given else find_file(Path.cwd())
+    return file.absolute().parent if file else Path.cwd()
+
+
 def load(
     options: Mapping[str, Any] | None = None, *, file: Path | None = None, working_folder: Path | None = None
 ) -> Settings:

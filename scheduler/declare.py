@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pinflow.config import parse_duration
 from pinflow.errors import ConfigurationError
+from pinflow.scheduler.parameters import Parameter, read_parameters
 from pinflow.scheduler.schedules import Schedule
 from pinflow.zygote import JSON
 
@@ -178,16 +179,25 @@ Stages = Callable[[date, Mapping[str, JSON]], Sequence[Stage]]
 
 @dataclass(frozen=True)
 class Workflow:
-    """A named DAG: `stages(date, parameters)` gives the stages of one day's run; `schedule` says when it runs."""
+    """A named DAG: `stages(date, parameters)` gives the stages of one day's run; `schedule` says when it runs.
+
+    `stages` gets the parameters that are declared here, and what of the configuration concerns workflows.
+    """
 
     name: str
     owner: str
     stages: Stages
     description: str = ""
     schedule: Schedule | None = None
+    parameters: Sequence[Parameter] = ()
 
     def __post_init__(self) -> None:
         check_name("workflow", self.name)
+        object.__setattr__(self, "parameters", tuple(self.parameters))
+
+    def typed(self, given: Mapping[str, JSON]) -> dict[str, JSON]:
+        """The declared parameters with the values that are given, else their defaults, checked."""
+        return read_parameters(self.name, self.parameters, given)
 
 
 def check_name(kind: str, name: str) -> None:

@@ -4,9 +4,8 @@ A tick is stored first, by one scheduler under the lock of the schedule's row; t
 skipped or waits. Each step is one transaction, and what one scheduler left, any goes on with.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,19 +19,11 @@ from pinflow.scheduler.schedules import Overrun, Schedule
 from pinflow.scheduler.statements import LOCK_RUN
 from pinflow.scheduler.states import RunState
 from pinflow.scheduler.store import Store
+from pinflow.scheduler.timetable import Timetable
 from pinflow.scheduler.transaction import Transaction
-from pinflow.zygote import JSON
 
 _LOOK_AGAIN = timedelta(seconds=5)
 _TRY_AGAIN = timedelta(minutes=1)
-
-
-@dataclass(frozen=True)
-class Timetable:
-    """The declared schedules by workflow, and how the run of a workflow's day with parameters is defined."""
-
-    schedules: Mapping[str, Schedule]
-    define: Callable[[str, date, Mapping[str, JSON]], Definition]
 
 
 class _Turn(NamedTuple):

@@ -1,14 +1,16 @@
 """Runs a workflow of a day as the command does: with the configured input, places and mail."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
-from pinflow.config import Settings
+from pinflow.config import Settings, project_folder
 from pinflow.database import open_database
 from pinflow.errors import ExitCode, PinflowError
 from pinflow.mr_jobs.inputs.discover import Source
+from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.reading import RunInfo
 from pinflow.scheduler.records import Event
 from pinflow.scheduler.run import RunResult, execute
@@ -18,7 +20,7 @@ from pinflow.stats_engine.alerts import JobKey
 from pinflow.stats_engine.mail import deliver
 from pinflow.stats_engine.record import notify
 from pinflow.storage import free_bytes
-from pinflow.workflows.catalog import definition, parameters
+from pinflow.workflows.catalog import definition
 from pinflow.workflows.node import INPUT_READY
 from pinflow.zygote import Zygote
 
@@ -34,6 +36,7 @@ class Request:
     stage: str | None = None
     rebuild: bool = False
     wait: timedelta = timedelta(0)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_workflow(
@@ -52,18 +55,35 @@ def run_workflow(
     prepare_home(settings)
     check_room(settings.warehouse_url, "--warehouse")
     check_room(settings.serving_url, "--serving")
-    given = parameters(settings, rebuild=request.rebuild)
-    defined = definition(settings, request.workflow, request.date, stage=request.stage, given=given)
+    defined = define_request(settings, request)
     with Store(open_database(settings.database_url)) as store:
         place = Place(
             logs=settings.home_path / "logs",
             slots=settings.slot_count,
             wait=request.wait,
-            environment=dict(os.environ),
+            environment=job_environment(),
         )
         result = execute(store, defined, zygote, place, on_event=on_event, on_join=on_join)
         _tell(settings, store, request, result)
     return result
+
+
+def define_request(settings: Settings, request: Request) -> Definition:
+    """What a request asks for, frozen."""
+    return definition(
+        settings,
+        request.workflow,
+        request.date,
+        stage=request.stage,
+        rebuild=request.rebuild,
+        given=request.parameters,
+    )
+
+
+def job_environment() -> dict[str, str]:
+    """The environment of jobs: this process's, and modules beside pinflow.toml can be imported."""
+    folders = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), str(project_folder())]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(folders))}
 
 
 def prepare_home(settings: Settings) -> None:

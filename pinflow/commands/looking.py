@@ -90,20 +90,6 @@ def logs(run: str, job: str, attempt: int | None, as_json: bool) -> None:
 
 
 @click.command()
-@json_option
-def workflows(as_json: bool) -> None:
-    """List the workflows that the configuration names."""
-    from pinflow.workflows.catalog import catalog
-
-    found = catalog(config.load()).values()
-    rows = [(w.name, w.owner, w.description) for w in found]
-    if as_json:
-        print_json([dict(zip(("name", "owner", "description"), row, strict=True)) for row in rows])
-    else:
-        print_table(("workflow", "owner", "description"), rows, empty="none: see the setting workflows")
-
-
-@click.command()
 @click.argument("workflow")
 @date_option("Day whose jobs are shown; default: today.")
 @click.option("--run", "run_id", help="Colour the jobs by their state in this run.")

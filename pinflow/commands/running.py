@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from pinflow import config
-from pinflow.commands.output import DURATION, STATE_STYLES, date_option, json_option, print_json, show_seconds
+from pinflow.commands.output import (
+    DURATION,
+    STATE_STYLES,
+    date_option,
+    json_option,
+    parameters_option,
+    print_json,
+    show_seconds,
+)
 from pinflow.workflows.preload import start_zygote
 
 if TYPE_CHECKING:
@@ -35,16 +43,25 @@ failed, 2 usage or configuration, 3 stopped by a fatal alert, 4 input not there.
 @click.option("--stage", help="Run the jobs of one stage only: extract, aggregate, top_items or persist.")
 @click.option("--rebuild", is_flag=True, help="Make everything anew, also what is published for the same input.")
 @click.option("--wait", type=DURATION, default=timedelta(0), help="Wait so long for input, such as 6h; default: not.")
+@parameters_option
 @json_option
-def run(workflow: str, date: date, stage: str | None, rebuild: bool, wait: timedelta, as_json: bool) -> None:
-    """Run the WORKFLOW of a day: extract, aggregate, top items, persist."""
+def run(
+    workflow: str,
+    date: date,
+    stage: str | None,
+    rebuild: bool,
+    wait: timedelta,
+    parameters: dict[str, str],
+    as_json: bool,
+) -> None:
+    """Run the WORKFLOW of a day, such as analytics: extract, aggregate, top items, persist."""
     settings = config.load()
     view = _View(quiet=as_json)
     try:
         with start_zygote(settings) as zygote:
             from pinflow.workflows.run import Request, run_workflow  # takes as long as the zygote to import
 
-            request = Request(workflow, date, stage, rebuild, wait)
+            request = Request(workflow, date, stage, rebuild, wait, parameters)
             result = run_workflow(settings, request, zygote, on_event=view.event, on_join=view.join)
     finally:
         view.close()

@@ -14,7 +14,8 @@ from pinflow.scheduler.records import Lease, Outcome
 from pinflow.scheduler.schedule_tables import schedule, tick
 from pinflow.scheduler.schedules import Schedule
 from pinflow.scheduler.states import AttemptState, RunState
-from pinflow.scheduler.ticks import Timetable, fire_due, pause
+from pinflow.scheduler.ticks import fire_due, pause
+from pinflow.scheduler.timetable import Timetable
 
 WORKFLOW = Workflow("demo", "o@example.com", lambda _day, _parameters: [Stage("s", [Job("a", call="m:f")])])
 NIGHTLY = "0 2 * * *"
