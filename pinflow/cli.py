@@ -13,9 +13,12 @@ from pinflow.errors import ExitCode, PinflowError
 
 COMMANDS = {
     "run": "running",
+    "backfill": "backfilling",
     "runs": "looking",
     "show": "looking",
     "logs": "looking",
+    "explain": "explaining",
+    "events": "explaining",
     "workflows": "declaring",
     "graph": "looking",
     "schedules": "scheduling",

@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     workflows: Annotated[list[str], NoDecode] = Field(
         ["pinflow.workflows.analytics"], description="Modules that declare workflows; in PINFLOW_WORKFLOWS by comma."
     )
+    connections: dict[str, str] = Field(
+        default_factory=dict, description="Other databases that conditions ask: a name = an SQLAlchemy URL."
+    )
 
     @field_validator("workflows", mode="before")
     @classmethod
@@ -294,9 +297,14 @@ def _explain(error: ValidationError, file: Path | None) -> str:
             lines.append(f"unknown setting {name!r}; known: {', '.join(_known_beside(problem['loc']))}")
         else:
             reason = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"setting {name!r} cannot be {problem['input']!r}: {reason}")
+            lines.append(f"setting {name!r} cannot be {_masked(problem['input'])}: {reason}")
     where = f" (file {file})" if file else ""
     return f"cannot use the configuration{where}: " + "; ".join(lines) + ". See: pinflow doctor"
+
+
+def _masked(value: Any) -> str:
+    """A value as it is shown, without the password of a URL."""
+    return re.sub(r"(:/{0,2}[^/@:\s'\"]*):[^@\s'\"]+@", r"\1:***@", repr(value))
 
 
 def _known_beside(place: tuple[int | str, ...]) -> list[str]:

@@ -47,6 +47,7 @@ backfill = sa.Table(
     Column("max_runs", Integer, nullable=False),
     Column("reverse", sa.Boolean, nullable=False),
     Column("reprocess", String(16), nullable=False),
+    Column("rebuild", sa.Boolean, nullable=False),
     Column("parameters", LongText, nullable=False),
     Column("state", String(16), nullable=False),
     sa.CheckConstraint("state IN ('running', 'succeeded', 'failed', 'cancelled')", name="backfill_state"),

@@ -36,6 +36,7 @@ _TABLES: dict[str, list[sa.schema.SchemaItem]] = {
         sa.Column("max_runs", sa.Integer, nullable=False),
         sa.Column("reverse", sa.Boolean, nullable=False),
         sa.Column("reprocess", sa.String(16), nullable=False),
+        sa.Column("rebuild", sa.Boolean, nullable=False),
         sa.Column("parameters", LongText, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("created_at", UtcDateTime, nullable=False),
