@@ -10,6 +10,7 @@ from mrjob.step import MRStep
 from pinflow.errors import InputError
 from pinflow.mr_jobs.clustering import split
 from pinflow.mr_jobs.job import DatasetJob
+from pinflow.mr_jobs.native import INPUT_ROWS
 from pinflow.mr_jobs.output import Output
 from pinflow.mr_jobs.shuffle import (
     BAD,
@@ -22,8 +23,9 @@ from pinflow.mr_jobs.shuffle import (
     ShuffleWriter,
     read_lines,
 )
-from pinflow.mr_jobs.splits import DatasetSplit, read_split
+from pinflow.mr_jobs.splits import DatasetSplit, read_parquet, read_split
 from pinflow.stats_engine import shards
+from pinflow.stats_engine.statistics import Statistics
 
 
 class BatchJob(DatasetJob):
@@ -57,9 +59,14 @@ class BatchJob(DatasetJob):
         if text.startswith("["):
             yield read_split(DatasetSplit.from_line(text), self.columns)
         elif text.endswith(".parquet"):
-            yield pl.read_parquet(text, columns=list(self.columns) if self.columns else None)
+            yield read_parquet(text, self.columns)
         else:
             raise InputError(f"{type(self).__name__} reads paths of Parquet files, one a line; got {text[:80]!r}")
+
+    def rows_of(self, batch: Any) -> int:
+        """How many rows a batch has, for the built-in count `input_rows`: those of the frames in it."""
+        parts = batch if isinstance(batch, tuple) else (batch,)
+        return sum(part.height for part in parts if isinstance(part, pl.DataFrame))
 
     def map(self, batch: Any) -> pl.DataFrame | None:
         """Rows for the shuffle (or, without `reduce`, for the output) from one batch."""
@@ -106,6 +113,7 @@ class BatchJob(DatasetJob):
 
     def _mapped(self) -> Iterator[pl.DataFrame]:
         for batch in self.batches(self._read_input()):
+            self.stats.incr_count(INPUT_ROWS, self.rows_of(batch))
             frame = self.map(batch)
             if frame is not None and frame.width:
                 yield frame
@@ -128,6 +136,9 @@ class BatchJob(DatasetJob):
                 self._send(writer, held)
                 held, size = [], 0
         self._send(writer, held)
+        if self.reduces_empty:  # lines carry only buckets that something was sent to
+            for bucket in range(self.options.buckets):
+                writer.write(Parcel(bucket, STATISTICS, None, shards.encode(Statistics())))
         number = self.partition % self.options.buckets
         for lines in self._aside:
             writer.write(Parcel(number, BAD, None, lines))

@@ -1,20 +1,24 @@
 """Run one MapReduce job into an attempt's folder and describe what it left there."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 
 from pinflow.mr_jobs.datasets import Part, Published
+from pinflow.mr_jobs.hadoop.cluster import Cluster
 from pinflow.mr_jobs.job import DESCRIPTION
-from pinflow.mr_jobs.local_runner import JobSpec, LocalRunner, Usage, executor
+from pinflow.mr_jobs.local_runner import JobSpec, LocalRunner, executor
 from pinflow.mr_jobs.local_tasks import load_job
+from pinflow.mr_jobs.native import Usage, with_native
 from pinflow.mr_jobs.task import STATS_FOLDER
-from pinflow.stats_engine.exact_sums import ExactSum
 from pinflow.stats_engine.merge import merge_shards
 from pinflow.stats_engine.shards import JOB_SHARD, encode
 from pinflow.stats_engine.statistics import Statistics
-from pinflow.storage import explained
+from pinflow.storage import Storage, join, open_storage
+
+_PART = re.compile(r"part-\d+(-\d+)?\.parquet")
+_TEXT = re.compile(r"part-\d+")
 
 
 @dataclass(frozen=True)
@@ -37,38 +41,48 @@ class JobOutput:
         return sum(part.bytes for part in self.parts)
 
 
-def launch(spec: JobSpec, runner: str, environment: Mapping[str, str]) -> JobOutput:
+def launch(spec: JobSpec, runner: str, environment: Mapping[str, str], cluster: Cluster | None = None) -> JobOutput:
     """Run the job, merge its statistics with what the runner knows, and store them as `_stats/job.thrift.gz` (ST-06).
 
-    Raises what the runner raises; the attempt's folder stays for a look at it.
+    The runner hadoop needs `cluster`, and its output is a URL. Raises what the runner raises; the attempt's folder
+    stays for a look at it.
     """
     started = monotonic()
-    tasks = executor(runner)
-    try:
-        usage = LocalRunner(spec, tasks, environment).run()
-    finally:
-        tasks.close()
-    folder = Path(spec.output)
-    parts = tuple(_parts(folder))
+    usage, counters = _run_on(cluster, spec, environment) if cluster else _run_here(spec, runner, environment)
+    storage = open_storage(spec.output)
+    parts = tuple(_parts(storage, spec.output))
+    texts = [entry for entry in storage.list(spec.output) if _TEXT.fullmatch(entry.name)]
     seconds = monotonic() - started
     own = {
-        "output_rows": sum(part.rows for part in parts),
-        "output_bytes": sum(part.bytes for part in parts),
+        "output_rows": sum(part.rows for part in parts) + sum(_lines(storage, entry.path) for entry in texts),
+        "output_bytes": sum(part.bytes for part in parts) + sum(entry.size for entry in texts),
         "input_bytes": sum(weight for _, weight in spec.lines),
     }
-    tasks_statistics = merge_shards(_shards(folder))
-    statistics = tasks_statistics.merge(Statistics(counts=own, sums={"seconds": ExactSum.of(seconds)}))
-    job_shard = folder / STATS_FOLDER / JOB_SHARD
-    with explained("write", str(job_shard)):
-        job_shard.parent.mkdir(exist_ok=True)
-        job_shard.write_bytes(encode(statistics))
+    counted = merge_shards(_shards(storage, spec.output))
+    statistics = with_native(counted, counters | own, seconds, usage)
+    storage.write_bytes(join(spec.output, STATS_FOLDER, JOB_SHARD), encode(statistics))
     return JobOutput(parts, statistics, usage, seconds)
+
+
+def _run_here(spec: JobSpec, runner: str, environment: Mapping[str, str]) -> tuple[Usage, dict[str, int]]:
+    tasks = executor(runner)
+    try:
+        return LocalRunner(spec, tasks, environment).run(), {}
+    finally:
+        tasks.close()
+
+
+def _run_on(cluster: Cluster, spec: JobSpec, environment: Mapping[str, str]) -> tuple[Usage, dict[str, int]]:
+    from pinflow.mr_jobs.hadoop.runner import HadoopRunner  # few runs need it
+
+    hadoop = HadoopRunner(spec, cluster, environment)
+    hadoop.run()
+    return hadoop.usage, hadoop.counters
 
 
 def describe(published: Published, folder: str) -> None:
     """Write what is about to be published into its folder, for jobs that join with it."""
-    with explained("write", folder):
-        Path(folder, DESCRIPTION).write_bytes(published.to_json())
+    open_storage(folder).write_bytes(join(folder, DESCRIPTION), published.to_json())
 
 
 def clustered_by(job: str) -> tuple[str, ...]:
@@ -76,18 +90,24 @@ def clustered_by(job: str) -> tuple[str, ...]:
     return tuple(getattr(load_job(job), "cluster_by", ()))
 
 
-def _shards(folder: Path) -> Iterator[tuple[str, bytes]]:
-    for path in sorted((folder / STATS_FOLDER).glob("*.thrift.gz")):
-        if path.name != JOB_SHARD:
-            yield str(path), path.read_bytes()
+def _shards(storage: Storage, folder: str) -> Iterator[tuple[str, bytes]]:
+    for entry in storage.list(join(folder, STATS_FOLDER)):
+        if entry.name.endswith(".thrift.gz") and entry.name != JOB_SHARD:
+            yield entry.path, storage.read_bytes(entry.path)
 
 
-def _parts(folder: Path) -> Iterator[Part]:
+def _lines(storage: Storage, path: str) -> int:
+    with storage.open_input(path) as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+
+
+def _parts(storage: Storage, folder: str) -> Iterator[Part]:
+    """The Parquet files of a job's output, by name; those of folders that start with `_` are not its rows."""
     import pyarrow.parquet as pq
 
-    for path in sorted(folder.rglob("part-*.parquet")):
-        name = path.relative_to(folder)
-        if any(piece.startswith("_") for piece in name.parts[:-1]):
-            continue
-        bucket = int(path.stem.split("-")[1])
-        yield Part(str(name), pq.read_metadata(path).num_rows, path.stat().st_size, bucket)
+    for entry in sorted(storage.walk(folder), key=lambda entry: entry.path):
+        *folders, name = entry.path.removeprefix(f"{folder}/").split("/")
+        if _PART.fullmatch(name) and not any(piece.startswith("_") for piece in folders):
+            with storage.open_input(entry.path) as file:
+                rows = pq.read_metadata(file).num_rows
+            yield Part("/".join((*folders, name)), rows, entry.size, int(name.removesuffix(".parquet").split("-")[1]))

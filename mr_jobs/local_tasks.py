@@ -15,6 +15,8 @@ from mrjob.job import MRJob
 
 from pinflow.errors import ConfigurationError
 from pinflow.mr_jobs.job import DatasetJob, binary_lines
+from pinflow.mr_jobs.native import INPUT_ROWS
+from pinflow.mr_jobs.plain_input import lines_of
 from pinflow.mr_jobs.task import STATS_FOLDER, Task
 from pinflow.stats_engine import shards
 from pinflow.stats_engine.engine import engine
@@ -65,14 +67,22 @@ def run_batch_task(job: str, arguments: list[str], lines: list[str]) -> int:
 
 
 def run_line_mapper(
-    job: str, arguments: list[str], combiner: list[str], lines: list[str], files: list[str], folder: str, reducers: int
+    job: str,
+    arguments: list[str],
+    combiner: list[str],
+    lines: list[str],
+    files: list[str],
+    folder: str,
+    reducers: int,
+    expand: bool,
 ) -> int:
     """A map task of lines: its output is partitioned, sorted and combined into one file a reduce task."""
 
     def run() -> None:
         partitions: list[list[bytes]] = [[] for _ in range(reducers)]
-        done = _execute(job, arguments, _input(lines, files), _Partitioner(partitions))
-        is_plain = not isinstance(done, DatasetJob)
+        is_plain = not issubclass(load_job(job), DatasetJob)
+        source = _input(lines, files, expand=expand, count=is_plain)
+        _execute(job, arguments, source, _Partitioner(partitions))
         Path(folder).mkdir(parents=True, exist_ok=True)
         for number, partition in enumerate(partitions):
             partition.sort(key=_sort_key)
@@ -90,20 +100,24 @@ def run_line_mapper(
     return _guarded(run)
 
 
-def run_line_task(job: str, arguments: list[str], lines: list[str], files: list[str], sorted_files: list[str]) -> int:
+def run_line_task(
+    job: str, arguments: list[str], lines: list[str], files: list[str], sorted_files: list[str], expand: bool
+) -> int:
     """The last task of a job of lines: a reduce task over sorted files, or a map task without reduce.
 
     Output lines become `part-NNNNN` of the task's folder.
     """
 
     def run() -> None:
-        source = _merged(sorted_files) if sorted_files else _input(lines, files)
+        is_plain = not issubclass(load_job(job), DatasetJob)
+        given = _input(lines, files, expand=expand, count=is_plain)
+        source = _merged(sorted_files) if sorted_files else given
         output = io.BytesIO()
-        done = _execute(job, arguments, source, output)
+        _execute(job, arguments, source, output)
         task = Task.current(os.environ)
         if task is not None and output.tell():
             task.write(f"part-{task.partition:05d}", output.getvalue())
-        if not isinstance(done, DatasetJob):
+        if is_plain:
             _write_own_statistics()
 
     return _guarded(run)
@@ -174,11 +188,21 @@ def _sort_key(line: bytes) -> list[bytes]:
     return line.split(b"\t", 1)
 
 
-def _input(lines: Sequence[str], files: Sequence[str]) -> Iterator[bytes]:
-    yield from binary_lines(lines)
+def _input(lines: Sequence[str], files: Sequence[str], *, expand: bool, count: bool) -> Iterator[bytes]:
+    """The job's input, counted if it is a plain MRJob's: pinflow's own count theirs; then files between steps."""
+    given = lines_of(binary_lines(lines)) if expand else binary_lines(lines)
+    yield from _counted(given) if count and lines else given
     for file in files:
         with Path(file).open("rb") as stream:
             yield from stream
+
+
+def _counted(lines: Iterable[bytes]) -> Iterator[bytes]:
+    number = 0
+    for line in lines:
+        number += 1
+        yield line
+    engine().incr_count(INPUT_ROWS, number)
 
 
 def _merged(files: Sequence[str]) -> Iterator[bytes]:

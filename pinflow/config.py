@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     mail: str = Field("", description="A Maildir folder or `smtp://user:password@host:port`; default `HOME/mail`.")
     mail_from: str = Field("pinflow@localhost", description="Sender of all mail.")
     owner: str = Field("owner@localhost", description="Owner of the built-in workflows' jobs: who gets the mail.")
-    runner: Literal["local", "inline"] = Field("local", description="Where MapReduce jobs run.")
+    runner: Literal["local", "inline", "hadoop"] = Field("local", description="Where MapReduce jobs run.")
     slots: int = Field(0, ge=0, description="Processes at once; 0: one for each core.")
     memory: str = Field("512MB", description="What one task may hold of its data before it splits or spills.")
     keep: str = Field("35d", description="How long datasets, serving rows and bad lines are kept.")

@@ -57,6 +57,12 @@ class Storage(ABC):
     def write_bytes(self, path: str, data: bytes) -> None:
         """Create or replace a file, durably; readers and crashes see the old content or the new, never a part."""
 
+    def write_file(self, path: str, file: Path) -> None:
+        """Create or replace a file by the content of one of this machine, as `write_bytes` does."""
+        with explained("read", str(file)):
+            data = file.read_bytes()
+        self.write_bytes(path, data)
+
     @abstractmethod
     def write_if(self, path: str, check: Callable[[bytes | None], bytes]) -> None:
         """Replace a file by `check(its content, or None)`, as one step.

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from pinflow.errors import PinflowError
@@ -57,6 +58,11 @@ class HdfsStorage(Storage):
         """See Storage. A file is written aside, and moved into place in one step of the NameNode."""
         with _explained("write", path):
             self._replace(path, data)
+
+    def write_file(self, path: str, file: Path) -> None:
+        """See Storage. Sent in pieces, whatever its size."""
+        with _explained("write", path):
+            self._replace(path, file)
 
     def write_if(self, path: str, check: Callable[[bytes | None], bytes]) -> None:
         """See Storage. Writers take turns by a lock file beside it."""
@@ -147,16 +153,22 @@ class HdfsStorage(Storage):
                 return
             after = {"startAfter": page[-1]["pathSuffix"]}
 
-    def _replace(self, path: str, data: bytes) -> None:
+    def _replace(self, path: str, data: bytes | Path) -> None:
         temporary = join(_folder(path), f"{OWN_PREFIX}{secrets.token_hex(8)}.tmp")
         self._hdfs.create(temporary, data, overwrite=True)
         try:
             self._hdfs.put(temporary, "RENAME", destination=path_of(path), renameoptions="OVERWRITE")
         except WebHdfsError as error:
             # the answer to a move that was made may have been lost
-            if not (error.kind in _MISSING and self.read_if_exists(path) == data):
+            if not (error.kind in _MISSING and self._holds(path, data)):
                 self._hdfs.delete(temporary)
                 raise
+
+    def _holds(self, path: str, data: bytes | Path) -> bool:
+        if isinstance(data, bytes):
+            return self.read_if_exists(path) == data
+        status = self._status_if_exists(path)
+        return status is not None and status["length"] == data.stat().st_size
 
     def _lock(self, lock: str) -> tuple[str, float]:
         """Create the file `lock`, waiting while another has; gives its inode and when it was asked for.

@@ -7,7 +7,9 @@ HTTP or HTTPS port themselves. HADOOP_USER_NAME is who asks; Kerberos needs the 
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit
 
@@ -69,13 +71,14 @@ class WebHdfs:
         content: bytes = self._retrying(lambda: self._asked("GET", url, "OPEN", parameters).content)
         return content
 
-    def create(self, url: str, data: bytes, *, overwrite: bool) -> None:
-        """Write a file: the NameNode says to which DataNode."""
+    def create(self, url: str, data: bytes | Path, *, overwrite: bool) -> None:
+        """Write a file, bytes or what a file of this machine holds: the NameNode says to which DataNode."""
 
         def write() -> None:
             parameters = {"overwrite": str(overwrite).lower(), "noredirect": "true"}
             place = self._asked("PUT", url, "CREATE", parameters).json()["Location"]
-            self._send("PUT", place, data=data)
+            with data.open("rb") if isinstance(data, Path) else nullcontext(data) as body:
+                self._send("PUT", place, data=body)
 
         self._retrying(write)
 

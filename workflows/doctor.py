@@ -1,5 +1,8 @@
 """Tries what is configured for real: writes, reads and deletes a probe in each place."""
 
+import io
+import os
+import secrets
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from pinflow.scheduler.schema import state_of
 from pinflow.stats_engine.mail import try_out
 from pinflow.storage import is_remote, join, open_storage
 from pinflow.workflows.catalog import catalog
+from pinflow.workflows.on_cluster import cluster_of
 from pinflow.workflows.run import check_room, prepare_home
 
 PROBE = "_probe"
@@ -44,6 +48,7 @@ def examine(settings: Settings) -> list[Finding]:
         "database": _database,
         "serving": _serving,
         "mail": _mail,
+        "runner": _runner,
         "workflows": _name_workflows,
     }
     return [_tried(what, trial, settings) for what, trial in trials.items()]
@@ -130,6 +135,16 @@ def _single_regions(store: Store) -> str:
         return ""
     names = [name for name in TABLES if len(store.regions(name)) == 1]
     return f"; in one region: {', '.join(names)}; split as docs/how-to/hbase.md says" if names else ""
+
+
+def _runner(settings: Settings) -> str:
+    if settings.runner != "hadoop":
+        return f"{settings.runner}, {settings.slot_count} tasks at once"
+    from pinflow.mr_jobs.hadoop.probe import try_out as run_probe  # mrjob's Hadoop runner is heavy
+
+    told = run_probe(cluster_of(settings, f"doctor-{secrets.token_hex(4)}"), os.environ, io.StringIO())
+    beside = "" if is_remote(settings.serving_url) else "; persist jobs run here, since the serving store is a file"
+    return f"hadoop: {told}{beside}"
 
 
 def _mail(settings: Settings) -> str:

@@ -20,7 +20,8 @@ from pinflow.hbase_schema.markers import read_marker
 from pinflow.hbase_schema.store import open_store
 from pinflow.mr_jobs.clustering import bucket_count
 from pinflow.mr_jobs.datasets import Published, Warehouse
-from pinflow.mr_jobs.job import job_arguments
+from pinflow.mr_jobs.hadoop.sizes import least_buckets
+from pinflow.mr_jobs.job import DatasetJob, job_arguments
 from pinflow.mr_jobs.launch import JobOutput, clustered_by, describe, launch
 from pinflow.mr_jobs.local_runner import JobSpec
 from pinflow.mr_jobs.local_tasks import load_job
@@ -29,13 +30,16 @@ from pinflow.stats_engine.alerts import JobKey, alerts_of
 from pinflow.stats_engine.mail import deliver
 from pinflow.stats_engine.record import is_recorded, mark_published, record
 from pinflow.stats_engine.rules import Violation, evaluate
-from pinflow.storage import is_remote
+from pinflow.storage import is_remote, open_storage
 from pinflow.workflows.inputs import Resolved, identity_of, resolve, served_labels
 from pinflow.workflows.node import MapReduce
+from pinflow.workflows.on_cluster import cluster_of, of_node, options_there, runs_on_cluster
 from pinflow.workflows.retention import STAGING
 from pinflow.workflows.shrinking import days_read, fuller_periods, without
 
 SMALL_JOB_BYTES = 4 << 20
+BUCKETS_A_SLOT = 4
+"""A task works on a few buckets, one after the other in the same memory: less is held at a time, less is asked for."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,11 @@ class _NodeRun:
         self._served: dict[str, int] = {}
         self.warehouse = Warehouse(settings.warehouse_url)
         self.folder = self.warehouse.attempt_folder(node.dataset, attempt.day, attempt.name)
-        # tasks write to this machine; what is to be published goes to a remote warehouse as a whole
-        staged = settings.home_path / STAGING / f"{node.dataset}-{attempt.day}-{attempt.name}"
-        self.local = staged if is_remote(self.folder) else Path(self.folder)
+        self.name = f"{node.dataset}-{attempt.day}-{attempt.name}"
+        self.on_cluster = runs_on_cluster(node, settings)
+        # tasks of this machine write to it; what is to be published goes to a remote warehouse as a whole
+        self.staged = is_remote(self.folder) and not self.on_cluster
+        self.output = str(settings.home_path / STAGING / self.name) if self.staged else self.folder
         self.key = JobKey(
             workflow=attempt.workflow,
             run_id=attempt.run_id,
@@ -123,31 +129,48 @@ class _NodeRun:
         if fatal:
             raise FatalAlertError(
                 f"stopped before publishing: {'; '.join(v.message for v in fatal)}. "
-                f"What was written lies in {self.local}. See: pinflow alerts"
+                f"What was written lies in {self.output}. See: pinflow alerts"
             )
         self._publish(output, identity, resolved.datasets)
         return None
 
     def _launch(self, resolved: Resolved) -> JobOutput:
-        shutil.rmtree(self.local, ignore_errors=True)
-        self.local.mkdir(parents=True)
-        clustered = bool(clustered_by(self.node.job))
-        least = self.settings.slot_count if resolved.weight > SMALL_JOB_BYTES else 1
-        buckets = bucket_count(resolved.weight, self.settings.memory_bytes // 4, least) if clustered else 1
-        options = {"date": self.attempt.day, "to": "parquet", **resolved.options, **self.node.options}
+        is_plain = not issubclass(load_job(self.node.job), DatasetJob)
+        options = dict(self.node.options)
+        if not is_plain:
+            options = {"date": self.attempt.day, "to": "parquet", **resolved.options, **options}
         if self.node.serves:
             options |= self._serving_options(resolved)
+        self._buckets = self._bucket_count(resolved.weight)
+        cluster = None
+        if self.on_cluster:
+            run = self.name.removesuffix(f"{self.attempt.number}-{self.attempt.fence}")
+            cluster = of_node(cluster_of(self.settings, self.name), self.node, run, options)
+            options = options_there(options)
         spec = JobSpec(
             job=self.node.job,
             arguments=tuple(job_arguments(**options)),
             lines=tuple(resolved.lines),
-            output=str(self.local),
-            buckets=buckets,
+            output=self.output,
+            buckets=self._buckets,
             slots=self.settings.slot_count,
             memory=self.settings.memory_bytes,
+            expand=is_plain,
         )
-        self._buckets = buckets
-        return launch(spec, self.settings.runner, os.environ)
+        storage = open_storage(self.output)
+        storage.delete(self.output, recursive=True)
+        if cluster is None:
+            storage.make_folder(self.output)
+        return launch(spec, self.settings.runner, os.environ, cluster)
+
+    def _bucket_count(self, weight: int) -> int:
+        if not clustered_by(self.node.job):
+            return 1
+        if self.on_cluster:
+            least = least_buckets(weight)
+        else:
+            least = BUCKETS_A_SLOT * self.settings.slot_count if weight > SMALL_JOB_BYTES else 1
+        return bucket_count(weight, self.settings.memory_bytes // 4, least)
 
     def _is_there(self, published: Published) -> bool:
         """Whether its files, and the rows that a node put into the serving store, are still there."""
@@ -201,12 +224,12 @@ class _NodeRun:
             inputs=tuple(inputs),
             served=tuple(self._served.items()),
         )
-        describe(published, str(self.local))
-        if is_remote(self.folder):
-            self.warehouse.upload(self.local, self.folder)
+        describe(published, self.output)
+        if self.staged:
+            self.warehouse.upload(Path(self.output), self.folder)
         self.warehouse.publish(published, rebuild=self.node.rebuild)
-        if is_remote(self.folder):
-            shutil.rmtree(self.local, ignore_errors=True)
+        if self.staged:
+            shutil.rmtree(self.output, ignore_errors=True)
         mark_published(self._database, self.key)
         leave_result({"rows": output.rows, "bytes": output.bytes, "seconds": round(output.seconds, 3)})
 

@@ -15,10 +15,11 @@ from pinflow.errors import DamagedFileError
 from pinflow.hbase_schema.store import open_store
 from pinflow.hbase_schema.writer import expire
 from pinflow.mr_jobs.datasets import Published, Warehouse, last_change
+from pinflow.mr_jobs.hadoop.cluster import ENVIRONMENT, FOLDER, JOBS
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
 from pinflow.scheduler.tables import attempt
-from pinflow.storage import open_storage
+from pinflow.storage import join, open_storage
 
 GRACE = timedelta(hours=1)
 STAGING = "staging"
@@ -31,7 +32,7 @@ Due = Iterator[tuple[Callable[[], None], "Removal"]]
 
 @dataclass(frozen=True)
 class Removal:
-    """One thing that goes: kind `day`, `attempt` or `rows`."""
+    """One thing that goes: kind `day`, `attempt`, `archive` or `rows`."""
 
     kind: str
     name: str
@@ -54,6 +55,7 @@ def clean(
         *_old_days(warehouse, last_gone, running),
         *_attempts(warehouse, last_gone, now, running, on_damaged),
         *_staged(settings.home_path / STAGING, now, running),
+        *_on_cluster(warehouse, last_gone, now, running),
     ]
     if not dry_run:
         for remove, _ in due:
@@ -87,6 +89,21 @@ def _staged(folder: Path, now: datetime, running: Collection[str]) -> Due:
         if now - last_change(storage, entry) > GRACE and not _is_running(entry.name, running):
             remove = partial(shutil.rmtree, entry.path, ignore_errors=True)
             yield remove, Removal("attempt", f"{STAGING}/{entry.name}", "never published")
+
+
+def _on_cluster(warehouse: Warehouse, last_gone: date, now: datetime, running: Collection[str]) -> Due:
+    """What jobs on a cluster left there whose driver was killed, and archives of code that are old."""
+    storage = open_storage(warehouse.url)
+    for entry in storage.list(join(warehouse.url, FOLDER, JOBS)):
+        if now - last_change(storage, entry) > GRACE and not _is_running(entry.name, running):
+            yield (
+                partial(warehouse.delete, entry.path),
+                Removal("attempt", f"{FOLDER}/{JOBS}/{entry.name}", "left behind"),
+            )
+    for entry in storage.list(join(warehouse.url, FOLDER, ENVIRONMENT)):
+        if entry.modified.date() < last_gone:
+            name = f"{FOLDER}/{ENVIRONMENT}/{entry.name}"
+            yield partial(warehouse.delete, entry.path), Removal("archive", name, f"before {last_gone}")
 
 
 def _old_days(warehouse: Warehouse, last_gone: date, running: Collection[str]) -> Due:

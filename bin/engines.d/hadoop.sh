@@ -90,7 +90,7 @@ hadoop_status() { alive hadoop-namenode && alive hadoop-nodemanager && port_open
 hadoop_env() {
     local bin
     bin=$(dirname "$(command -v hdfs || echo "$hadoop_home/bin/hdfs")")
-    echo "export PINFLOW_WAREHOUSE=hdfs://127.0.0.1:$hadoop_port/warehouse"
+    echo "export PINFLOW_RUNNER=hadoop PINFLOW_WAREHOUSE=hdfs://127.0.0.1:$hadoop_port/warehouse"
     echo "export WEBHDFS_URL=http://127.0.0.1:$((hadoop_port + 1)) HADOOP_USER_NAME=hadoop"
     echo "export HADOOP_HOME=$(dirname "$bin") HADOOP_CONF_DIR=$hadoop_home/etc/hadoop HADOOP_LOG_DIR=$hadoop_home/logs"
 }

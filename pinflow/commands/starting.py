@@ -1,4 +1,4 @@
-"""The first commands of a new user: `init` and `doctor`."""
+"""Commands that prepare: `init`, `doctor` and `pack`."""
 
 import shlex
 import sys
@@ -71,6 +71,26 @@ def doctor(as_json: bool) -> None:
             mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red", bold=True)
             click.echo(f"{mark} {finding.what}: {finding.detail}")
     sys.exit(ExitCode.SUCCEEDED if all(finding.ok for finding in findings) else ExitCode.USAGE)
+
+
+@click.command()
+@json_option
+def pack(as_json: bool) -> None:
+    """Pack the installed distributions and your code for the nodes of a cluster.
+
+    The runner hadoop does so by itself. The archives are named by their content and made once.
+    """
+    from pinflow.mr_jobs.hadoop.packing import pack as make_archives
+    from pinflow.workflows.on_cluster import environment_cache
+
+    settings = config.load()
+    archives = make_archives(settings.workflows, environment_cache(settings))
+    if as_json:
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        print_json({"python": python, "archives": {archive.kind: str(archive.path) for archive in archives}})
+    else:
+        for archive in archives:
+            click.echo(f"{archive.path}  {archive.path.stat().st_size / 1e6:.1f} MB")
 
 
 def _toml(text: str) -> str:

@@ -6,7 +6,7 @@ from alembic import op
 from pinflow.database import MYSQL, LongText, UtcDateTime
 
 revision = "0007"
-down_revision = "0002"
+down_revision = "0004"
 
 _TABLES: dict[str, list[sa.schema.SchemaItem]] = {
     "schedule": [

@@ -1,0 +1,181 @@
+"""Runs a job on Hadoop: its steps as Hadoop Streaming jobs on YARN, its files in the cluster's file system.
+
+A map task gets a small file of input lines, which name what it is to read; it writes below its own output folder, so
+that Hadoop's committer publishes the files of exactly one attempt of each task.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from pinflow.errors import PinflowError
+from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.hadoop import client
+from pinflow.mr_jobs.hadoop.client import Told
+from pinflow.mr_jobs.hadoop.cluster import ENVIRONMENT, JOBS, Cluster
+from pinflow.mr_jobs.hadoop.failures import error_of, failure_of
+from pinflow.mr_jobs.hadoop.packing import locked, pack
+from pinflow.mr_jobs.hadoop.sizes import BUCKETS_PER_REDUCER, groups, reducer_count
+from pinflow.mr_jobs.hadoop.streaming import SCRIPT, Step, Streaming
+from pinflow.mr_jobs.hadoop.task import DESCRIPTION, Description
+from pinflow.mr_jobs.inputs.splits import Split
+from pinflow.mr_jobs.local_runner import JobSpec, check_step
+from pinflow.mr_jobs.local_tasks import load_job
+from pinflow.mr_jobs.native import Usage
+from pinflow.storage import is_remote, join, open_storage
+
+_APPLICATION = "application"
+_PASSED = ("WEBHDFS_URL", "HADOOP_USER_NAME", "WEBHDFS_KERBEROS", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
+
+
+class HadoopRunner:
+    """Runs the steps of one job; its output goes to the folder `spec.output`, which must not be there yet.
+
+    Afterwards `usage` is what its tasks used, and `counters` are Hadoop's own and the job's, by `GROUP/NAME`.
+    """
+
+    def __init__(
+        self, spec: JobSpec, cluster: Cluster, environment: Mapping[str, str], log: TextIO | None = None
+    ) -> None:
+        self.usage = Usage()
+        self.counters: dict[str, int] = {}
+        self._spec, self._cluster = spec, cluster
+        self._log = log or sys.stderr
+        self._environment = {**environment, "HADOOP_ROOT_LOGGER": "INFO,console"}
+        self._folder = join(cluster.folder, JOBS, cluster.name)
+        self._storage = open_storage(cluster.folder)
+        self._job = load_job(spec.job)
+        self._streaming = Streaming.of(self._job, spec.arguments)
+
+    def run(self) -> None:
+        """Run all steps. Raises `PinflowError` of the kind of the task's error, with its words and YARN's link."""
+        steps = self._job(list(self._spec.arguments)).steps()
+        descriptions = [step.description(number) for number, step in enumerate(steps)]
+        for description in descriptions:
+            check_step(self._spec.job, description)
+        self._end_earlier_attempts()
+        with client.ended_by_signal():
+            try:
+                self._run_steps(["reducer" in description for description in descriptions])
+            finally:
+                self._storage.delete(self._folder, recursive=True)
+        self._add_usage()
+
+    def _run_steps(self, have_reducers: Sequence[bool]) -> None:
+        archives = self._send_archives()
+        self._send_input()
+        inputs = f"{self._folder}/input"
+        for number, has_reducer in enumerate(have_reducers):
+            last = number == len(have_reducers) - 1
+            output = self._spec.output if last else f"{self._folder}/step-{number}"
+            self._run_step(number, [inputs], output, self._reducers() if has_reducer else 0, archives)
+            inputs = output
+
+    def _reducers(self) -> int:
+        wanted = reducer_count(sum(weight for _, weight in self._spec.lines))
+        if issubclass(self._job, BatchJob):
+            return max(1, min(wanted, self._spec.buckets // BUCKETS_PER_REDUCER))
+        return wanted
+
+    def _end_earlier_attempts(self) -> None:
+        """Kill what a driver left running that was killed itself."""
+        jobs = join(self._cluster.folder, JOBS)
+        for entry in self._storage.list(jobs):
+            if entry.name.startswith(self._cluster.run) and entry.name != self._cluster.name:
+                application = self._storage.read_if_exists(f"{entry.path}/{_APPLICATION}")
+                if application:
+                    self._say(f"ending {application.decode()}, which an earlier attempt left behind")
+                    client.kill(application.decode(), self._streaming.yarn, self._environment)
+                self._storage.delete(entry.path, recursive=True)
+
+    def _send_archives(self) -> list[str]:
+        """The archives of libraries and of code, sent unless they are there already."""
+        sent = []
+        module = self._spec.job.partition(":")[0]
+        for archive in pack([module, *self._cluster.modules], self._cluster.cache):
+            url = join(self._cluster.folder, ENVIRONMENT, archive.path.name)
+            with locked(self._cluster.cache):
+                if not self._storage.exists(url):
+                    self._say(f"sending {archive.path.name}, {archive.path.stat().st_size / 1e6:.1f} MB")
+                    self._storage.write_file(url, archive.path)
+            sent.append(url)
+        return sent
+
+    def _send_input(self) -> None:
+        arguments = list(self._spec.arguments)
+        if issubclass(self._job, BatchJob):
+            arguments += [f"--buckets={self._spec.buckets}", f"--memory={self._spec.memory >> 10}K"]
+        description = Description(self._spec.job, arguments, self._folder, self._spec.expand)
+        self._storage.write_bytes(f"{self._folder}/{DESCRIPTION}", description.to_json())
+        self._storage.write_file(f"{self._folder}/{SCRIPT.name}", SCRIPT)
+        for number, group in enumerate(groups(self._lines())):
+            data = "".join(f"{line}\n" for line in group).encode()
+            self._storage.write_bytes(f"{self._folder}/input/group-{number:05d}", data)
+
+    def _lines(self) -> Iterator[tuple[str, int]]:
+        """The input lines; files of this machine that they name are uploaded first."""
+        uploaded: dict[str, str] = {}
+        for line, weight in self._spec.lines:
+            split = _split_of_file(line)
+            if split is None or is_remote(split.path):
+                yield line, weight
+                continue
+            if split.path not in uploaded:
+                uploaded[split.path] = f"{self._folder}/raw/{len(uploaded)}-{Path(split.path).name}"
+                self._say(f"uploading {split.path}")
+                self._storage.write_file(uploaded[split.path], Path(split.path))
+            yield json.dumps(split.to_json() | {"path": uploaded[split.path]}), weight
+
+    def _run_step(self, number: int, inputs: list[str], output: str, reducers: int, archives: list[str]) -> None:
+        step = Step(
+            number=number,
+            inputs=inputs,
+            output=output,
+            name=f"pinflow {self._cluster.name}",
+            reducers=reducers,
+            files=[
+                f"{self._folder}/{DESCRIPTION}",
+                f"{self._folder}/{SCRIPT.name}",
+                *(f"{path}#{name}" for name, path in self._cluster.files.items()),
+            ],
+            libraries=archives[0],
+            code=archives[1],
+            variables=self._variables(),
+            properties=self._cluster.properties,
+        )
+        told = Told(on_application=self._remember)
+        command = self._streaming.command(step)
+        code = client.run(command, self._environment, self._log, told, self._streaming.yarn)
+        if code:
+            failure = failure_of(told, self._storage, self._folder)
+            if failure and failure.trace:
+                self._say(f"{failure.attempt} failed:\n{failure.trace}")
+            raise error_of(self._spec.job, told, failure, code)
+        for name, value in told.counters.items():
+            self.counters[name] = self.counters.get(name, 0) + value
+
+    def _variables(self) -> dict[str, str]:
+        passed = {name: self._environment[name] for name in _PASSED if name in self._environment}
+        return {"POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "0", **passed}
+
+    def _remember(self, application: str) -> None:
+        """Leave the application's id for a later attempt, in case that this process is killed."""
+        with suppress(PinflowError):
+            self._storage.write_bytes(f"{self._folder}/{_APPLICATION}", application.encode())
+
+    def _add_usage(self) -> None:
+        counters = self.counters
+        self.usage.tasks = sum(counters.get(f"Job Counters/Launched {kind} tasks", 0) for kind in ("map", "reduce"))
+        self.usage.cpu_seconds = counters.get("Map-Reduce Framework/CPU time spent (ms)", 0) / 1000
+        peaks = (counters.get(f"Map-Reduce Framework/Peak {k} Physical memory (bytes)", 0) for k in ("Map", "Reduce"))
+        self.usage.peak_bytes = max(peaks)
+
+    def _say(self, text: str) -> None:
+        print(text, file=self._log, flush=True)
+
+
+def _split_of_file(line: str) -> Split | None:
+    return Split.from_json(json.loads(line)) if line.startswith("{") else None
