@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from pinflow.api import Pinflow
 from pinflow.cli import cli
 from pinflow.config import Settings, SourceSettings
 from pinflow.errors import ExitCode
@@ -100,6 +101,11 @@ def test_view_is_documented(name: str) -> None:
 @pytest.mark.parametrize("code", list(ExitCode))
 def test_exit_code_is_documented(code: ExitCode) -> None:
     assert f"| {code.value} | `{code.name}` |" in page("reference/exit-codes.md")
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Pinflow) if not name.startswith("_")])
+def test_method_of_the_api_is_documented(name: str) -> None:
+    assert f"`{name}(" in page("reference/python.md")
 
 
 def runtime_dependencies() -> list[str]:

@@ -2,19 +2,28 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from pinflow.config import Settings
-from pinflow.errors import PinflowError
+from pinflow.errors import PinflowError, UnknownNameError
+from pinflow.scheduler.schedules import Schedule
 from pinflow.scheduler.store import Store
-from pinflow.scheduler.ticks import fire_due
+from pinflow.scheduler.ticks import declare, fire_due, pause
 from pinflow.scheduler.timetable import Timetable
 from pinflow.workflows.catalog import timetable
 
 LONGEST_PAUSE = timedelta(seconds=30)
 """How long a scheduler sleeps at most: a schedule that was resumed or changed by another is seen then."""
 _log = logging.getLogger(__name__)
+
+
+def set_paused(store: Store, declared: Mapping[str, Schedule], workflow: str, *, paused: bool) -> bool:
+    """Pause or resume a workflow's schedule from now, also one that no scheduler has seen yet; False if it was so."""
+    if workflow not in declared:
+        raise UnknownNameError("workflow with a schedule", workflow, declared, "pinflow schedules")
+    declare(store, {workflow: declared[workflow]}, store.clock())
+    return pause(store, workflow, paused=paused)
 
 
 def keep_firing(

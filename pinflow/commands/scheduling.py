@@ -65,7 +65,9 @@ def next_(workflow: str | None, count: int, as_json: bool) -> None:
 
     with _open() as (store, declared):
         if workflow is not None:
-            names = [_known(workflow, declared)]
+            if workflow not in declared:
+                raise UnknownNameError("workflow with a schedule", workflow, declared, "pinflow schedules")
+            names = [workflow]
         else:
             names = [info.workflow for info in list_schedules(store, declared) if info.state == "on"]
         now = store.clock()
@@ -83,7 +85,7 @@ def next_(workflow: str | None, count: int, as_json: bool) -> None:
 @json_option
 def pause(workflow: str, as_json: bool) -> None:
     """Start no more runs by WORKFLOW's schedule; what runs goes on."""
-    _set_paused(workflow, True, as_json)
+    _set_paused(workflow, as_json, paused=True)
 
 
 @schedules.command()
@@ -91,7 +93,7 @@ def pause(workflow: str, as_json: bool) -> None:
 @json_option
 def resume(workflow: str, as_json: bool) -> None:
     """Let WORKFLOW's schedule go on, from now; for the days between there is `pinflow backfill`."""
-    _set_paused(workflow, False, as_json)
+    _set_paused(workflow, as_json, paused=False)
 
 
 @click.command()
@@ -144,23 +146,14 @@ def _list(as_json: bool) -> None:
     print_table(columns, rows, empty="no workflow declares a schedule")
 
 
-def _set_paused(workflow: str, paused: bool, as_json: bool) -> None:
-    from pinflow.scheduler.ticks import declare
-    from pinflow.scheduler.ticks import pause as set_paused
+def _set_paused(workflow: str, as_json: bool, *, paused: bool) -> None:
+    from pinflow.workflows.scheduling import set_paused
 
     with _open() as (store, declared):
-        name = _known(workflow, declared)
-        declare(store, {name: declared[name]}, store.clock())
-        changed = set_paused(store, name, paused=paused)
-        following = None if paused else declared[name].next(store.clock())
+        changed = set_paused(store, declared, workflow, paused=paused)
+        following = None if paused else declared[workflow].next(store.clock())
     if as_json:
-        print_json({"workflow": name, "paused": paused, "changed": changed, "next": following})
+        print_json({"workflow": workflow, "paused": paused, "changed": changed, "next": following})
         return
     state = "is paused" if paused else f"is on; next: {following:%Y-%m-%d %H:%M} UTC" if following else "is on"
-    click.echo(f"the schedule of {name} {state}{'' if changed else ' already'}")
-
-
-def _known(workflow: str, declared: dict[str, "Schedule"]) -> str:
-    if workflow not in declared:
-        raise UnknownNameError("workflow with a schedule", workflow, declared, "pinflow schedules")
-    return workflow
+    click.echo(f"the schedule of {workflow} {state}{'' if changed else ' already'}")
