@@ -126,7 +126,9 @@ def _of_run(store: Store, run: RunInfo, job: JobInfo) -> list[Cause]:
         return []
     if not store.is_driven(run.run_id):
         again = f"pinflow run {run.workflow} --date {run.date}"
-        return [Cause("driver", f"nobody works on the run: its last driver was {run.driver}; go on with: {again}")]
+        is_new = run.driver.startswith("schedule@")
+        why = "its schedule started it" if is_new else f"its last driver was {run.driver}"
+        return [Cause("driver", f"nobody works on the run: {why}; go on with: {again}")]
     if job.state is not JobState.READY or job.not_before is not None:
         return []
     return [_slots(store, run)]

@@ -30,7 +30,12 @@ def _with_driver(store: "Store", run: "RunInfo") -> "RunInfo":
     """The run, its `reason` saying so when nobody drives it any more."""
     if run.state != "running" or store.is_driven(run.run_id):
         return run
-    return replace(run, reason=f"its command is gone; go on with: pinflow run {run.workflow} --date {run.date}")
+    why = (
+        "its schedule started it, nobody works on it yet"
+        if run.driver.startswith("schedule@")
+        else "its command is gone"
+    )
+    return replace(run, reason=f"{why}; go on with: pinflow run {run.workflow} --date {run.date}")
 
 
 @click.command()
