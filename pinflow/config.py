@@ -121,6 +121,9 @@ class Settings(BaseSettings):
     workflows: Annotated[list[str], NoDecode] = Field(
         ["pinflow.workflows.analytics"], description="Modules that declare workflows; in PINFLOW_WORKFLOWS by comma."
     )
+    connections: dict[str, str] = Field(
+        default_factory=dict, description="Other databases that conditions ask: a name = an SQLAlchemy URL."
+    )
 
     @field_validator("workflows", "webhooks", mode="before")
     @classmethod
@@ -235,6 +238,13 @@ def parse_size(text: str) -> int:
 def find_file(folder: Path) -> Path | None:
     """The pinflow.toml of `folder` or of the nearest folder above it."""
     return next((f / FILE_NAME for f in (folder, *folder.parents) if (f / FILE_NAME).is_file()), None)
+
+
+def project_folder() -> Path:
+    """The folder of the pinflow.toml that counts; without one the working folder."""
+    given = os.environ.get("PINFLOW_CONFIG")
+    file = Path(given) if given else find_file(Path.cwd())
+    return file.absolute().parent if file else Path.cwd()
 
 
 def load(

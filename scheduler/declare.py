@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pinflow.config import parse_duration
 from pinflow.errors import ConfigurationError
+from pinflow.scheduler.parameters import Parameter, read_parameters
+from pinflow.scheduler.schedules import Schedule
 from pinflow.zygote import JSON
 
 if TYPE_CHECKING:
@@ -185,22 +187,30 @@ Stages = Callable[[date, Mapping[str, JSON]], Sequence[Stage]]
 
 @dataclass(frozen=True)
 class Workflow:
-    """A named DAG: `stages(date, parameters)` gives the stages of one day's run.
+    """A named DAG: `stages(date, parameters)` gives the stages of one day's run; `schedule` says when it runs.
 
-    `country` is the ISO code whose public holidays forecasts expect, `warnings_a_year` and `fatals_a_year` how many
-    false alarms of forecasts are put up with; what is None is as the configuration says.
+    `stages` gets the parameters that are declared here, and what of the configuration concerns workflows. `country` is
+    the ISO code whose public holidays forecasts expect, `warnings_a_year` and `fatals_a_year` how many false alarms of
+    forecasts are put up with; what is None is as the configuration says.
     """
 
     name: str
     owner: str
     stages: Stages
     description: str = ""
+    schedule: Schedule | None = None
+    parameters: Sequence[Parameter] = ()
     country: str | None = None
     warnings_a_year: float | None = None
     fatals_a_year: float | None = None
 
     def __post_init__(self) -> None:
         check_name("workflow", self.name)
+        object.__setattr__(self, "parameters", tuple(self.parameters))
+
+    def typed(self, given: Mapping[str, JSON]) -> dict[str, JSON]:
+        """The declared parameters with the values that are given, else their defaults, checked."""
+        return read_parameters(self.name, self.parameters, given)
 
 
 def check_name(kind: str, name: str) -> None:

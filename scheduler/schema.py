@@ -16,11 +16,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from pinflow.database import database_error
 from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.scheduler import tables
+from pinflow.scheduler.schedule_tables import metadata
 from pinflow.stats_engine import tables as statistics
 
 UNNUMBERED = "0000"
 """Has tables, but no revision: from before there were any."""
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "pinflow_version"
 FENCE = "claims"
@@ -29,7 +30,7 @@ FENCE = "claims"
 _VERSION = sa.Table(VERSION_TABLE, sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 _CREATING = "creating"
 _LOCK_SECONDS = 50
-_METADATA = (tables.metadata, statistics.METADATA)
+_METADATA = (metadata, statistics.METADATA)
 
 
 class State(NamedTuple):

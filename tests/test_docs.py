@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 import pytest
 
+from pinflow.api import Pinflow
 from pinflow.cli import cli
 from pinflow.config import Settings, SourceSettings
 from pinflow.errors import ExitCode
-from pinflow.scheduler.tables import metadata
+from pinflow.scheduler.schedule_tables import metadata
 from pinflow.stats_engine import rules, tables
 
 ROOT = Path(__file__).parent.parent
@@ -108,6 +109,11 @@ def test_view_is_documented(name: str) -> None:
 @pytest.mark.parametrize("code", list(ExitCode))
 def test_exit_code_is_documented(code: ExitCode) -> None:
     assert f"| {code.value} | `{code.name}` |" in page("reference/exit-codes.md")
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Pinflow) if not name.startswith("_")])
+def test_method_of_the_api_is_documented(name: str) -> None:
+    assert f"`{name}(" in page("reference/python.md")
 
 
 def runtime_dependencies() -> list[str]:

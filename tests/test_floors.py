@@ -23,6 +23,7 @@ GROUND = {
 MIDDLE = {"stats_engine", "hbase_schema"}
 MAY_IMPORT = {
     "cli": {"cli", "commands", "workflows", "scheduler", "mr_jobs", *MIDDLE, *GROUND},
+    "api": {"api", "workflows", "scheduler", "mr_jobs", *MIDDLE, *GROUND},
     "commands": {"commands", "workflows", "scheduler", "mr_jobs", *MIDDLE, *GROUND},
     "workflows": {"workflows", "scheduler", "mr_jobs", *MIDDLE, *GROUND},
     "scheduler": {"scheduler", *MIDDLE, *GROUND},

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from pinflow.config import Settings
 from pinflow.errors import ConfigurationError, UnknownNameError
-from pinflow.workflows.catalog import catalog, definition
+from pinflow.workflows.catalog import catalog, look
 from pinflow.workflows.checking import mapreduce_nodes
 from pinflow.workflows.counted import counted_by
 from pinflow.workflows.node import MapReduce
@@ -30,14 +30,12 @@ class Declared:
 def declared_jobs(settings: Settings, *, job: str | None = None, workflow: str | None = None) -> list[Declared]:
     """The jobs of all workflows, or those of one name. `UnknownNameError` for a job or workflow that is not there."""
     known = catalog(settings)
-    if workflow is not None and workflow not in known:
-        raise UnknownNameError("workflow", workflow, known, "pinflow workflows")
     today = datetime.now(UTC).date()
-    names = [workflow] if workflow is not None else list(known)
+    chosen = [known.find(workflow)] if workflow is not None else known.workflows.values()
     every = [
-        Declared(name, place, node)
-        for name in names
-        for place, node in mapreduce_nodes(definition(settings, name, today)).items()
+        Declared(one.name, place, node)
+        for one in chosen
+        for place, node in mapreduce_nodes(look(settings, one, today)).items()
     ]
     found = [declared for declared in every if job in (None, declared.job)]
     if not found and job is not None:

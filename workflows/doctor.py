@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from pinflow.config import Settings, hide_secrets
 from pinflow.database import database_error, open_database
-from pinflow.errors import PinflowError
+from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.hbase_schema.store import Store, open_store
 from pinflow.hbase_schema.tables import TABLES
 from pinflow.mr_jobs.inputs.discover import Source
@@ -51,7 +51,7 @@ def examine(settings: Settings) -> list[Finding]:
         "mail": _mail,
         "webhooks": _webhooks,
         "runner": _runner,
-        "workflows": lambda given: ", ".join(catalog(given)),
+        "workflows": _name_workflows,
     }
     return [_tried(what, trial, settings) for what, trial in trials.items()]
 
@@ -61,6 +61,13 @@ def _tried(what: str, trial: Callable[[Settings], str], settings: Settings) -> F
         return Finding(what, True, trial(settings))
     except (PinflowError, OSError) as error:
         return Finding(what, False, str(error))
+
+
+def _name_workflows(settings: Settings) -> str:
+    found = catalog(settings)
+    if found.broken:
+        raise ConfigurationError("; ".join(map(str, found.broken)) + "; see: pinflow workflows check")
+    return ", ".join(found.workflows)
 
 
 def _home(settings: Settings) -> str:

@@ -1,14 +1,16 @@
 """Runs a workflow of a day as the command does: with the configured input, places and mail."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
-from pinflow.config import Settings
+from pinflow.config import Settings, project_folder
 from pinflow.database import open_database
 from pinflow.errors import ExitCode, PinflowError
 from pinflow.mr_jobs.inputs.discover import Source
+from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.processes import Place
 from pinflow.scheduler.reading import RunInfo, definition_of
 from pinflow.scheduler.records import Event, Opened
@@ -19,7 +21,7 @@ from pinflow.stats_engine.channels import channels_of
 from pinflow.stats_engine.outbox import deliver
 from pinflow.stats_engine.record import notify
 from pinflow.storage import free_bytes
-from pinflow.workflows.catalog import definition, parameters
+from pinflow.workflows.catalog import definition
 from pinflow.workflows.node import INPUT_READY
 from pinflow.zygote import Zygote
 
@@ -35,6 +37,7 @@ class Request:
     stage: str | None = None
     rebuild: bool = False
     wait: timedelta = timedelta(0)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_workflow(
@@ -54,8 +57,7 @@ def run_workflow(
     channels_of(settings)  # one that cannot be used is told before the run, not after it
     check_room(settings.warehouse_url, "--warehouse")
     check_room(settings.serving_url, "--serving")
-    given = parameters(settings, rebuild=request.rebuild)
-    defined = definition(settings, request.workflow, request.date, stage=request.stage, given=given)
+    defined = define_request(settings, request)
     with Store(open_database(settings.database_url)) as store:
         place = place_of(settings, wait=request.wait)
         result = execute(store, defined, zygote, place, on_event=on_event, on_join=on_join)
@@ -66,8 +68,7 @@ def run_workflow(
 def submit_workflow(settings: Settings, request: Request) -> Opened:
     """Put the workflow's day into the database, for workers to run; a run of it that is under way is joined."""
     prepare_home(settings)
-    given = parameters(settings, rebuild=request.rebuild)
-    defined = definition(settings, request.workflow, request.date, stage=request.stage, given=given)
+    defined = define_request(settings, request)
     with Store(open_database(settings.database_url)) as store:
         return store.submit(defined, wait=request.wait)
 
@@ -98,7 +99,25 @@ def post(settings: Settings, store: Store) -> None:
 def place_of(settings: Settings, *, slots: int = 0, wait: timedelta = timedelta(0)) -> Place:
     """Where and how the jobs of this configuration run; `slots` 0: as many as it says."""
     logs = settings.home_path / "logs"
-    return Place(logs=logs, slots=slots or settings.slot_count, wait=wait, environment=dict(os.environ))
+    return Place(logs=logs, slots=slots or settings.slot_count, wait=wait, environment=job_environment())
+
+
+def define_request(settings: Settings, request: Request) -> Definition:
+    """What a request asks for, frozen."""
+    return definition(
+        settings,
+        request.workflow,
+        request.date,
+        stage=request.stage,
+        rebuild=request.rebuild,
+        given=request.parameters,
+    )
+
+
+def job_environment() -> dict[str, str]:
+    """The environment of jobs: this process's, and modules beside pinflow.toml can be imported."""
+    folders = [*filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), str(project_folder())]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(folders))}
 
 
 def prepare_home(settings: Settings) -> None:

@@ -14,6 +14,10 @@ from pinflow.mr_jobs.inputs.splits import InputFile
 from pinflow.storage import Entry, is_remote, join, open_storage
 
 EVERYTHING = "**/*"
+NO_INPUT = (
+    "no input is configured; name the folder of your events or access logs with --input DIR, PINFLOW_INPUT or "
+    "`input` in pinflow.toml. Write one with: pinflow init"
+)
 _WILDCARDS = frozenset("*?[")
 
 
@@ -46,10 +50,7 @@ class InputFolder(ABC):
 def open_folder(name: str) -> InputFolder:
     """The folder of the setting `input`. Raises `ConfigurationError` or `InputMissingError` when there is none."""
     if not name:
-        raise ConfigurationError(
-            "no input is configured; name the folder of your events or access logs with --input DIR, PINFLOW_INPUT or "
-            "`input` in pinflow.toml. Write one with: pinflow init"
-        )
+        raise ConfigurationError(NO_INPUT)
     if is_remote(name):
         if not open_storage(name).exists(name):
             raise InputMissingError(f"there is nothing in {name}; name another input with --input. See: pinflow doctor")

@@ -19,7 +19,12 @@ def _with_driver(store: "Store", run: "RunInfo") -> "RunInfo":
     """The run, its `reason` saying so when nobody drives it any more."""
     if run.state != "running" or store.is_driven(run.run_id):
         return run
-    return replace(run, reason=f"its command is gone; go on with: pinflow run {run.workflow} --date {run.date}")
+    why = (
+        "its schedule started it, nobody works on it yet"
+        if run.driver.startswith("schedule@")
+        else "its command is gone"
+    )
+    return replace(run, reason=f"{why}; go on with: pinflow run {run.workflow} --date {run.date}")
 
 
 @click.command()
@@ -79,25 +84,6 @@ def logs(run: str, job: str, attempt: int | None, as_json: bool) -> None:
 
 
 @click.command()
-@json_option
-def workflows(as_json: bool) -> None:
-    """List the workflows that the configuration names; a workflow that cannot be loaded is an error."""
-    from datetime import UTC, datetime
-
-    from pinflow.workflows.catalog import catalog, definition
-
-    settings = config.load()
-    found = catalog(settings).values()
-    for workflow in found:
-        definition(settings, workflow.name, datetime.now(UTC).date())
-    rows = [(w.name, w.owner, w.description) for w in found]
-    if as_json:
-        print_json([dict(zip(("name", "owner", "description"), row, strict=True)) for row in rows])
-    else:
-        print_table(("workflow", "owner", "description"), rows, empty="none: see the setting workflows")
-
-
-@click.command()
 @click.argument("workflow")
 @date_option("Day whose jobs are shown; default: today.")
 @click.option("--run", "run_id", help="Colour the jobs by their state in this run.")
@@ -108,10 +94,11 @@ def graph(workflow: str, date: date | None, run_id: str | None, svg: Path | None
     from pinflow.commands.output import DATE
     from pinflow.scheduler.graph import draw_svg, draw_text
     from pinflow.scheduler.reading import get_run
-    from pinflow.workflows.catalog import definition
+    from pinflow.workflows.catalog import catalog, look
 
     settings = config.load()
-    defined = definition(settings, workflow, date or DATE.convert("today", None, None))
+    day = date or DATE.convert("today", None, None)
+    defined = look(settings, catalog(settings).find(workflow), day)
     states: dict[str, str] = {}
     if run_id:
         with open_store(settings) as store:

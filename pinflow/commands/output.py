@@ -69,6 +69,24 @@ DATE = DateType()
 DURATION = DurationType()
 
 
+def _read_pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = [value.partition("=") for value in values]
+    wrong = [name for name, separator, _ in pairs if not (name and separator)]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+parameters_option = click.option(
+    "--set",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_read_pairs,
+    help="A parameter of the workflow; may be given several times.",
+)
+
+
 def date_option(help_text: str, *, required: bool = False, name: str = "--date") -> Callable[[Any], Any]:
     """An option that takes a day."""
     return click.option(name, type=DATE, required=required, help=help_text)

@@ -14,6 +14,7 @@ from pinflow.commands.output import (
     date_option,
     json_option,
     open_store,
+    parameters_option,
     print_json,
     show_seconds,
 )
@@ -47,29 +48,39 @@ failed, 2 usage or configuration, 3 stopped by a fatal alert, 4 input not there.
 @click.option("--rebuild", is_flag=True, help="Make everything anew, also what is published for the same input.")
 @click.option("--wait", type=DURATION, default=timedelta(0), help="Wait so long for input, such as 6h; default: not.")
 @click.option("--detach", is_flag=True, help="Leave the jobs to workers, and return at once.")
+@parameters_option
 @json_option
 def run(
-    workflow: str, date: date, stage: str | None, rebuild: bool, wait: timedelta, detach: bool, as_json: bool
+    workflow: str,
+    date: date,
+    stage: str | None,
+    rebuild: bool,
+    wait: timedelta,
+    detach: bool,
+    parameters: dict[str, str],
+    as_json: bool,
 ) -> None:
-    """Run the WORKFLOW of a day: extract, aggregate, top items, persist."""
+    """Run the WORKFLOW of a day, such as analytics: extract, aggregate, top items, persist."""
     settings = config.load()
     if detach:
-        _submit(settings, (workflow, date, stage, rebuild, wait), as_json=as_json)
+        _submit(
+            settings, workflow, date, as_json=as_json, stage=stage, rebuild=rebuild, wait=wait, parameters=parameters
+        )
         return
 
     def work(zygote: "Zygote", **listeners: Any) -> "RunResult":
         from pinflow.workflows.run import Request, run_workflow  # takes as long as the zygote to import
 
-        return run_workflow(settings, Request(workflow, date, stage, rebuild, wait), zygote, **listeners)
+        return run_workflow(settings, Request(workflow, date, stage, rebuild, wait, parameters), zygote, **listeners)
 
     sys.exit(drive(settings, work, as_json=as_json))
 
 
-def _submit(settings: config.Settings, asked: tuple[str, date, str | None, bool, timedelta], *, as_json: bool) -> None:
+def _submit(settings: config.Settings, workflow: str, day: date, *, as_json: bool, **asked: Any) -> None:
     from pinflow.scheduler.sharing import workers_present
     from pinflow.workflows.run import Request, submit_workflow
 
-    opened = submit_workflow(settings, Request(*asked))
+    opened = submit_workflow(settings, Request(workflow, day, **asked))
     with open_store(settings) as store:
         workers = len(workers_present(store))
     if as_json:

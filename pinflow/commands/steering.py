@@ -244,10 +244,11 @@ def _job_scope(settings: config.Settings, store: "Store", name: str, job: str) -
     from pinflow.errors import UnknownNameError
     from pinflow.scheduler.reading import get_run
     from pinflow.scheduler.signals import Scope
-    from pinflow.workflows.catalog import catalog, definition
+    from pinflow.workflows.catalog import catalog, look
 
-    if name in catalog(settings):
-        known: Iterable[str] = definition(settings, name, DATE.convert("today", None, None)).nodes
+    workflows = catalog(settings).workflows
+    if name in workflows:
+        known: Iterable[str] = look(settings, workflows[name], DATE.convert("today", None, None)).nodes
         scope = Scope("workflow", name)
     else:
         run = get_run(store, name)
