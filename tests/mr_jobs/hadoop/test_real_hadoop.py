@@ -25,7 +25,7 @@ MAPS = 3
 REDUCERS = 3
 KEYS = 40
 ROWS = [[(f"k{(n * 7 + part) % KEYS}", n - part) for n in range(100)] for part in range(MAPS)]
-NATIVE = re.compile(r"File System Counters/|Job Counters/|Map-Reduce Framework/|Shuffle Errors/|.*_bytes$")
+NATIVE = re.compile(r"File \w+( Format)? Counters/|Job Counters/|Map-Reduce Framework/|Shuffle Errors/|.*_bytes$")
 Run = Callable[..., JobOutput]
 
 
