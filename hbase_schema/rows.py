@@ -52,10 +52,11 @@ def top_rows(frame: pl.DataFrame) -> pl.DataFrame:
 
 def joined(rows: pl.DataFrame) -> pl.DataFrame:
     """Packed rows in the order of their keys; the cells of equal heads, which were made in parts, together."""
-    ordered = rows.select("head", "packed", "cells").sort("head", "packed")
-    if not ordered["head"].is_duplicated().any():
+    ordered = rows.select("head", "packed", "cells").sort("head")
+    heads = ordered["head"]
+    if (heads != heads.shift()).all():
         return ordered
-    parts = ordered.group_by("head", maintain_order=True)
+    parts = ordered.sort("head", "packed").group_by("head", maintain_order=True)
     return parts.agg(pl.col("packed").str.join(""), pl.col("cells").sum())
 
 

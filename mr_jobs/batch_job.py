@@ -10,6 +10,7 @@ from mrjob.step import MRStep
 from pinflow.errors import InputError
 from pinflow.mr_jobs.clustering import split
 from pinflow.mr_jobs.job import DatasetJob
+from pinflow.mr_jobs.native import INPUT_ROWS
 from pinflow.mr_jobs.output import Output
 from pinflow.mr_jobs.shuffle import (
     BAD,
@@ -62,6 +63,11 @@ class BatchJob(DatasetJob):
         else:
             raise InputError(f"{type(self).__name__} reads paths of Parquet files, one a line; got {text[:80]!r}")
 
+    def rows_of(self, batch: Any) -> int:
+        """How many rows a batch has, for the built-in count `input_rows`: those of the frames in it."""
+        parts = batch if isinstance(batch, tuple) else (batch,)
+        return sum(part.height for part in parts if isinstance(part, pl.DataFrame))
+
     def map(self, batch: Any) -> pl.DataFrame | None:
         """Rows for the shuffle (or, without `reduce`, for the output) from one batch."""
         return batch if isinstance(batch, pl.DataFrame) else None
@@ -107,6 +113,7 @@ class BatchJob(DatasetJob):
 
     def _mapped(self) -> Iterator[pl.DataFrame]:
         for batch in self.batches(self._read_input()):
+            self.stats.incr_count(INPUT_ROWS, self.rows_of(batch))
             frame = self.map(batch)
             if frame is not None and frame.width:
                 yield frame

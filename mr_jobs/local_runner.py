@@ -5,11 +5,13 @@ succeeded. A task that was killed is tried again, one that failed by itself is n
 """
 
 import os
+import resource
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic, process_time
 from typing import Any, Protocol
 
 from mrjob.job import MRJob
@@ -17,6 +19,7 @@ from mrjob.job import MRJob
 from pinflow.errors import ConfigurationError, FatalAlertError, InputMissingError, PinflowError
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.local_tasks import load_job, message_file, read_message, reserve_message
+from pinflow.mr_jobs.native import Usage
 from pinflow.mr_jobs.task import STATS_FOLDER
 from pinflow.storage import explained
 from pinflow.zygote import Call, Exit, Forks, connect
@@ -47,21 +50,6 @@ class JobSpec:
     expand: bool = False
 
 
-@dataclass
-class Usage:
-    """What the tasks of a job used."""
-
-    tasks: int = 0
-    cpu_seconds: float = 0.0
-    peak_bytes: int = 0
-
-    def add(self, exit: Exit) -> None:
-        """Take in one task that ended."""
-        self.tasks += 1
-        self.cpu_seconds += exit.user_seconds + exit.system_seconds
-        self.peak_bytes = max(self.peak_bytes, exit.peak_bytes)
-
-
 class Executor(Protocol):
     """What starts a task and says when it ended."""
 
@@ -89,6 +77,7 @@ class InlineExecutor:
         """Run the call to its end."""
         module, _, name = call.function.partition(":")
         before = dict(os.environ)
+        cpu = process_time()
         os.environ.update(call.environment)
         try:
             code = getattr(sys.modules[module], name)(**call.arguments)
@@ -96,7 +85,8 @@ class InlineExecutor:
             os.environ.clear()
             os.environ.update(before)
         self._count += 1
-        self._ended.append(Exit(self._count, code or 0, None, 0.0, 0.0, 0))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        self._ended.append(Exit(self._count, code or 0, None, process_time() - cpu, 0.0, peak))
         return self._count
 
     def wait(self, timeout: float | None = None) -> Exit | None:
@@ -120,13 +110,18 @@ def executor(runner: str) -> Executor:
 
 @dataclass
 class _Task:
-    """A task to run: its partition, function and arguments; `folder` is where its parcels go, if it has any."""
+    """A task to run: its partition, function and arguments; `folder` is where its parcels go, if it has any.
+
+    `input_bytes` is known of tasks that read the job's input; `started` is a time of the monotonic clock.
+    """
 
     partition: int
     function: str
     arguments: dict[str, Any]
     attempt: int = 0
     folder: Path | None = None
+    input_bytes: int | None = None
+    started: float = 0.0
 
 
 @dataclass
@@ -143,6 +138,7 @@ class LocalRunner:
         self._temporary = self._output / TEMPORARY
         self._key = self._output.name.lstrip("_")
         self._step = 0
+        self._weights = dict(self.spec.lines)
 
     def run(self) -> Usage:
         """Run all tasks; the job's files lie in its output folder afterwards.
@@ -177,13 +173,17 @@ class LocalRunner:
             weight_so_far += weight
         return groups
 
+    def _weight(self, lines: list[str]) -> int:
+        return sum(self._weights[line] for line in lines)
+
     def _run_batches(self, job: type[BatchJob]) -> None:
         shuffles = bool(job.cluster_by)
         maps = []
         for number, lines in enumerate(self._groups()):
             folder = self._temporary / f"map-{number:05d}" if shuffles else None
             arguments = {"job": self.spec.job, "arguments": self._arguments("--mapper", "--step-num=0"), "lines": lines}
-            maps.append(_Task(number, "run_batch_task", arguments, folder=folder))
+            weight = self._weight(lines)
+            maps.append(_Task(number, "run_batch_task", arguments, folder=folder, input_bytes=weight))
         done = self._run_all(maps, "map")
         if shuffles:
             self._run_all(self._reducers([folder for folder in done if folder]), "reduce")
@@ -231,7 +231,8 @@ class LocalRunner:
                 "reducers": self.spec.slots,
                 "expand": self.spec.expand,
             }
-            tasks.append(_Task(number, "run_line_mapper", arguments, folder=folder))
+            weight = self._weight(lines) if lines else None
+            tasks.append(_Task(number, "run_line_mapper", arguments, folder=folder, input_bytes=weight))
         return [folder for folder in self._run_all(tasks, "map") if folder]
 
     def _reduce_lines(self, step: int, folders: list[Path]) -> list[_Task]:
@@ -256,7 +257,8 @@ class LocalRunner:
             "sorted_files": sorted_files,
             "expand": self.spec.expand,
         }
-        return _Task(number, "run_line_task", arguments)
+        weight = self._weight(given[0]) if given[0] else None
+        return _Task(number, "run_line_task", arguments, input_bytes=weight)
 
     def _line_arguments(self, kind: str, step: int) -> list[str]:
         return [*self.spec.arguments, kind, f"--step-num={step}"]
@@ -274,7 +276,7 @@ class LocalRunner:
             if exit is None or exit.pid not in running:
                 continue
             task = running.pop(exit.pid)
-            self.usage.add(exit)
+            self.usage.add(exit, monotonic() - task.started, task.input_bytes)
             if self._succeeded(task, exit, kind):
                 self._commit(task, kind, into or self._output)
                 folders[task.partition] = self._folder(task)
@@ -292,6 +294,7 @@ class LocalRunner:
 
     def _start(self, task: _Task, kind: str) -> int:
         attempt = self._attempt(task, kind)
+        task.started = monotonic()
         output = self._temporary / attempt
         with explained("write", str(output)):
             output.mkdir(parents=True, exist_ok=True)
@@ -337,11 +340,14 @@ class LocalRunner:
     def _commit(self, task: _Task, kind: str, target: Path) -> None:
         """Move what the task wrote to where it belongs; statistics always belong to the job."""
         source = self._temporary / self._attempt(task, kind)
+        size = 0
         for file in _files(source):
             name = file.relative_to(source)
+            size += file.stat().st_size
             destination = (self._output if name.parts[0] == STATS_FOLDER else target) / name
             destination.parent.mkdir(parents=True, exist_ok=True)
             file.replace(destination)
+        self.usage.add_output(size)
         shutil.rmtree(source, ignore_errors=True)
         message_file(source).unlink()
 

@@ -15,7 +15,8 @@ from mrjob.job import MRJob
 
 from pinflow.errors import ConfigurationError
 from pinflow.mr_jobs.job import DatasetJob, binary_lines
-from pinflow.mr_jobs.plain_input import lines_of
+from pinflow.mr_jobs.native import INPUT_ROWS
+from pinflow.mr_jobs.plain_input import counted, lines_of
 from pinflow.mr_jobs.task import STATS_FOLDER, Task
 from pinflow.stats_engine import shards
 from pinflow.stats_engine.engine import engine
@@ -79,8 +80,9 @@ def run_line_mapper(
 
     def run() -> None:
         partitions: list[list[bytes]] = [[] for _ in range(reducers)]
-        done = _execute(job, arguments, _input(lines, files, expand=expand), _Partitioner(partitions))
-        is_plain = not isinstance(done, DatasetJob)
+        is_plain = not issubclass(load_job(job), DatasetJob)
+        source = _plain(lines, expand=expand) if is_plain and lines else _input(lines, files)
+        _execute(job, arguments, source, _Partitioner(partitions))
         Path(folder).mkdir(parents=True, exist_ok=True)
         for number, partition in enumerate(partitions):
             partition.sort(key=_sort_key)
@@ -107,13 +109,17 @@ def run_line_task(
     """
 
     def run() -> None:
-        source = _merged(sorted_files) if sorted_files else _input(lines, files, expand=expand)
+        is_plain = not issubclass(load_job(job), DatasetJob)
+        if sorted_files:
+            source = _merged(sorted_files)
+        else:
+            source = _plain(lines, expand=expand) if is_plain and lines else _input(lines, files)
         output = io.BytesIO()
-        done = _execute(job, arguments, source, output)
+        _execute(job, arguments, source, output)
         task = Task.current(os.environ)
         if task is not None and output.tell():
             task.write(f"part-{task.partition:05d}", output.getvalue())
-        if not isinstance(done, DatasetJob):
+        if is_plain:
             _write_own_statistics()
 
     return _guarded(run)
@@ -184,11 +190,17 @@ def _sort_key(line: bytes) -> list[bytes]:
     return line.split(b"\t", 1)
 
 
-def _input(lines: Sequence[str], files: Sequence[str], *, expand: bool) -> Iterator[bytes]:
-    yield from lines_of(binary_lines(lines)) if expand else binary_lines(lines)
+def _input(lines: Sequence[str], files: Sequence[str]) -> Iterator[bytes]:
+    yield from binary_lines(lines)
     for file in files:
         with Path(file).open("rb") as stream:
             yield from stream
+
+
+def _plain(lines: Sequence[str], *, expand: bool) -> Iterator[bytes]:
+    """The lines of a plain MRJob's input, counted: those of pinflow's jobs count themselves."""
+    source = binary_lines(lines)
+    return counted(lines_of(source) if expand else source, lambda number: engine().incr_count(INPUT_ROWS, number))
 
 
 def _merged(files: Sequence[str]) -> Iterator[bytes]:

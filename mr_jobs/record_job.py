@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from pinflow.mr_jobs.job import DatasetJob
+from pinflow.mr_jobs.native import INPUT_ROWS
 from pinflow.mr_jobs.output import Output
 from pinflow.mr_jobs.splits import DatasetSplit, read_split
 from pinflow.stats_engine import shards
@@ -47,8 +48,14 @@ class RecordJob(DatasetJob):
     def map_pairs(self, pairs: Iterable[Pair], step_num: int = 0) -> Iterator[Pair]:
         """All pairs of a map task, then its statistics and those of the step before."""
         shards_seen: list[Pair] = []
-        mapped = super().map_pairs(_received(pairs, shards_seen) if step_num else pairs, step_num)
+        mapped = super().map_pairs(_received(pairs, shards_seen) if step_num else self._counted(pairs), step_num)
         yield from self._given(mapped, shards_seen, is_last=self._is_last(step_num, "mapper"))
+
+    def _counted(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
+        number = 0
+        for number, pair in enumerate(pairs, start=1):  # noqa: B007 - the last one is their number
+            yield pair
+        self.stats.incr_count(INPUT_ROWS, number)
 
     def combine_pairs(self, pairs: Iterable[Pair], step_num: int = 0) -> Iterator[Pair]:
         """All pairs of a combiner, the statistics that pass through it, and its own."""

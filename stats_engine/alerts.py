@@ -8,7 +8,8 @@ from typing import Literal
 
 from pinflow.stats_engine.rules import Degree, Violation, show
 
-AlertState = Literal["open", "acknowledged", "muted", "resolved"]
+AlertState = Literal["open", "acknowledged", "accepted", "muted", "resolved"]
+"""`accepted`: the value was right; forecasts learn from it, and the rule lets that date pass when it runs again."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,11 @@ class JobKey:
 
 @dataclass(frozen=True)
 class Alert:
-    """One thing that looks wrong; value and bounds are None where there are none."""
+    """One thing that looks wrong; what there is not is None.
+
+    `low` and `high` are the rule's bounds, or the band of the forecast; `deviation` is how far the value lies from the
+    forecast, as a share of it (-0.5: half of it). `learning`: too little history to warn of anything but zeros.
+    """
 
     rule: str
     name: str
@@ -46,6 +51,9 @@ class Alert:
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    forecast: float | None = None
+    deviation: float | None = None
+    learning: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,13 +70,16 @@ def alerts_of(violations: Iterable[Violation]) -> list[Alert]:
     """An alert for each violation."""
     return [
         Alert(
-            rule=str(found.rule),
+            rule=found.check or str(found.rule),
             name=found.rule.subject,
             degree=found.rule.degree,
             message=found.message,
             value=found.value if math.isfinite(found.value) else None,
-            low=found.rule.min,
-            high=found.rule.max,
+            low=found.low,
+            high=found.high,
+            forecast=found.forecast,
+            deviation=found.deviation,
+            learning=found.learning,
         )
         for found in violations
     ]

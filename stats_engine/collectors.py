@@ -5,12 +5,16 @@ Single numbers wait in a list and are added a block at a time, by the same code 
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Sized
 from typing import Any
 
+from pinflow.stats_engine.allowance import LONGEST_ITEM
 from pinflow.stats_engine.bucketizers import Bucketizer
+from pinflow.stats_engine.distincts import Distinct, new_sketch, of_sketch
 from pinflow.stats_engine.exact_sums import ExactSum, units
-from pinflow.stats_engine.statistics import Bounds, Histogram, Item, Items, item_text
+from pinflow.stats_engine.objects import hashed_value, item_text
+from pinflow.stats_engine.statistics import Bounds, Histogram, Item, Items
 
 BLOCK = 4096
 _FEW = 32
@@ -105,7 +109,7 @@ class _Best:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.limit = max(4 * size, 256)
+        self.limit = max(8 * size, 256)
         self.floor = -math.inf
         self._worst = ""
         self._values: dict[str, float] = {}
@@ -125,21 +129,27 @@ class _Best:
         return heapq.nsmallest(self.size, self._values.items(), key=lambda pair: (-pair[1], pair[0]))
 
     def cut(self) -> None:
-        best = self.best()
-        self._values = dict(best)
-        if len(best) == self.size:
-            self._worst, self.floor = best[-1]
+        """Keep the best; the lowest of them is the floor for what comes."""
+        values, size = self._values, self.size
+        if len(values) < size:
+            return
+        floor = self.floor = sorted(values.values(), reverse=True)[size - 1]
+        kept = {item: value for item, value in values.items() if value > floor}
+        level = sorted(item for item, value in values.items() if value == floor)[: size - len(kept)]
+        self._worst = level[-1]
+        self._values = kept | dict.fromkeys(level, floor)
 
 
 class ItemsCollector:
-    """The items with the highest and lowest values (ST-13); `skipped` counts unusable rows."""
+    """The items with the highest and lowest values (ST-13); `skipped` counts unusable rows, `dropped` long texts."""
 
-    __slots__ = ("_bottom", "_top", "name", "size", "skipped")
+    __slots__ = ("_bottom", "_top", "dropped", "name", "size", "skipped")
 
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self.size = size
         self.skipped = 0
+        self.dropped = 0
         self._top = _Best(size)
         self._bottom = _Best(size)
 
@@ -149,6 +159,9 @@ class ItemsCollector:
             self.skipped += 1
         elif value >= self._top.floor or -value >= self._bottom.floor:
             item = item_text(thing)
+            if len(item) > LONGEST_ITEM:
+                self.dropped += 1
+                return
             # adding to zero keeps -0.0 out
             self._top.add(item, value + 0.0)
             self._bottom.add(item, 0.0 - value)
@@ -166,9 +179,42 @@ class ItemsCollector:
         top.cut()
         bottom.cut()
         self.skipped += found.skipped
+        self.dropped += found.dropped
 
     def result(self) -> Items:
         """The items so far."""
         top = tuple(Item(item, value) for item, value in self._top.best())
         bottom = tuple(Item(item, 0.0 - value) for item, value in self._bottom.best())
         return Items(self.size, top, bottom)
+
+
+class DistinctCollector:
+    """A sketch of the objects seen; `skipped` counts null and NaN."""
+
+    __slots__ = ("_sketch", "_update", "name", "skipped")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.skipped = 0
+        self._sketch = new_sketch()
+        self._update = self._sketch.update
+
+    def add(self, thing: object) -> None:
+        """Add one object."""
+        value = None if thing is None else hashed_value(thing)
+        if value is None:
+            self.skipped += 1
+        else:
+            self._update(value)
+
+    def add_column(self, column: Sized) -> None:
+        """Add a column of objects."""
+        from pinflow.stats_engine import columns
+
+        values, skipped = columns.distinct_values(column)
+        deque(map(self._update, values), maxlen=0)
+        self.skipped += skipped
+
+    def result(self) -> Distinct:
+        """The set so far."""
+        return of_sketch(self._sketch)

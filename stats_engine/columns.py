@@ -4,6 +4,7 @@ A column is a Polars Series, a numpy array (or what turns into one, such as a py
 Imported by tasks only when they pass a column or enough single values.
 """
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -13,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinflow.errors import PinflowError
+from pinflow.stats_engine.allowance import LONGEST_ITEM
 from pinflow.stats_engine.exact_sums import UNIT_EXPONENT
-from pinflow.stats_engine.statistics import item_text
+from pinflow.stats_engine.objects import hashed_value, item_text
 
 if TYPE_CHECKING:
     import polars as pl
 
 _BLOCK = 1 << 16
+_FEW_OF, _ENOUGH = 16, 8
+"""Of more than 16 rows for each item wanted, 8 are looked at first."""
 _LOW_BITS = 26
 _SHIFT = 1126
 """A double's mantissa, taken as a whole number of 53 bits, has an exponent of -1126 or more."""
@@ -33,10 +37,21 @@ class Amounts(NamedTuple):
 
 
 class Extremes(NamedTuple):
-    """Objects of a column that may be among the highest or lowest, and how many rows had no usable value."""
+    """Objects of a column that may be among the highest or lowest.
+
+    `skipped` rows had no usable value, `dropped` ones that may have been listed a text that is too long.
+    """
 
     top: list[tuple[str, float]]
     bottom: list[tuple[str, float]]
+    skipped: int
+    dropped: int
+
+
+class Hashables(NamedTuple):
+    """The distinct values of a column as a sketch takes them, and how many rows were null or NaN."""
+
+    values: list[int | float | str]
     skipped: int
 
 
@@ -120,11 +135,52 @@ def extremes(name: str, items: Any, column: object, size: int, floor: float, cei
     wanted = usable & ((values >= floor) | (values <= ceiling))
     # adding zero makes -0.0 and 0.0 one value
     frame = pl.DataFrame({"item": texts, "value": values + 0.0}).filter(pl.Series(wanted))
-    skipped = len(values) - int(usable.sum())
-    by_item = frame.group_by("item").agg(top=pl.col("value").max(), bottom=pl.col("value").min())
-    top = by_item.select("item", "top").sort("top", "item", descending=[True, False]).head(size)
-    bottom = by_item.select("item", "bottom").sort("bottom", "item").head(size)
-    return Extremes(top.rows(), bottom.rows(), skipped)
+    short = frame.filter(pl.col("item").str.len_chars() <= LONGEST_ITEM)
+    top = _best(short, size, descending=True)
+    bottom = _best(short, size, descending=False)
+    return Extremes(top.rows(), bottom.rows(), len(values) - int(usable.sum()), frame.height - short.height)
+
+
+def _best(frame: "pl.DataFrame", size: int, *, descending: bool) -> "pl.DataFrame":
+    """The `size` items with the highest or lowest values."""
+    import polars as pl
+
+    value = pl.col("value").max() if descending else pl.col("value").min()
+    candidates = frame
+    if frame.height > _FEW_OF * size:
+        values = frame["value"].to_numpy()
+        place = frame.height - _ENOUGH * size if descending else _ENOUGH * size
+        limit = float(np.partition(values, place)[place])
+        candidates = frame.filter(pl.col("value") >= limit if descending else pl.col("value") <= limit)
+    by_item = candidates.group_by("item").agg(value)
+    if by_item.height < size and candidates.height < frame.height:
+        by_item = frame.group_by("item").agg(value)
+    return by_item.sort("value", "item", descending=[descending, False]).head(size)
+
+
+def distinct_values(column: Any) -> Hashables:
+    """What a sketch is to be updated with for a column of objects."""
+    import polars as pl
+
+    series = _series(column)
+    array = np.asarray(column) if series is None and not isinstance(column, list) else None
+    if array is not None and array.ndim == 1 and array.dtype.kind in "biufU":
+        series = pl.Series(array)
+    if series is None:
+        hashed = [None if value is None else hashed_value(value) for value in column]
+        values = [value for value in hashed if value is not None]
+        return Hashables(values, len(hashed) - len(values))
+    skipped = series.null_count()
+    if series.dtype.is_float():
+        skipped += int(series.is_nan().sum())
+    unique = series.drop_nulls().unique()
+    if series.dtype.is_integer() and series.dtype not in (pl.UInt64, pl.Int128, pl.UInt128):
+        return Hashables(unique.to_list(), skipped)
+    if series.dtype in (pl.String, pl.Categorical, pl.Enum):
+        texts = unique.cast(pl.String).to_list()
+        return Hashables([text or math.nan for text in texts] if "" in texts else texts, skipped)
+    found = map(hashed_value, unique.to_list())
+    return Hashables([value for value in found if value is not None], skipped)
 
 
 def _block_units(values: NDArray[np.float64]) -> int:

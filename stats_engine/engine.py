@@ -2,7 +2,8 @@
 
 Nothing leaves the process until the task writes `statistics()` into its output, so a call costs a dictionary
 access (ST-04). Each call also takes columns. A name belongs to one kind: mixing raises PinflowError. Null,
-NaN and infinite values are left out and counted under `_skipped.NAME`; they never fail a job.
+NaN and infinite values are left out and counted under `_skipped.NAME`, what goes over the limits (see allowance.py)
+under `_dropped`; neither fails a job.
 """
 
 import math
@@ -11,11 +12,17 @@ from functools import cache
 from typing import Any
 
 from pinflow.errors import PinflowError
+from pinflow.stats_engine.allowance import DROPPED, MOST_NAMES, SKIPPED, check_name, check_size, is_name, is_reserved
 from pinflow.stats_engine.bucketizers import Bucketizer, LogBucketizer
-from pinflow.stats_engine.collectors import BLOCK, HistogramCollector, ItemsCollector, SumCollector
-from pinflow.stats_engine.statistics import DEFAULT_SIZE, SKIPPED, Statistics
+from pinflow.stats_engine.collectors import (
+    BLOCK,
+    DistinctCollector,
+    HistogramCollector,
+    ItemsCollector,
+    SumCollector,
+)
+from pinflow.stats_engine.statistics import DEFAULT_SIZE, Statistics
 
-LONGEST_NAME = 255
 DEFAULT_BUCKETIZER = LogBucketizer()
 
 
@@ -30,7 +37,8 @@ class StatsEngine:
     (2, 1.0)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_names: int = MOST_NAMES) -> None:
+        self._most_names = most_names
         self.reset()
 
     def reset(self) -> None:
@@ -40,7 +48,8 @@ class StatsEngine:
         self._sums: dict[str, SumCollector] = {}
         self._histograms: dict[str, HistogramCollector] = {}
         self._items: dict[str, ItemsCollector] = {}
-        self._skipped: dict[str, int] = {}
+        self._distincts: dict[str, DistinctCollector] = {}
+        self._left_out: dict[str, int] = {}
         self._merged = Statistics()
 
     def incr_count(self, name: Any, n: Any = 1) -> None:
@@ -56,14 +65,15 @@ class StatsEngine:
         try:
             self._counts[name] += n
         except KeyError:
-            self._claim(name, "count")
-            self._counts[name] = n
+            if self._claim(name, "count", n):
+                self._counts[name] = n
 
     def add_sum(self, name: str, value: Any) -> None:
         """Add a number, or a column of numbers, to the sum of a name; sums are exact (ST-11)."""
         collector = self._sums.get(name)
         if collector is None:
-            self._claim(name, "sum")
+            if not self._claim(name, "sum", value):
+                return
             collector = self._sums[name] = SumCollector(name)
         if _is_column(value):
             collector.add_column(value)
@@ -80,7 +90,8 @@ class StatsEngine:
         """
         collector = self._histograms.get(name)
         if collector is None:
-            self._claim(name, "histogram")
+            if not self._claim(name, "histogram", value):
+                return
             collector = self._histograms[name] = HistogramCollector(name, bucketizer or DEFAULT_BUCKETIZER)
         elif bucketizer is not None and bucketizer.name != collector.bucketizer.name:
             raise PinflowError(f"{name!r} has buckets {collector.bucketizer.name}, not {bucketizer.name}")
@@ -99,9 +110,9 @@ class StatsEngine:
         """
         collector = self._items.get(name)
         if collector is None:
-            if size is not None and not 1 <= size <= 100_000:
-                raise PinflowError(f"{name!r}: a list's size cannot be {size!r}; give 1 to 100000")
-            self._claim(name, "items")
+            check_size(name, size)
+            if not self._claim(name, "items", value):
+                return
             collector = self._items[name] = ItemsCollector(name, size or DEFAULT_SIZE)
         elif size is not None and size != collector.size:
             raise PinflowError(f"{name!r} keeps {collector.size} items, not {size}; keep to one size")
@@ -109,6 +120,22 @@ class StatsEngine:
             collector.add_column(obj, value)
         else:
             collector.add(obj, _number(name, value))
+
+    def add_distinct(self, name: str, thing: Any) -> None:
+        """Add an object, or a column of objects, to the distinct ones of a name; about 1.6 % exact, in 4 KB.
+
+        Objects are told apart by their text, numbers by their value: 1 and 1.0 are one, 1 and "1" are two. A tuple
+        is one object.
+        """
+        collector = self._distincts.get(name)
+        if collector is None:
+            if not self._claim(name, "distinct count", thing):
+                return
+            collector = self._distincts[name] = DistinctCollector(name)
+        if _is_column(thing) and not isinstance(thing, tuple):
+            collector.add_column(thing)
+        else:
+            collector.add(thing)
 
     def merge(self, statistics: Statistics) -> None:
         """Add statistics collected elsewhere, such as a shard or another system's counters."""
@@ -127,19 +154,23 @@ class StatsEngine:
             sums={name: collector.result() for name, collector in self._sums.items()},
             histograms={name: histogram for name, histogram in histograms.items() if histogram},
             items={name: collector.result() for name, collector in self._items.items()},
+            distincts={name: collector.result() for name, collector in self._distincts.items()},
         )
-        return collected.merge(Statistics(counts=self._skipped_counts())).merge(self._merged)
+        return collected.merge(Statistics(counts=self._left_out_counts())).merge(self._merged)
 
-    def _claim(self, name: str, kind: str) -> None:
-        if self._kinds.get(name) == kind:
-            return
-        if name in self._kinds:
-            raise PinflowError(_mixed(name, self._kinds[name], kind))
-        if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
-            raise PinflowError(f"no statistic can be called {name!r}; give 1 to {LONGEST_NAME} printable letters")
-        if name == SKIPPED or name.startswith(SKIPPED + "."):
-            raise PinflowError(f"the name {name!r} is reserved for values left out; take another")
+    def _claim(self, name: str, kind: str, values: Any) -> bool:
+        """Whether the name is of this kind from now on; if there are too many, its values are counted as dropped."""
+        known = self._kinds.get(name)
+        if known == kind:
+            return True
+        if known is not None:
+            raise PinflowError(_mixed(name, known, kind))
+        check_name(name)
+        if len(self._kinds) >= self._most_names:
+            self._leave_out(DROPPED, len(values) if _is_column(values) else 1)
+            return False
         self._kinds[name] = kind
+        return True
 
     def _count_names(self, column: Any, n: Any) -> None:
         from pinflow.stats_engine import columns
@@ -148,9 +179,15 @@ class StatsEngine:
             raise PinflowError(f"cannot count {n!r} of {column!r}; give a name and amounts, or names")
         for name, times in columns.name_counts(column).items():
             if name is None:
-                self._skip(SKIPPED, times)
-            else:
+                self._leave_out(SKIPPED, times)
+            elif self._is_countable(str(name)):
                 self.incr_count(str(name), times * n)
+            else:
+                self._leave_out(DROPPED, times)
+
+    def _is_countable(self, name: str) -> bool:
+        """Whether a name out of the data may be counted."""
+        return name in self._counts or (is_name(name) and not is_reserved(name) and len(self._kinds) < self._most_names)
 
     def _amount(self, name: str, n: Any) -> int:
         if not _is_column(n):
@@ -161,20 +198,21 @@ class StatsEngine:
         from pinflow.stats_engine import columns
 
         total, skipped = columns.amounts(name, n)
-        self._skip(f"{SKIPPED}.{name}", skipped)
+        self._leave_out(f"{SKIPPED}.{name}", skipped)
         return total
 
-    def _skip(self, name: str, times: int) -> None:
+    def _leave_out(self, name: str, times: int) -> None:
         if times:
-            self._skipped[name] = self._skipped.get(name, 0) + times
+            self._left_out[name] = self._left_out.get(name, 0) + times
 
-    def _skipped_counts(self) -> dict[str, int]:
-        skipped = dict(self._skipped)
-        for collectors in (self._sums, self._histograms, self._items):
+    def _left_out_counts(self) -> dict[str, int]:
+        counts = dict(self._left_out)
+        for collectors in (self._sums, self._histograms, self._items, self._distincts):
             for name, collector in collectors.items():
                 if collector.skipped:
-                    skipped[f"{SKIPPED}.{name}"] = collector.skipped
-        return skipped
+                    counts[f"{SKIPPED}.{name}"] = collector.skipped
+        counts |= {f"{DROPPED}.{name}": found.dropped for name, found in self._items.items() if found.dropped}
+        return counts
 
 
 @cache

@@ -1,7 +1,7 @@
 """Reading what was recorded: a job's statistics, alerts and their handling."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from pinflow.database import fetch, transact
 from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.stats_engine.alerts import AlertState
+from pinflow.stats_engine.distincts import Estimate
 from pinflow.stats_engine.rules import Degree
 from pinflow.stats_engine.statistics import Histogram, Item, Items, Statistics
 from pinflow.stats_engine.tables import (
@@ -18,6 +19,7 @@ from pinflow.stats_engine.tables import (
     KEY_COLUMNS,
     MAILS,
     STAT_COUNTS,
+    STAT_DISTINCTS,
     STAT_HISTOGRAMS,
     STAT_ITEMS,
     STAT_SUMS,
@@ -47,7 +49,7 @@ class JobInfo:
 
 
 class JobStatistics(NamedTuple):
-    """An attempt of a job and its statistics."""
+    """An attempt of a job and its statistics but for distinct counts, of which the tables keep estimates alone."""
 
     info: JobInfo
     statistics: Statistics
@@ -68,8 +70,11 @@ class AlertRow:
     name: str
     degree: Degree
     value: float | None
+    forecast: float | None
+    deviation: float | None
     low: float | None
     high: float | None
+    learning: bool
     message: str
     owner: str
     state: AlertState
@@ -101,6 +106,13 @@ def job_statistics(
         chosen = sa.select(table).where(*wanted, table.c.date == (date or max(dates))).order_by(*best).limit(1)
         row = connection.execute(chosen).mappings().one()
         return JobStatistics(JobInfo(**row), _statistics(connection, row))
+
+
+def distinct_counts(engine: sa.Engine, info: JobInfo) -> dict[str, Estimate]:
+    """The distinct counts of an attempt by name."""
+    with engine.connect() as connection:
+        found = _rows(connection, asdict(info), STAT_DISTINCTS, "name")
+        return {row.name: Estimate(row.estimate, row.low, row.high) for row in found}
 
 
 def list_alerts(
@@ -153,20 +165,21 @@ def _change(engine: sa.Engine, alert: int, values: Mapping[str, Any]) -> None:
         raise ConfigurationError(f"no alert {alert} is open; see the open ones with: pinflow alerts")
 
 
-def _statistics(connection: sa.Connection, key: Mapping[Any, Any]) -> Statistics:
-    def rows(table: sa.Table, *order: str) -> Any:
-        same = [table.c[name] == key[name] for name in KEY_COLUMNS]
-        return connection.execute(sa.select(table).where(*same).order_by(*(table.c[name] for name in order)))
+def _rows(connection: sa.Connection, key: Mapping[Any, Any], table: sa.Table, *order: str) -> sa.CursorResult[Any]:
+    same = [table.c[name] == key[name] for name in KEY_COLUMNS]
+    return connection.execute(sa.select(table).where(*same).order_by(*(table.c[name] for name in order)))
 
+
+def _statistics(connection: sa.Connection, key: Mapping[Any, Any]) -> Statistics:
     buckets: dict[str, dict[tuple[float, float], int]] = {}
-    for row in rows(STAT_HISTOGRAMS, "name", "low", "high"):
+    for row in _rows(connection, key, STAT_HISTOGRAMS, "name", "low", "high"):
         buckets.setdefault(row.name, {})[row.low, row.high] = row._mapping["count"]
     lists: dict[str, dict[str, list[Item]]] = {}
-    for row in rows(STAT_ITEMS, "name", "side", "rank"):
+    for row in _rows(connection, key, STAT_ITEMS, "name", "side", "rank"):
         lists.setdefault(row.name, {"top": [], "bottom": []})[row.side].append(Item(row.item, row.value))
     return Statistics(
-        counts={row.name: row.value for row in rows(STAT_COUNTS, "name")},
-        sums={row.name: row.value for row in rows(STAT_SUMS, "name")},
+        counts={row.name: row.value for row in _rows(connection, key, STAT_COUNTS, "name")},
+        sums={row.name: row.value for row in _rows(connection, key, STAT_SUMS, "name")},
         histograms={name: _histogram(found) for name, found in buckets.items()},
         items={name: _items(found["top"], found["bottom"]) for name, found in lists.items()},
     )

@@ -18,6 +18,7 @@ from pinflow.stats_engine.tables import (
     JOB_STATS,
     MAILS,
     STAT_COUNTS,
+    STAT_DISTINCTS,
     STAT_HISTOGRAMS,
     STAT_ITEMS,
     STAT_SUMS,
@@ -98,6 +99,7 @@ def _replace_statistics(connection: sa.Connection, key: JobKey, statistics: Stat
         STAT_SUMS: [{"name": name, "value": float(value)} for name, value in statistics.sums.items()],
         STAT_HISTOGRAMS: _histogram_rows(statistics),
         STAT_ITEMS: _item_rows(statistics),
+        STAT_DISTINCTS: [{"name": name} | found.estimate()._asdict() for name, found in statistics.distincts.items()],
     }
     first = key.columns()
     for table, found in rows.items():

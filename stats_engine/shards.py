@@ -1,26 +1,47 @@
 """Statistics as files: Thrift's binary protocol (stats.thrift) in gzip (ST-05, ST-07).
 
-The same statistics give the same bytes. Reading verifies gzip's checksum, inflates under a limit and
-checks what it finds. thriftpy2 is imported by the first call.
+The same statistics give the same bytes. Reading inflates under a limit, verifies gzip's checksum and the content's
+own, decodes under a limit of memory and checks what it finds. thriftpy2 is imported by the first writing.
 """
 
 import gzip
 import math
+import struct
 import zlib
 from typing import Any
 
 from pinflow.errors import DamagedFileError, PinflowError
+from pinflow.stats_engine import allowance
+from pinflow.stats_engine.distincts import Distinct
 from pinflow.stats_engine.exact_sums import ExactSum
 from pinflow.stats_engine.statistics import Histogram, Item, Items, Statistics
+from pinflow.stats_engine.thrift_reading import (
+    BINARY,
+    DOUBLE,
+    I32,
+    I64,
+    LIST,
+    MAP,
+    STRUCT,
+    ThriftError,
+    ThriftReader,
+)
 
-VERSION = 1
+VERSION = 2
 JOB_SHARD = "job.thrift.gz"
-LARGEST = 256 * 1024 * 1024
+LARGEST = 32 << 20
 """Bytes that a file may inflate to."""
+MEMORY = 512 << 20
+"""Bytes that decoding it may take."""
 
 _VERSION_FIELD = b"\x08\x00\x01"
 """How the content begins: field 1, a 32-bit integer."""
+_CRC_FIELD = struct.Struct(">3sI1s")
+_CRC_MARKS = b"\x08\x00\x02", b"\x00"
+"""How it ends: field 2, a 32-bit integer, and the end of the struct."""
 _LARGEST_COUNT = 2**63 - 1
+_LONGEST_SUM = 400
+"""Bytes of an exact sum: more than 2 ** 64 of the largest doubles."""
 
 
 def shard_name(partition: int) -> str:
@@ -33,117 +54,158 @@ def shard_name(partition: int) -> str:
 
 
 def encode(statistics: Statistics) -> bytes:
-    """The file's content. PinflowError for a count beyond 64 bits."""
-    from thriftpy2 import protocol
-    from thriftpy2.utils import serialize
+    """The file's content. PinflowError for a count beyond 64 bits.
 
-    binary: Any = protocol.TCyBinaryProtocolFactory
-    content = serialize(_to_thrift(statistics), binary())
+    What would be larger than may be read is left out, the largest lists first, and counted under `_dropped`.
+    """
+    content = _serialize(statistics)
+    while len(content) > LARGEST:
+        statistics = allowance.without_largest(statistics, len(content) - LARGEST)
+        content = _serialize(statistics)
     return gzip.compress(content, compresslevel=6, mtime=0)
 
 
 def decode(data: bytes, name: str) -> Statistics:
     """The statistics in a file's content; `name` is the file's, for messages.
 
-    DamagedFileError when it is cut, changed or not statistics; PinflowError when a newer pinflow wrote it.
+    DamagedFileError when it is cut, changed or not statistics; PinflowError when another pinflow wrote it.
     """
-    found = _parse(_inflate(data, name), name)
-    if found.version > VERSION:
-        raise PinflowError(
-            f"the statistics {name} have version {found.version}, this pinflow reads {VERSION}; update it"
-        )
     try:
-        statistics = _from_thrift(found)
-        statistics.check_kinds()
-    except (PinflowError, TypeError, ValueError) as error:
-        raise _damaged(name, str(error)) from error
-    return statistics
+        content = _inflate(data)
+        version = _verified_version(content)
+        if version != VERSION:
+            raise PinflowError(
+                f"the statistics {name} have version {version}, this pinflow reads {VERSION}; "
+                "read them with the pinflow that wrote them, or make their dataset again"
+            )
+        return _read(content)
+    except (ThriftError, ValueError, zlib.error) as error:
+        raise DamagedFileError(
+            f"the statistics {name} are damaged: {error}; make their dataset again with "
+            "pinflow run WORKFLOW --date DAY --rebuild"
+        ) from error
 
 
-def _schema() -> Any:
-    from pinflow.stats_engine.thrift_types import TYPES
-
-    return TYPES
-
-
-def _damaged(name: str, reason: str) -> DamagedFileError:
-    return DamagedFileError(
-        f"the statistics {name} are damaged: {reason}; make their dataset again with "
-        "pinflow run WORKFLOW --date DAY --rebuild"
-    )
-
-
-def _inflate(data: bytes, name: str) -> bytes:
+def _inflate(data: bytes) -> bytes:
     inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        content = inflater.decompress(data, LARGEST)
-    except zlib.error as error:
-        raise _damaged(name, str(error)) from error
+    content = inflater.decompress(data, LARGEST)
     if not inflater.eof:
         too_long = bool(inflater.unconsumed_tail) or len(content) >= LARGEST
-        raise _damaged(name, f"they inflate to more than {LARGEST} bytes" if too_long else "the file is cut")
+        raise ThriftError(f"they inflate to more than {LARGEST} bytes" if too_long else "the file is cut")
     if inflater.unused_data:
-        raise _damaged(name, "something follows their end")
+        raise ThriftError("something follows their end")
     return content
 
 
-def _parse(content: bytes, name: str) -> Any:
-    # the pure Python protocol: the compiled one reads past the end of short content
-    from thriftpy2.protocol import binary
+def _verified_version(content: bytes) -> int:
+    if not content.startswith(_VERSION_FIELD) or len(content) < len(_VERSION_FIELD) + 4 + _CRC_FIELD.size:
+        raise ThriftError("they have no version")
+    mark, crc, stop = _CRC_FIELD.unpack(content[-_CRC_FIELD.size :])
+    if (mark, stop) != _CRC_MARKS or crc != zlib.crc32(memoryview(content)[: -_CRC_FIELD.size]):
+        raise ThriftError("their checksum is wrong")
+    return int.from_bytes(content[3:7], "big", signed=True)
 
-    protocol: Any = binary.TBinaryProtocol
-    source = _Content(content)
-    found = _schema().Statistics()
-    if not content.startswith(_VERSION_FIELD):
-        raise _damaged(name, "they have no version")
+
+def _read(content: bytes) -> Statistics:
+    reader = ThriftReader(content, MEMORY)
+    whole = (I64, reader.whole)
+    kinds = {
+        10: ("counts", *whole),
+        20: ("sums", STRUCT, lambda: _sum(reader)),
+        30: ("histograms", STRUCT, lambda: _histogram(reader)),
+        40: ("items", STRUCT, lambda: _items(reader)),
+        50: ("distincts", STRUCT, lambda: _distinct(reader)),
+    }
+    maps = {
+        number: (MAP, lambda kind=kind, read=read: reader.by_name(kind, read))
+        for number, (_, kind, read) in kinds.items()
+    }
+    fields = reader.structure({1: (I32, reader.small), 2: (I32, reader.small)} | maps)
+    if reader.position < len(content):
+        raise ThriftError("something follows their end")
+    statistics = Statistics(**{name: fields[number] for number, (name, *_) in kinds.items() if number in fields})
     try:
-        protocol(source).read_struct(found)
-    except Exception as error:  # whatever a parser may raise on foreign bytes
-        raise _damaged(name, f"{type(error).__name__}: {error}") from error
-    if source.position < len(content):
-        raise _damaged(name, "something follows their end")
+        statistics.check_kinds()
+    except PinflowError as error:
+        raise ThriftError(str(error)) from error
+    return statistics
+
+
+def _sum(reader: ThriftReader) -> ExactSum:
+    fields = reader.structure({1: (DOUBLE, reader.double), 2: (BINARY, reader.binary)})
+    if 2 not in fields:
+        return ExactSum.of(_finite(fields.get(1)))
+    if len(fields[2]) > _LONGEST_SUM:
+        raise ThriftError(f"a sum has {len(fields[2])} bytes")
+    return ExactSum(int.from_bytes(fields[2], "big", signed=True))
+
+
+def _histogram(reader: ThriftReader) -> Histogram:
+    text, double = (BINARY, reader.text), (DOUBLE, reader.double)
+    fields = reader.structure({1: text, 2: double, 3: double, 10: (LIST, reader.buckets)})
+    if 1 not in fields:
+        raise ThriftError("a histogram does not say what buckets it has")
+    return Histogram(fields[1], fields.get(10, {}), _finite(fields.get(2)), _finite(fields.get(3)))
+
+
+def _items(reader: ThriftReader) -> Items:
+    items = (LIST, reader.items)
+    fields = reader.structure({1: (I32, reader.small), 10: items, 11: items})
+    found = Items(fields.get(1, 0), fields.get(10, ()), fields.get(11, ()))
+    if not found.is_ordered():
+        raise ThriftError("a list of items is longer than its size, or not in order")
     return found
 
 
-class _Content:
-    """Bytes read as a Thrift transport; unlike thriftpy2's own, it fails where they end."""
+def _distinct(reader: ThriftReader) -> Distinct:
+    fields = reader.structure({1: (BINARY, reader.binary), 2: (BINARY, reader.binary)})
+    coupons = fields.get(1, b"")
+    try:
+        return Distinct(struct.unpack(f"<{len(coupons) // 4}I", coupons), fields.get(2, b""))
+    except (struct.error, PinflowError) as error:
+        raise ThriftError(str(error)) from error
 
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-        self.position = 0
 
-    def read(self, size: int) -> bytes:
-        end = self.position + size
-        if not self.position <= end <= len(self.content):
-            raise EOFError("they end early")
-        part = self.content[self.position : end]
-        self.position = end
-        return part
+def _finite(value: float | None) -> float:
+    if value is None or not math.isfinite(value):
+        raise ThriftError(f"a number is missing: {value!r}")
+    return value
+
+
+def _serialize(statistics: Statistics) -> bytes:
+    from thriftpy2 import protocol
+    from thriftpy2.utils import serialize
+
+    binary: Any = protocol.TCyBinaryProtocolFactory
+    content = serialize(_to_thrift(statistics), binary())[:-1]
+    return content + _CRC_FIELD.pack(_CRC_MARKS[0], zlib.crc32(content), _CRC_MARKS[1])
 
 
 def _to_thrift(statistics: Statistics) -> Any:
+    from pinflow.stats_engine.thrift_types import TYPES
+
     for name, count in statistics.counts.items():
         if abs(count) > _LARGEST_COUNT:
             raise PinflowError(f"the count {name!r} is {count}, more than 64 bits hold; use add_sum")
-    types = _schema()
-    return types.Statistics(
+    return TYPES.Statistics(
         version=VERSION,
         counts=dict(sorted(statistics.counts.items())),
-        sums={name: _sum_to_thrift(value) for name, value in sorted(statistics.sums.items())},
-        histograms={name: _histogram_to_thrift(one) for name, one in sorted(statistics.histograms.items())},
-        items={name: _items_to_thrift(one) for name, one in sorted(statistics.items.items())},
+        sums={name: _sum_to_thrift(TYPES, value) for name, value in sorted(statistics.sums.items())},
+        histograms={name: _histogram_to_thrift(TYPES, one) for name, one in sorted(statistics.histograms.items())},
+        items={name: _items_to_thrift(TYPES, one) for name, one in sorted(statistics.items.items())},
+        distincts={name: _distinct_to_thrift(TYPES, one) for name, one in sorted(statistics.distincts.items())},
     )
 
 
-def _sum_to_thrift(value: float) -> Any:
+def _sum_to_thrift(types: Any, value: float) -> Any:
     exact = ExactSum.of(value)
     data = exact.units.to_bytes(exact.units.bit_length() // 8 + 1, "big", signed=True)
-    return _schema().Sum(value=float(exact), exact=data)
+    return types.Sum(value=float(exact), exact=data)
 
 
-def _histogram_to_thrift(histogram: Histogram) -> Any:
-    bucket = _schema().Bucket
-    return _schema().Histogram(
+def _histogram_to_thrift(types: Any, histogram: Histogram) -> Any:
+    bucket = types.Bucket
+    return types.Histogram(
         bucketizer=histogram.bucketizer,
         lowest=histogram.lowest,
         highest=histogram.highest,
@@ -151,62 +213,14 @@ def _histogram_to_thrift(histogram: Histogram) -> Any:
     )
 
 
-def _items_to_thrift(items: Items) -> Any:
-    item = _schema().Item
-    return _schema().Items(
-        size=items.size,
-        top=[item(item=name, value=value) for name, value in items.top],
-        bottom=[item(item=name, value=value) for name, value in items.bottom],
-    )
+def _items_to_thrift(types: Any, items: Items) -> Any:
+    def lists(found: tuple[Item, ...]) -> list[Any]:
+        return [types.Item(item=name, value=value) for name, value in found]
+
+    return types.Items(size=items.size, top=lists(items.top), bottom=lists(items.bottom))
 
 
-def _from_thrift(found: Any) -> Statistics:
-    return Statistics(
-        counts={_text(name): _whole(count) for name, count in (found.counts or {}).items()},
-        sums={_text(name): _sum(value) for name, value in (found.sums or {}).items()},
-        histograms={_text(name): _histogram(value) for name, value in (found.histograms or {}).items()},
-        items={_text(name): _items(value) for name, value in (found.items or {}).items()},
-    )
-
-
-def _sum(found: Any) -> ExactSum:
-    if found.exact is None:
-        return ExactSum.of(_finite(found.value))
-    return ExactSum(int.from_bytes(found.exact, "big", signed=True))
-
-
-def _histogram(found: Any) -> Histogram:
-    buckets = {(_double(one.low), _double(one.high)): _whole(one.count) for one in found.buckets or ()}
-    return Histogram(_text(found.bucketizer), buckets, _finite(found.lowest), _finite(found.highest))
-
-
-def _items(found: Any) -> Items:
-    def read(items: Any) -> list[Item]:
-        return [Item(_text(one.item), _finite(one.value)) for one in items or ()]
-
-    return Items.of(_whole(found.size), read(found.top), read(found.bottom))
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"a text is missing or not UTF-8: {value!r}")
-    return value
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int):
-        raise ValueError("a whole number is missing")
-    return value
-
-
-def _double(value: object) -> float:
-    if not isinstance(value, float) or math.isnan(value):
-        raise ValueError(f"a number is missing: {value!r}")
-    return value
-
-
-def _finite(value: object) -> float:
-    number = _double(value)
-    if math.isinf(number):
-        raise ValueError("a number is infinite")
-    return number
+def _distinct_to_thrift(types: Any, distinct: Distinct) -> Any:
+    if distinct.registers:
+        return types.Distinct(registers=distinct.registers)
+    return types.Distinct(coupons=struct.pack(f"<{len(distinct.coupons)}I", *distinct.coupons))

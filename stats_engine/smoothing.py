@@ -6,10 +6,11 @@ The forecasters differ in how fast they forget; they are averaged by how well ea
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import lfilter
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -23,20 +24,49 @@ SEASON_PRIOR = 0.3
 ERROR_RATE = 0.03
 ERROR_POWER = 8
 LARGEST_ERROR = 1.0
+BLOCK = 64
+
+
+class _Decay(NamedTuple):
+    """What a block's values add to the sums at its places, and to the sum after it; and how a sum fades in it."""
+
+    within: Floats
+    after: Floats
+    fading: Floats
+
+
+@lru_cache(maxsize=64)
+def _decay(kept: float) -> _Decay:
+    place = np.arange(BLOCK)
+    ago = place[None, :] - place[:, None] - 1
+    within = np.where(ago >= 0, kept ** np.maximum(ago, 0.0), 0.0)
+    return _Decay(within, kept ** place[::-1].astype(float), kept ** place.astype(float))
 
 
 def smoothed(values: Floats, rate: float) -> Floats:
-    """Sum of the values before each place, each place back weighing (1 - rate) less; over the last axis."""
-    result: Floats = lfilter([0.0, 1.0], [1.0, rate - 1.0], values)
-    return result
+    """Sum of the values before each place, each place back weighing (1 - rate) less; over the last axis.
+
+    Block by block, as products with matrices: many times faster than place by place.
+    """
+    length = values.shape[-1]
+    padding = [(0, 0)] * (values.ndim - 1) + [(0, -length % BLOCK)]
+    blocks = np.pad(values, padding).reshape(*values.shape[:-1], -1, BLOCK)
+    decay = _decay(1 - rate)
+    left = blocks @ decay.after
+    carried = np.zeros_like(left)
+    for number in range(1, left.shape[-1]):
+        carried[..., number] = carried[..., number - 1] * (1 - rate) ** BLOCK + left[..., number - 1]
+    sums: Floats = blocks @ decay.within + carried[..., None] * decay.fading
+    return sums.reshape(*values.shape[:-1], -1)[..., :length]
 
 
 def seasonal(values: Floats, memory: float, period: int) -> Floats:
     """Sum of the values whole seasons before each place, each season back weighing `memory` times; last axis."""
-    ahead, back = np.zeros(period + 1), np.zeros(period + 1)
-    ahead[period], back[0], back[period] = 1.0, 1.0, -memory
-    result: Floats = lfilter(ahead, back, values)
-    return result
+    length = values.shape[-1]
+    padding = [(0, 0)] * (values.ndim - 1) + [(0, -length % period)]
+    seasons = np.pad(values, padding).reshape(*values.shape[:-1], -1, period).swapaxes(-1, -2)
+    sums = smoothed(seasons, 1 - memory).swapaxes(-1, -2)
+    return sums.reshape(*values.shape[:-1], -1)[..., :length]
 
 
 def season_offsets(values: Floats, known: Flags, period: int, memories: Sequence[float]) -> Floats:

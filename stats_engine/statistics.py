@@ -1,16 +1,16 @@
 """The statistics of a task or a job: values that merge in any order and grouping (ST-09)."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import NamedTuple, TypeVar
 
 from pinflow.errors import PinflowError
+from pinflow.stats_engine.distincts import Distinct
 from pinflow.stats_engine.exact_sums import ExactSum
 
 DEFAULT_SIZE = 100
-SKIPPED = "_skipped"
-"""Counts `_skipped.NAME` say how many values of NAME were null, NaN or infinite and left out."""
 
 V = TypeVar("V")
 Bounds = tuple[float, float]
@@ -64,11 +64,19 @@ class Histogram:
                 f"histograms with buckets {self.bucketizer} and {other.bucketizer} do not merge; "
                 "give one name one bucketizer"
             )
-        buckets = dict(self.buckets)
-        for bounds, n in other.buckets.items():
-            buckets[bounds] = buckets.get(bounds, 0) + n
         lowest, highest = min(self.lowest, other.lowest), max(self.highest, other.highest)
-        return Histogram(self.bucketizer, buckets, lowest, highest)
+        return Histogram(self.bucketizer, _merge_buckets(self.buckets, other.buckets), lowest, highest)
+
+
+def _merge_buckets(one: Mapping[Bounds, int], two: Mapping[Bounds, int]) -> Mapping[Bounds, int]:
+    if not (isinstance(one, dict) and isinstance(two, dict)):
+        from pinflow.stats_engine.packed_buckets import PackedBuckets
+
+        return PackedBuckets.of(one).plus(PackedBuckets.of(two))
+    merged = dict(one)
+    for bounds, n in two.items():
+        merged[bounds] = merged.get(bounds, 0) + n
+    return merged
 
 
 class Item(NamedTuple):
@@ -97,27 +105,46 @@ class Items:
 
     def merge(self, other: "Items") -> "Items":
         """Both together, cut to the smaller size: beyond it the lists would not be exact."""
-        return Items.of(min(self.size, other.size), (*self.top, *other.top), (*self.bottom, *other.bottom))
+        size = min(self.size, other.size)
+        return Items(size, _merge_best(size, self.top, other.top, 1), _merge_best(size, self.bottom, other.bottom, -1))
 
-
-def item_text(thing: object) -> str:
-    """The text that names an object; what UTF-8 cannot hold, as surrogateescape leaves it, is escaped."""
-    text = str(thing)
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+    def is_ordered(self) -> bool:
+        """Whether both lists are as `of` makes them."""
+        return _is_best(self.size, self.top, sign=1) and _is_best(self.size, self.bottom, sign=-1)
 
 
 def _best(size: int, items: Iterable[Item], sign: int) -> tuple[Item, ...]:
-    best: dict[str, float] = {}
-    for item, value in items:
-        if item not in best or sign * value > sign * best[item]:
-            best[item] = value
-    ordered = sorted(best.items(), key=lambda pair: (-sign * pair[1], pair[0]))
-    return tuple(Item(item, value) for item, value in ordered[:size])
+    best: dict[str, Item] = {}
+    for item in items:
+        known = best.get(item[0])
+        if known is None or sign * item[1] > sign * known[1]:
+            best[item[0]] = item
+    return tuple(sorted(best.values(), key=lambda item: (-sign * item[1], item[0]))[:size])
+
+
+def _merge_best(size: int, one: tuple[Item, ...], two: tuple[Item, ...], sign: int) -> tuple[Item, ...]:
+    """The best of two lists in order; nothing is sorted when none of `two` comes before the end of `one`."""
+    one = one[:size]
+    if len(one) == size:
+        item, value = one[-1]
+        last = (-sign * value, item)
+        two = tuple(takewhile(lambda pair: (-sign * pair[1], pair[0]) < last, two))
+    return _best(size, (*one, *two), sign) if two else one
+
+
+def _is_best(size: int, items: Sequence[Item], sign: int) -> bool:
+    texts, values = zip(*items, strict=True) if items else ((), ())
+    if len(items) > size or len(set(texts)) < len(texts) or not all(map(math.isfinite, values)):
+        return False
+    if len(set(values)) == len(values):
+        return list(values) == sorted(values, reverse=sign > 0)
+    keys = [(-sign * value, item) for item, value in items]
+    return keys == sorted(keys)
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Counts, sums, histograms and items by name; a name belongs to one kind (ST-14).
+    """Counts, sums, histograms, items and distinct counts by name; a name belongs to one kind (ST-14).
 
     Sums are `float`s; those that an engine or a shard gives are `ExactSum`s, so that merges stay exact.
     """
@@ -126,6 +153,7 @@ class Statistics:
     sums: Mapping[str, float] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     items: Mapping[str, Items] = field(default_factory=dict)
+    distincts: Mapping[str, Distinct] = field(default_factory=dict)
 
     def merge(self, other: "Statistics") -> "Statistics":
         """Both together; associative and commutative. PinflowError when a name has two kinds."""
@@ -134,9 +162,20 @@ class Statistics:
             _merge(self.sums, other.sums, lambda one, two: ExactSum.of(one).plus(two)),
             _merge(self.histograms, other.histograms, Histogram.merge),
             _merge(self.items, other.items, Items.merge),
+            _merge(self.distincts, other.distincts, Distinct.merge),
         )
         merged.check_kinds()
         return merged
+
+    def without(self, names: Collection[str]) -> "Statistics":
+        """All but these names."""
+        return Statistics(
+            _without(self.counts, names),
+            _without(self.sums, names),
+            _without(self.histograms, names),
+            _without(self.items, names),
+            _without(self.distincts, names),
+        )
 
     def kinds(self) -> Sequence[tuple[str, Mapping[str, object]]]:
         """Each kind of statistic and its values by name."""
@@ -145,6 +184,7 @@ class Statistics:
             ("sum", self.sums),
             ("histogram", self.histograms),
             ("items", self.items),
+            ("distinct count", self.distincts),
         )
 
     def check_kinds(self) -> None:
@@ -155,6 +195,10 @@ class Statistics:
                 name = min(twice)
                 raise PinflowError(f"{name!r} is a {seen[name]} and a {kind}; give each a name of its own")
             seen.update(dict.fromkeys(values, kind))
+
+
+def _without(values: Mapping[str, V], names: Collection[str]) -> dict[str, V]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _merge(one: Mapping[str, V], two: Mapping[str, V], add: Callable[[V, V], V]) -> dict[str, V]:

@@ -99,7 +99,13 @@ STAT_ITEMS = _statistic(
     sa.Column("item", LongText, nullable=False),
     sa.Column("value", sa.Double, nullable=False),
 )
-STATISTICS = (STAT_COUNTS, STAT_SUMS, STAT_HISTOGRAMS, STAT_ITEMS)
+STAT_DISTINCTS = _statistic(
+    "stat_distincts",
+    sa.Column("estimate", sa.Double, nullable=False),
+    sa.Column("low", sa.Double, nullable=False),
+    sa.Column("high", sa.Double, nullable=False),
+)
+STATISTICS = (STAT_COUNTS, STAT_SUMS, STAT_HISTOGRAMS, STAT_ITEMS, STAT_DISTINCTS)
 
 ALERTS = sa.Table(
     "alerts",
@@ -110,8 +116,11 @@ ALERTS = sa.Table(
     sa.Column("name", sa.String(600), nullable=False),
     sa.Column("degree", sa.String(10), nullable=False),
     sa.Column("value", sa.Double),
+    sa.Column("forecast", sa.Double),
+    sa.Column("deviation", sa.Double),
     sa.Column("low", sa.Double),
     sa.Column("high", sa.Double),
+    sa.Column("learning", sa.Boolean, nullable=False, server_default="0"),
     sa.Column("message", LongText, nullable=False),
     sa.Column("owner", sa.String(255), nullable=False),
     sa.Column("state", sa.String(12), nullable=False),
@@ -120,11 +129,31 @@ ALERTS = sa.Table(
     sa.Column("changed_at", UtcTime, nullable=False),
     sa.Column("muted_until", UtcTime),
     sa.Index("alerts_of_job", "workflow", "job", "date"),
-    sa.CheckConstraint("state IN ('open', 'acknowledged', 'muted', 'resolved')", name="alert_state"),
+    sa.CheckConstraint("state IN ('open', 'acknowledged', 'accepted', 'muted', 'resolved')", name="alert_state"),
     sa.CheckConstraint("degree IN ('warning', 'fatal')", name="alert_degree"),
     **MYSQL,
 )
-"""One row for each rule that fired in an attempt; `repeats` counts earlier ones of the same job, date and rule."""
+"""One row for each rule that fired in an attempt; `repeats` counts earlier ones of the same job, date and rule.
+
+`low` and `high` are the rule's bounds, or the forecast's band; `deviation` is (value - forecast) / forecast.
+"""
+
+EXPECTATIONS = sa.Table(
+    "expectations",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("workflow", sa.String(100), nullable=False),
+    sa.Column("job", sa.String(100), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("from_date", sa.String(10), nullable=False),
+    sa.Column("to_date", sa.String(10)),
+    sa.Column("factor", sa.Double, nullable=False),
+    sa.Column("why", LongText, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Index("expectations_of_job", "workflow", "job"),
+    **MYSQL,
+)
+"""One row for each change that an owner expects: from a day on, to another or for good, `factor` times as much."""
 
 MAILS = sa.Table(
     "mails",
@@ -150,6 +179,7 @@ VIEWS = {
     "v_sums": ("stat_sums", ("value",)),
     "v_histograms": ("stat_histograms", ("low", "high", "count")),
     "v_items": ("stat_items", ("side", "rank", "item", "value")),
+    "v_distincts": ("stat_distincts", ("estimate", "low", "high")),
 }
 """Views of the published attempt's numbers: workflow, job, date, step, name and the table's own columns."""
 

@@ -78,7 +78,7 @@ def test_rule_functions_are_documented() -> None:
         for name, value in vars(rules).items()
         if not name.startswith("_") and getattr(value, "__annotations__", {}).get("return") in (rules.Rule, "Rule")
     ]
-    assert {"absolute", "absolute_share"} <= set(makers)
+    assert {"absolute", "ratio"} <= set(makers)
     text = page("concepts/statistics.md")
     assert [name for name in makers if f"`{name}`" not in text] == []
 

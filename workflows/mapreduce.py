@@ -38,6 +38,8 @@ from pinflow.workflows.retention import STAGING
 from pinflow.workflows.shrinking import days_read, fuller_periods, without
 
 SMALL_JOB_BYTES = 4 << 20
+BUCKETS_A_SLOT = 4
+"""A task works on a few buckets, one after the other in the same memory: less is held at a time, less is asked for."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class _NodeRun:
         if self.on_cluster:
             least = least_buckets(weight)
         else:
-            least = self.settings.slot_count if weight > SMALL_JOB_BYTES else 1
+            least = BUCKETS_A_SLOT * self.settings.slot_count if weight > SMALL_JOB_BYTES else 1
         return bucket_count(weight, self.settings.memory_bytes // 4, least)
 
     def _is_there(self, published: Published) -> bool:

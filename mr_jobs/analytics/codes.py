@@ -1,6 +1,6 @@
 """Columns of text as integers: many group keys fit one uint64, which sorts far faster than texts do (AN-16)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ Integers = npt.NDArray[np.integer[Any]]
 class Coded:
     """A string column as integers: row i holds `values[codes[i]]`. Null is a value like any other."""
 
-    codes: npt.NDArray[np.uint32]
+    codes: Integers
     values: pl.Series
 
     @property
@@ -84,12 +84,34 @@ def unpack(keys: Keys, widths: Sequence[int]) -> list[Integers]:
 
 def pack_columns(columns: Sequence[Coded]) -> list[Keys]:
     """Keys that sort rows by `columns`, as few as hold all their bits."""
-    groups: list[list[Coded]] = [[]]
-    for column in columns:
-        if sum(c.bits for c in groups[-1]) + column.bits > KEY_BITS:
+    return [pack(group) for group in _groups([(column.codes, column.bits) for column in columns])]
+
+
+def sorted_fields(fields: Sequence[tuple[Integers, int]]) -> list[Integers]:
+    """The fields of rows, each with its width in bits, after the rows were sorted by all of them, the first first."""
+    groups = _groups(fields)
+    keys = [pack(group) for group in groups]
+    if len(keys) == 1:
+        keys = [in_order(keys[0])]
+    else:
+        order = sort_order(keys)
+        keys = [key[order] for key in keys]
+    return [f for key, group in zip(keys, groups, strict=True) for f in unpack(key, [bits for _, bits in group])]
+
+
+def in_order(keys: Keys) -> Keys:
+    """The keys sorted, by Polars: on AMD with AVX-512 twice as fast as NumPy."""
+    return pl.Series(keys).sort().to_numpy()
+
+
+def _groups(fields: Sequence[tuple[Integers, int]]) -> list[list[tuple[Integers, int]]]:
+    """Neighbours together as long as they fit one key."""
+    groups: list[list[tuple[Integers, int]]] = [[]]
+    for field in fields:
+        if sum(bits for _, bits in groups[-1]) + field[1] > KEY_BITS:
             groups.append([])
-        groups[-1].append(column)
-    return [pack([(c.codes, c.bits) for c in group]) for group in groups]
+        groups[-1].append(field)
+    return groups
 
 
 def sort_order(keys: Sequence[npt.NDArray[Any]], descending: Sequence[bool] | None = None) -> npt.NDArray[np.uint32]:
@@ -112,14 +134,36 @@ def ones(bits: int) -> np.uint64:
     return np.uint64((1 << bits) - 1)
 
 
+class Grouping:
+    """Rows grouped by string columns: integer columns `names` tell the groups apart, and sort as the strings do."""
+
+    def __init__(self, frame: pl.DataFrame, keys: Sequence[str]) -> None:
+        self._coded = {name: code(frame[name]).in_order() for name in keys}
+        packed = pack_columns(list(self._coded.values()))
+        self.names = [f"key{number}" for number in range(len(packed))]
+        columns = [pl.Series(name, key) for name, key in zip(self.names, packed, strict=True)]
+        self.rows = frame.drop(keys).with_columns(columns).with_row_index("row")
+
+    def decode(self, grouped: pl.DataFrame) -> pl.DataFrame:
+        """The groups' strings in place of `names` and `row`, which is any row of each group."""
+        rows = grouped["row"].to_numpy()
+        columns = [coded.decode(coded.codes[rows]).alias(name) for name, coded in self._coded.items()]
+        return grouped.select(*columns, pl.exclude("row", *self.names))
+
+
 def sums_by(frame: pl.DataFrame, keys: Sequence[str], sums: Sequence[str]) -> pl.DataFrame:
     """Integer columns `sums` summed by the string columns `keys`, in the order of the keys; null counts as 0."""
-    coded = [code(frame[name]).in_order() for name in keys]
-    packed = pack_columns(coded)
-    names = [f"key{number}" for number in range(len(packed))]
-    numbered = frame.select(sums).with_columns(pl.Series(n, key) for n, key in zip(names, packed, strict=True))
+    groups = Grouping(frame.select(*keys, *sums), keys)
     totals = [pl.col(name).sum().cast(pl.Int64) for name in sums]
-    grouped = numbered.with_row_index("row").group_by(names).agg(pl.col("row").first(), *totals).sort(names)
-    rows = grouped["row"].to_numpy()
-    columns = [c.decode(c.codes[rows]).alias(name) for name, c in zip(keys, coded, strict=True)]
-    return grouped.select(*columns, *sums)
+    return groups.decode(groups.rows.group_by(groups.names).agg(pl.col("row").first(), *totals).sort(groups.names))
+
+
+def sum_by(columns: Mapping[str, Coded], **column: pl.Series) -> pl.DataFrame:
+    """As `sums_by` for one column, of integers from 0: sorted together with its keys."""
+    ((name, summed),) = column.items()
+    ordered = [coded.in_order() for coded in columns.values()]
+    width = int(summed.to_numpy().max(initial=0)).bit_length()
+    *codes, values = sorted_fields([*((coded.codes, coded.bits) for coded in ordered), (summed.to_numpy(), width)])
+    starts = np.flatnonzero(changes(*codes))
+    keys = {key: coded.decode(found[starts]) for key, coded, found in zip(columns, ordered, codes, strict=True)}
+    return pl.DataFrame(keys | {name: np.add.reduceat(values, starts).astype(np.int64)})

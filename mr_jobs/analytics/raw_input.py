@@ -57,6 +57,11 @@ class RawInputJob(DatasetJob):
                 self.stats.incr_count(name, number)
             yield ParsedBlock(path, parsed)
 
+    def rows_of(self, batch: ParsedBlock) -> int:
+        """The lines of the block."""
+        counts = batch.parsed.counts
+        return counts.get("lines_read", counts.get("page_views_read", 0))
+
     def bad_lines(self, block: ParsedBlock) -> bytes:
         """The block's bad lines as they are kept in `_bad/`."""
         return b"".join(bad_line(block.path, bad.offset, bad.reason, bad.text) for bad in block.parsed.bad)

@@ -20,7 +20,7 @@ from pinflow.mr_jobs.analytics.columns import (
     set_bits,
     sum_counts,
 )
-from pinflow.mr_jobs.analytics.distinct import DistinctUsers
+from pinflow.mr_jobs.analytics.distinct import Actions
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.splits import DatasetSplit, read_split
 
@@ -71,13 +71,13 @@ class SubjectMetrics(BatchJob):
     def _users(self, frame: pl.DataFrame, sets: list[DaySet]) -> pl.DataFrame:
         masks = frame.select(mask=pl.col("mask").cast(pl.Int64) * set_bits(sets, WIDTH))["mask"]
         columns = {"subject": code(frame["subject"]), "platform": code(frame["app"])}
-        users = DistinctUsers(columns, code(frame["user_id"]), masks.to_numpy(), len(sets) * WIDTH)
+        actions = Actions(columns, code(frame["user_id"]), masks.to_numpy(), len(sets) * WIDTH)
         selections = {
             f"{number}{metric}": bits << (number * WIDTH)
             for number in range(len(sets))
             for metric, bits in USER_BITS.items()
         }
-        counts = users.count(["subject"], "platform", selections)
+        counts = actions.distinct(["subject"], "platform").count(selections)
         rows = []
         for number, (aggregations, _) in enumerate(sets):
             metrics = [pl.col(f"{number}{metric}").alias(metric) for metric in USER_METRICS]

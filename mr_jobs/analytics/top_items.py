@@ -1,18 +1,20 @@
 """Stage 3: the top pins and boards of each domain and profile, by event type and by ranking (AN-12, AN-16).
 
-A bounded priority queue a group, in columns: each bucket keeps at most k rows of a group, the reducer merges them and
-cuts to k again. An item lies in one bucket, so its total is complete there and the cut is exact (AN-17). What is cut
-is summed into the remainder `_other`.
+An item lies in one bucket, so its total is complete in the map task. Totals go to the subject's reduce task, a column a
+measure, null where the item is not in that list. Of a subject with very many items the map task keeps the first k of
+each list already and sums up the others, which cannot change the result (AN-17).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from pinflow.mr_jobs.analytics.codes import changes, code, pack, sort_order
+from pinflow.mr_jobs.analytics.codes import Coded, Grouping, changes, code, sorted_fields
 from pinflow.mr_jobs.analytics.columns import (
     ALL,
     EVENT_TYPES,
@@ -23,9 +25,12 @@ from pinflow.mr_jobs.analytics.columns import (
 )
 from pinflow.mr_jobs.batch_job import BatchJob
 
-GROUP = ("subject", "platform", "aggregations", "by")
+KEYS = ("subject", "platform", "aggregations", "id")
 OTHER = "_other"
 ROW = ("rank", "id", "value")
+MEASURE = "by_"
+MANY = 100
+"""A map task cuts the lists of a subject that has more rows than this many times their length."""
 
 
 class TopItems(BatchJob):
@@ -54,25 +59,23 @@ class TopItems(BatchJob):
             return None
         rows = named.rename({self.subject: "subject", self.item: "id", "app": "platform"})
         sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
-        return pl.concat([self._lists(rows, days) for days in sets])
+        totals = pl.concat([totals for days in sets for totals in self._totals(rows, days)])
+        return pruned(totals, self.options.top)
 
-    def _lists(self, rows: pl.DataFrame, days: DaySet) -> pl.DataFrame:
+    def _totals(self, rows: pl.DataFrame, days: DaySet) -> Iterator[pl.DataFrame]:
+        """Totals of each platform, and of all platforms together."""
         aggregations, chosen = days
         in_period = rows.filter(pl.col("date").is_in(chosen))
-        totals = _totals(in_period, ["subject", "platform", "id"])
-        over_all = _totals(in_period, ["subject", "id"]).with_columns(platform=pl.lit(ALL))
-        every = pl.concat([totals, over_all], how="diagonal")
-        lists = [
-            every.filter(condition).select("subject", "platform", "id", pl.lit(by).alias("by"), value=value)
-            for by, value, condition in _measures(every)
-        ]
-        return top(pl.concat(lists), ("subject", "platform", "by"), self.options.top).with_columns(
-            aggregations=pl.lit(aggregations)
-        )
+        for totals in (
+            _totals(in_period, ["subject", "platform", "id"]),
+            _totals(in_period, ["subject", "id"]).with_columns(platform=pl.lit(ALL)),
+        ):
+            measures = pl.exclude(*KEYS)
+            yield totals.select("subject", "platform", pl.lit(aggregations).alias("aggregations"), "id", measures)
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The top lists of the bucket's subjects."""
-        lists = top(frame, GROUP, self.options.top)
+        lists = top(frame, self.options.top)
         self.stats.incr_count("lists", lists.filter(pl.col("rank") == 1).height)
         self.stats.incr_count("lists_cut", lists["rank"].null_count())
         return lists.select(
@@ -84,45 +87,82 @@ class TopItems(BatchJob):
         )
 
 
-def top(frame: pl.DataFrame, group: Sequence[str], length: int) -> pl.DataFrame:
-    """The first `length` rows of each group with their `rank`, and a remainder: `_other`, rank null, sum of the rest.
+def top(totals: pl.DataFrame, length: int) -> pl.DataFrame:
+    """The first `length` items of each list with their `rank`, and a remainder: `_other`, rank null, sum of the rest.
 
-    Rows come in the order of group, rank. Those of rank null in `frame` count to the rest.
+    `totals` has the columns `KEYS` and, named `by_…`, a Float64 column for each measure; a row belongs to the lists of
+    its subject, platform and aggregations whose measure is not null. Rows with the id null count to the rest. Gives
+    `KEYS` without id, `by` (the measure) and `ROW`, in the order of lists and ranks.
     """
-    rest = np.zeros(frame.height, np.bool_)
-    if "rank" in frame.columns:
-        rest |= frame["rank"].is_null().to_numpy()
-    columns = [code(frame[name]).in_order() for name in group]
-    keys = pack([*((c.codes, c.bits) for c in columns), (rest.astype(np.uint64), 1)])
-    order = sort_order([keys, frame["value"].to_numpy(), code(frame["id"]).in_order().codes], [False, True, False])
-    starts = np.flatnonzero(changes(keys[order] >> np.uint64(1)))
-    sizes = np.diff(starts, append=len(order))
-    place = np.arange(len(order)) - np.repeat(starts, sizes)
-    rest = rest[order] | (place >= length)
-    values = frame["value"].to_numpy()[order]
-    remainders = np.repeat(np.add.reduceat(np.where(rest, values, 0.0), starts), sizes)
-    is_remainder = rest & ~(np.append(False, rest[:-1]) & (place > 0))
-    ranked = frame[order].with_columns(
-        id=pl.when(pl.Series(is_remainder)).then(pl.lit(OTHER)).otherwise("id"),
-        value=np.where(rest, remainders, values),
-        rank=pl.when(~pl.Series(rest)).then(pl.Series(place + 1)),
+    columns, ids, values = _entries(totals)
+    distinct = pl.Series(values).unique().sort(descending=True).to_numpy()
+    *groups, rest, places, id_codes = sorted_fields(
+        [
+            *((column.codes, column.bits) for column in columns.values()),
+            (ids.values.is_null().to_numpy()[ids.codes], 1),
+            (np.searchsorted(-distinct, -values), max(len(distinct) - 1, 0).bit_length()),
+            (ids.codes, ids.bits),
+        ]
     )
-    return ranked.filter(~rest | is_remainder)
+    starts_list = changes(*groups)
+    starts = np.flatnonzero(starts_list)
+    rank = np.arange(1, len(values) + 1) - np.repeat(starts, np.diff(starts, append=len(values)))
+    values, is_rest = distinct[places], (rest == 1) | (rank > length)
+    is_remainder = is_rest & changes(*groups, is_rest)
+    remainders = np.add.reduceat(np.where(is_rest, values, 0.0), starts) if len(starts) else values
+    values[is_remainder] = remainders[np.cumsum(starts_list)[is_remainder] - 1]
+    shown = ~is_rest | is_remainder
+    is_item = pl.Series(~is_rest[shown])
+    names = {name: column.decode(codes[shown]) for (name, column), codes in zip(columns.items(), groups, strict=True)}
+    return pl.DataFrame(names).with_columns(
+        rank=pl.when(is_item).then(pl.Series(rank[shown])),
+        id=pl.when(is_item).then(ids.decode(id_codes[shown])).otherwise(pl.lit(OTHER)),
+        value=values[shown],
+    )
+
+
+def _entries(totals: pl.DataFrame) -> tuple[dict[str, Coded], Coded, npt.NDArray[np.float64]]:
+    """Each item of each list: the columns that name its list, its id, and its value."""
+    measures = sorted(name for name in totals.columns if name.startswith(MEASURE))
+    rows = [np.flatnonzero(totals[name].is_not_null().to_numpy()) for name in measures]
+    row = np.concatenate(rows)
+    columns = {name: code(totals[name]).in_order() for name in KEYS}
+    columns = {name: replace(column, codes=column.codes[row]) for name, column in columns.items()}
+    ids = columns.pop("id")
+    measure = np.repeat(np.arange(len(rows), dtype=np.uint32), [len(of_measure) for of_measure in rows])
+    columns["by"] = Coded(measure, pl.Series([name.removeprefix(MEASURE) for name in measures]))
+    values = [totals[name].to_numpy()[of_measure] for name, of_measure in zip(measures, rows, strict=True)]
+    return columns, ids, np.concatenate(values)
+
+
+def pruned(totals: pl.DataFrame, length: int) -> pl.DataFrame:
+    """The totals with the lists of the largest subjects cut: fewer rows that have the same `top`."""
+    subjects = code(totals["subject"])
+    large = np.bincount(subjects.codes, minlength=len(subjects.values)) > MANY * length
+    if not large.any():
+        return totals
+    is_large = pl.Series(large[subjects.codes])
+    lists = top(totals.filter(is_large), length)
+    measures = [name for name in totals.columns if name.startswith(MEASURE)]
+    cut = lists.select(
+        *("subject", "platform", "aggregations"),
+        pl.when(pl.col("rank").is_not_null()).then("id").alias("id"),
+        *(pl.when(pl.col("by") == name.removeprefix(MEASURE)).then("value").alias(name) for name in measures),
+    )
+    return pl.concat([totals.filter(~is_large), cut])
 
 
 def _totals(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Counts of the period, and each ranking's value on the last day on which the item had events."""
+    """A column a measure: counts of the period; each ranking's value on the last day on which the item had events."""
     ranks = rank_columns(rows)
-    counts = [pl.col(event).sum().cast(pl.Float64) for event in EVENT_TYPES]
-    if rows["date"].n_unique() == 1:
-        return rows.group_by(keys).agg(*counts, *(pl.col(name).max() for name in ranks))
-    daily = rows.group_by(*keys, "date").agg(*counts, *(pl.col(name).max() for name in ranks)).sort("date")
-    last = [pl.col(name).last() for name in ranks]
-    return daily.group_by(keys, maintain_order=True).agg(*(pl.col(event).sum() for event in EVENT_TYPES), *last)
-
-
-def _measures(frame: pl.DataFrame) -> list[tuple[str, pl.Expr, pl.Expr]]:
-    """Name, value and condition of each order: event types with at least one event, rankings that are there."""
-    counts = [(event, pl.col(event), pl.col(event) > 0) for event in EVENT_TYPES]
-    ranks = [(name.removeprefix(RANK_PREFIX), pl.col(name), pl.col(name).is_not_null()) for name in rank_columns(frame)]
-    return counts + ranks
+    groups = Grouping(rows.select(*keys, *EVENT_TYPES, *ranks, "date"), keys)
+    counts = [pl.col(event).sum() for event in EVENT_TYPES]
+    last = [pl.col(name).max() for name in ranks]
+    grouped = groups.rows
+    if rows["date"].n_unique() > 1:
+        grouped = grouped.group_by(*groups.names, "date").agg(pl.col("row").first(), *counts, *last).sort("date")
+        last = [pl.col(name).last() for name in ranks]
+    grouped = grouped.group_by(groups.names, maintain_order=True).agg(pl.col("row").first(), *counts, *last)
+    seen = [pl.when(pl.col(n) > 0).then(pl.col(n).cast(pl.Float64)).alias(f"{MEASURE}{n}") for n in EVENT_TYPES]
+    values = [pl.col(name).alias(f"{MEASURE}{name.removeprefix(RANK_PREFIX)}") for name in ranks]
+    return groups.decode(grouped).select(*keys, *seen, *values)

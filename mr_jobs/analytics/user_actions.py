@@ -1,9 +1,11 @@
 """Stage 2: who did what with whose content, once a user: the base of every distinct count (AN-11)."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 
-from pinflow.mr_jobs.analytics.codes import changes, code, pack_columns, sort_order
+from pinflow.mr_jobs.analytics.codes import Coded, Integers, changes, code, sorted_fields
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.mr_jobs.batch_job import BatchJob
 
@@ -35,8 +37,10 @@ class UserActions(BatchJob):
         """The bucket's distinct actions."""
         users = code(frame["user_id"])
         own = self._own_values(users.values)
-        of_event = own.drop("known")[users.codes].rename(lambda name: f"{name}_own")
-        actions = _distinct(_with_own_values(frame, of_event))
+        columns = {name: code(frame[name]) for name in ("app", "domain", "owner_id")} | {"user_id": users}
+        columns |= {name: _own_first(own[name], users, code(frame[name])) for name in ("country", "metro")}
+        columns["gender"] = _of_users(own["gender"], users)
+        actions = _distinct({name: columns[name] for name in KEYS}, frame["mask"].to_numpy())
         self.stats.incr_count("actions", actions.height)
         self.stats.incr_count("users", len(users.values))
         self.stats.incr_count("unknown_users", int(own["known"].null_count()))
@@ -52,22 +56,27 @@ class UserActions(BatchJob):
         return names.to_frame("user_id").join(known, on="user_id", how="left", maintain_order="left").drop("user_id")
 
 
-def _with_own_values(events: pl.DataFrame, own: pl.DataFrame) -> pl.DataFrame:
-    """The user's own value first, else the event's; gender is always the user's."""
-    return events.hstack(own).with_columns(
-        country=pl.coalesce("country_own", "country"),
-        metro=pl.coalesce("metro_own", "metro"),
-        gender=pl.col("gender_own"),
-    )
+def _of_users(values: pl.Series, users: Coded) -> Coded:
+    """The column that gives each row its user's value."""
+    coded = code(values)
+    return Coded(coded.codes[users.codes], coded.values)
 
 
-def _distinct(events: pl.DataFrame) -> pl.DataFrame:
-    """One row for equal ones, in the order of `KEYS`, their masks OR-ed."""
-    keys = pack_columns([code(events[name]).in_order() for name in KEYS])
-    order = sort_order(keys)
-    starts = np.flatnonzero(changes(*(key[order] for key in keys)))
-    masks = np.bitwise_or.reduceat(events["mask"].to_numpy()[order], starts)
-    return events.select(KEYS)[order[starts]].with_columns(mask=masks)
+def _own_first(own: pl.Series, users: Coded, of_event: Coded) -> Coded:
+    """The user's own value where there is one, else the event's."""
+    both = code(pl.concat([own, of_event.values]))
+    of_user, of_value = both.codes[: len(own)], both.codes[len(own) :]
+    has_none = own.is_null().to_numpy()[users.codes]
+    return Coded(np.where(has_none, of_value[of_event.codes], of_user[users.codes]), both.values)
+
+
+def _distinct(columns: Mapping[str, Coded], masks: Integers) -> pl.DataFrame:
+    """One row for equal ones, in the order of the columns, their masks OR-ed."""
+    ordered = [column.in_order() for column in columns.values()]
+    *codes, masks = sorted_fields([*((c.codes, c.bits) for c in ordered), (masks, len(EVENT_TYPES))])
+    starts = np.flatnonzero(changes(*codes))
+    rows = {n: c.decode(found[starts]) for n, c, found in zip(columns, ordered, codes, strict=True)}
+    return pl.DataFrame(rows).with_columns(mask=np.bitwise_or.reduceat(masks, starts).astype(np.uint8))
 
 
 if __name__ == "__main__":

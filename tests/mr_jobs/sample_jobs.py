@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,9 +22,10 @@ DIE_ONCE = "SAMPLE_DIE_ONCE"
 
 def die_once() -> None:
     path = os.environ.get(DIE_ONCE)
-    if path and not Path(path).exists():
-        Path(path).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+    if path:
+        with suppress(FileExistsError):
+            Path(path).touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Totals(BatchJob):

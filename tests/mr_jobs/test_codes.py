@@ -7,9 +7,20 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from pinflow.mr_jobs.analytics import codes
-from pinflow.mr_jobs.analytics.codes import changes, code, pack, pack_columns, sort_order, sums_by, unpack
+from pinflow.mr_jobs.analytics.codes import (
+    changes,
+    code,
+    pack,
+    pack_columns,
+    sort_order,
+    sorted_fields,
+    sum_by,
+    sums_by,
+    unpack,
+)
 
 TEXTS = st.lists(st.none() | st.sampled_from(["", "a", "b", "ä", "a_", "\U0001f600"]), max_size=60)
 
@@ -66,3 +77,21 @@ def test_sums_by_texts(rows: list[tuple[str | None, str, int | None]]) -> None:
         totals[a, b] += number or 0
     expected = sorted(((a, b, n) for (a, b), n in totals.items()), key=lambda row: (text_order(row[0]), row[1]))
     assert sums_by(frame, ["a", "b"], ["n"]).rows() == expected
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 7)] * 3), min_size=1), st.sampled_from([3, 6, 64]))
+@settings(deadline=None)
+def test_fields_are_sorted_together_in_one_key_or_many(rows: list[tuple[int, int, int]], key_bits: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codes, "KEY_BITS", key_bits)
+        ordered = sorted_fields([(np.array(field, np.uint32), 3) for field in zip(*rows, strict=True)])
+    assert list(zip(*(field.tolist() for field in ordered), strict=True)) == sorted(rows)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["x", "y", None]), st.sampled_from("ab"), st.integers(0, 9)), min_size=1))
+@settings(deadline=None)
+def test_one_sum_by_texts(rows: list[tuple[str | None, str, int]]) -> None:
+    frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String, "n": pl.Int64}, orient="row")
+    assert_frame_equal(
+        sum_by({name: code(frame[name]) for name in "ab"}, n=frame["n"]), sums_by(frame, ["a", "b"], ["n"])
+    )

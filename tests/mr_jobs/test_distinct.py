@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from pinflow.mr_jobs.analytics import codes
 from pinflow.mr_jobs.analytics.codes import KEY_BITS, code
 from pinflow.mr_jobs.analytics.columns import ALL
-from pinflow.mr_jobs.analytics.distinct import DistinctUsers
+from pinflow.mr_jobs.analytics.distinct import Actions, DistinctUsers
 
 BITS = 20
 SELECTIONS = {**{f"bit{i}": 1 << i for i in range(BITS)}, **{f"run{i}": 31 << (5 * i) for i in range(BITS // 5)}}
@@ -18,7 +19,7 @@ ODD = ["", " ", "a", "A", "a\x00", "\x00", "é", "e\u0301", "𝄞", "_unknown", 
 strings = st.sampled_from(ODD) | st.text(max_size=3)
 masks = st.sampled_from([0, 1, 1 << (BITS - 1), (1 << BITS) - 1]) | st.integers(0, (1 << BITS) - 1)
 rows = st.lists(st.tuples(strings, st.sampled_from(["web", "ipad", ""]), strings, strings, masks), min_size=1)
-key_bits = pytest.mark.parametrize("key_bits", [KEY_BITS, 0], ids=["sorted", "grouped"])
+key_bits = pytest.mark.parametrize("key_bits", [KEY_BITS, BITS], ids=["one key", "many keys"])
 
 
 def frame_of(drawn: list[tuple[str, str, str, str, int]]) -> pl.DataFrame:
@@ -26,9 +27,9 @@ def frame_of(drawn: list[tuple[str, str, str, str, int]]) -> pl.DataFrame:
     return pl.DataFrame(drawn, schema=schema, orient="row")
 
 
-def distinct_users(frame: pl.DataFrame, key_bits: int) -> DistinctUsers:
+def distinct_users(frame: pl.DataFrame, group: list[str]) -> DistinctUsers:
     columns = {name: code(frame[name]) for name in COLUMNS[:3]}
-    return DistinctUsers(columns, code(frame["user_id"]), frame["mask"].to_numpy(), BITS, key_bits)
+    return Actions(columns, code(frame["user_id"]), frame["mask"].to_numpy(), BITS).distinct(group, "platform")
 
 
 def counted_by_polars(frame: pl.DataFrame, group: list[str]) -> pl.DataFrame:
@@ -45,8 +46,20 @@ def counted_by_polars(frame: pl.DataFrame, group: list[str]) -> pl.DataFrame:
 @given(drawn=rows)
 def test_users_are_those_that_n_unique_counts(drawn, group, key_bits):
     frame = frame_of(drawn)
-    counted = distinct_users(frame, key_bits).count(group, "platform", SELECTIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codes, "KEY_BITS", key_bits)
+        counted = distinct_users(frame, group).count(SELECTIONS)
     assert_frame_equal(counted, counted_by_polars(frame, group), check_row_order=False)
+
+
+@given(drawn=rows)
+def test_users_are_counted_by_what_each_has_one_of(drawn):
+    frame = frame_of(drawn).with_columns(value=pl.col("value").first().over("user_id"))
+    users = code(frame["user_id"])
+    of_user = users.values.to_frame().join(frame.unique("user_id"), on="user_id", how="left", maintain_order="left")
+    counted = distinct_users(frame, ["subject"]).count(SELECTIONS, value=code(of_user["value"]))
+    expected = counted_by_polars(frame, ["subject", "value"])
+    assert_frame_equal(counted, expected, check_row_order=False, check_column_order=False)
 
 
 @given(values=st.lists(st.none() | strings))
@@ -58,16 +71,16 @@ def test_codes_are_dense_and_decode_to_the_column(values):
     assert coded.values.is_unique().all()
 
 
-@key_bits
-def test_one_user_of_two_apps_is_one_user_of_all(key_bits):
+def test_one_user_of_two_apps_is_one_user_of_all():
     frame = frame_of([("s", "web", "v", "u", 1), ("s", "ipad", "v", "u", 2), ("s", "web", "v", "w", 1)])
-    counted = distinct_users(frame, key_bits).count(["subject"], "platform", {"first": 1, "any": 3})
+    counted = distinct_users(frame, ["subject"]).count({"first": 1, "any": 3})
     assert sorted(counted.rows()) == [("s", "all", 2, 2), ("s", "ipad", 0, 1), ("s", "web", 2, 2)]
 
 
 @pytest.mark.parametrize("spare", [0, -1], ids=["just fits", "one bit short"])
-def test_keys_up_to_the_last_bit(spare):
+def test_keys_up_to_the_last_bit(spare, monkeypatch):
     frame = frame_of([(f"s{i % 5}", f"p{i % 3}", f"v{i % 2}", f"u{i % 9}", i * 7919 % (1 << BITS)) for i in range(400)])
     needed = 3 + 2 + 1 + 4 + BITS
-    counted = distinct_users(frame, needed + spare).count(["subject", "value"], "platform", SELECTIONS)
+    monkeypatch.setattr(codes, "KEY_BITS", needed + spare)
+    counted = distinct_users(frame, ["subject", "value"]).count(SELECTIONS)
     assert_frame_equal(counted, counted_by_polars(frame, ["subject", "value"]), check_row_order=False)

@@ -3,48 +3,72 @@
 from itertools import groupby
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
-from pinflow.mr_jobs.analytics.top_items import top
+from pinflow.mr_jobs.analytics import top_items
+from pinflow.mr_jobs.analytics.top_items import pruned, top
 
-Row = tuple[str, str, str, float]
+Row = tuple[str, str, str, float | None, float | None]
+VALUES = st.none() | st.integers(0, 4).map(float)
 ROWS = st.lists(
     st.tuples(
         st.sampled_from(["s1", "s2", "ä"]),
         st.sampled_from(["all", "web"]),
         st.text("ab_", max_size=3),
-        st.integers(0, 4).map(float),
+        VALUES,
+        VALUES | st.floats(-2, 2, allow_subnormal=False),
     ),
     unique_by=lambda row: row[:3],
     max_size=40,
 )
-SCHEMA = {"subject": pl.String, "platform": pl.String, "id": pl.String, "value": pl.Float64}
-GROUP = ("subject", "platform")
+SCHEMA = {"subject": pl.String, "platform": pl.String, "id": pl.String, "by_like": pl.Float64, "by_rank": pl.Float64}
 
 
-def expected(rows: list[Row], length: int) -> list[tuple[str, str, str, float, int | None]]:
+def expected(rows: list[Row], length: int) -> list[tuple[str, str, str, str, int | None, str, float]]:
     lists = []
-    for group, members in groupby(sorted(rows), key=lambda row: row[:2]):
-        ordered = sorted(members, key=lambda row: (-row[3], row[2]))
-        lists += [(*row, rank) for rank, row in enumerate(ordered[:length], 1)]
-        if ordered[length:]:
-            lists.append((*group, "_other", sum(row[3] for row in ordered[length:]), None))
+    for group, members in groupby(sorted(rows, key=lambda row: row[:2]), key=lambda row: row[:2]):
+        listed = list(members)
+        for by, place in (("like", 3), ("rank", 4)):
+            values = [(-value, row[2]) for row in listed if (value := row[place]) is not None]
+            ordered = sorted(values)
+            lists += [(*group, "daily", by, rank, id, -value) for rank, (value, id) in enumerate(ordered[:length], 1)]
+            if ordered[length:]:
+                lists.append((*group, "daily", by, None, "_other", sum(-value for value, _ in ordered[length:])))
     return lists
 
 
-def frame(rows: list[Row]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+def totals(rows: list[Row]) -> pl.DataFrame:
+    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    return frame.select("subject", "platform", pl.lit("daily").alias("aggregations"), "id", "by_like", "by_rank")
+
+
+def rounded(frame: pl.DataFrame) -> list[tuple[object, ...]]:
+    return frame.with_columns(pl.col("value").round(9) + 0.0).rows()
 
 
 @given(ROWS, st.integers(1, 5))
 @settings(deadline=None)
 def test_top_lists_are_sorted_rows(rows: list[Row], length: int) -> None:
-    assert top(frame(rows), GROUP, length).rows() == expected(rows, length)
+    plain = [(*row[:-1], round(row[-1], 9) + 0.0) for row in expected(rows, length)]
+    assert rounded(top(totals(rows), length)) == plain
 
 
 @given(ROWS, st.integers(1, 5), st.integers(2, 4))
 @settings(deadline=None)
-def test_lists_of_parts_merge_into_those_of_all(rows: list[Row], length: int, parts: int) -> None:
-    cut = [top(frame(rows[part::parts]), GROUP, length) for part in range(parts)]
-    assert top(pl.concat(cut), GROUP, length).rows() == expected(rows, length)
+def test_parts_pruned_before_they_meet_have_the_same_lists(rows: list[Row], length: int, parts: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(top_items, "MANY", 1)
+        cut = [pruned(totals(rows[part::parts]), length) for part in range(parts)]
+    assert rounded(top(pl.concat(cut), length)) == rounded(top(totals(rows), length))
+
+
+def test_only_lists_of_large_subjects_are_pruned() -> None:
+    rows: list[Row] = [("small", "web", f"i{n}", 1.0, None) for n in range(top_items.MANY * 2)]
+    rows += [("large", "web", f"i{n}", float(n), None) for n in range(top_items.MANY * 2 + 1)]
+    left = pruned(totals(rows), 2)
+    assert_frame_equal(left.filter(subject="small"), totals(rows).filter(subject="small"))
+    large = left.filter(subject="large").select("id", "by_like", "by_rank").rows()
+    assert large == [("i200", 200.0, None), ("i199", 199.0, None), (None, sum(range(199)), None)]

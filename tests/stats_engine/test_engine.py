@@ -259,3 +259,58 @@ def test_counting_needs_no_heavy_import() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_names_that_are_too_many_are_dropped_and_counted() -> None:
+    stats = StatsEngine(most_names=3)
+    stats.incr_count("a")
+    stats.add_sum("b", 1)
+    stats.add_distinct("c", "x")
+    for _ in range(2):
+        stats.incr_count("d", 5)
+        stats.add_sum("e", [1.0, 2.0])
+        stats.add_to_histogram("f", 1)
+        stats.add_item("g", "x", 1)
+        stats.add_distinct("h", ["x", "y", "z"])
+        stats.incr_count("a")
+    stats.incr_count(["a", "i", "i"])
+    found = stats.statistics()
+    # each time 1 + 2 + 1 + 1 + 3 values, and two of the column of names
+    assert found.counts == {"a": 4, "_dropped": 18}
+    assert (found.sums, found.histograms, found.items, list(found.distincts)) == ({"b": 1.0}, {}, {}, ["c"])
+
+
+def test_names_out_of_the_data_that_cannot_be_are_dropped_and_counted(stats: StatsEngine) -> None:
+    stats.incr_count(["a", "x" * 256, "line\nend", "", "_skipped.a", "_dropped"])
+    assert stats.statistics().counts == {"a": 1, "_dropped": 5}
+    for name in ("_dropped", "_dropped.a"):
+        with pytest.raises(PinflowError, match="reserved"):
+            stats.incr_count(name)
+
+
+def test_items_that_are_too_long_are_dropped_and_counted(stats: StatsEngine) -> None:
+    stats.add_item("i", "é" * 1000, 1)
+    stats.add_item("i", "x" * 1001, 9)
+    stats.add_item("i", ["x" * 1001, "a"], [9, 2])
+    found = stats.statistics()
+    assert [item for item, _ in found.items["i"].top] == ["a", "é" * 1000]
+    assert found.counts == {"_dropped.i": 2}
+
+
+@given(st.integers(0, 2**32), st.integers(1, 20), st.booleans())
+def test_long_columns_give_the_same_items_as_a_full_sort(seed: int, size: int, few: bool) -> None:
+    random_ = random.Random(seed)
+    count = 16 * size + random_.randrange(500)
+    # few items of which one is the highest again and again, or many with ties
+    items = [f"i{random_.randrange(5 if few else 400)}" for _ in range(count)]
+    values = [float(random_.randrange(30)) for _ in range(count)]
+    stats = StatsEngine()
+    stats.add_item("i", pl.Series(items), np.array(values), size)
+    highest: dict[str, float] = {}
+    lowest: dict[str, float] = {}
+    for item, value in zip(items, values, strict=True):
+        highest[item] = max(value, highest.get(item, value))
+        lowest[item] = min(value, lowest.get(item, value))
+    found = stats.statistics().items["i"]
+    assert found.top == tuple(sorted(highest.items(), key=lambda pair: (-pair[1], pair[0]))[:size])
+    assert found.bottom == tuple(sorted(lowest.items(), key=lambda pair: (pair[1], pair[0]))[:size])

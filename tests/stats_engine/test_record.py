@@ -15,7 +15,7 @@ from pinflow.stats_engine.statistics import Statistics
 from pinflow.stats_engine.tables import METADATA
 
 FEW_USERS = rules.absolute("users", min=10)
-BAD_LINES = rules.absolute_share("bad_lines", of="lines_read", max=0.01, degree="fatal")
+BAD_LINES = rules.ratio("bad_lines", of="lines_read", max=0.01, degree="fatal")
 
 
 def _statistics(users: int = 5) -> Statistics:
@@ -27,6 +27,7 @@ def _statistics(users: int = 5) -> Statistics:
     stats.add_sum("seconds", 1.5)
     stats.add_to_histogram("age", [0, 1, 1.5, -2])
     stats.add_item("rank", ["a'b", "ü\t%"], [1, 2])
+    stats.add_distinct("visitors", list(range(10)))
     return stats.statistics()
 
 
@@ -57,6 +58,8 @@ def test_statistics_are_there_for_plain_sql(database: sa.Engine, key: JobKey, no
         (1, "ü\t%", 2.0),
         (2, "a'b", 1.0),
     ]
+    ((estimate, low, high),) = _sql(database, f"SELECT estimate, low, high FROM stat_distincts {same}")
+    assert 10 <= low <= estimate <= high < 10.01
     assert _sql(database, "SELECT published, output_rows, output_bytes, seconds, recorded_at FROM job_stats") == [
         (0, 7, None, 1.5, "2015-05-19T00:12:00.000000Z")
     ]
@@ -135,7 +138,7 @@ def test_one_mail_says_all(database: sa.Engine, key: JobKey, now: datetime) -> N
         "Date:   2015-05-18",
         "Owner:  ann@example.com",
         "FATAL: bad_lines / lines_read is 0.5, above its maximum 0.01",
-        "rule:   absolute(bad_lines / lines_read, max=0.01)",
+        "rule:   ratio(bad_lines / lines_read, max=0.01)",
         "value:  0.5",
         "bounds: max 0.01",
         "WARNING: users is 5, below its minimum 10",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinflow.errors import ConfigurationError
-from pinflow.stats_engine.rules import Rule, absolute, absolute_share, evaluate
+from pinflow.stats_engine.rules import Rule, absolute, evaluate, ratio
 from pinflow.stats_engine.statistics import Histogram, Items, Statistics
 
 STATISTICS = Statistics(
@@ -29,12 +29,12 @@ STATISTICS = Statistics(
         (absolute("seconds", max=2), "seconds is 2.5, above its maximum 2"),
         (absolute("age", min=8), "age is 7, below its minimum 8"),
         (
-            absolute_share("bad_lines", of="lines_read", max=0.01),
+            ratio("bad_lines", of="lines_read", max=0.01),
             "bad_lines / lines_read is 0.011, above its maximum 0.01",
         ),
-        (absolute_share("bad_lines", of="lines_read", max=0.011), None),
-        (absolute_share("missing", of="nothing", min=0.5, max=0.9), None),
-        (absolute_share("bad_lines", of="nothing", max=0.9), "bad_lines / nothing is inf, above its maximum 0.9"),
+        (ratio("bad_lines", of="lines_read", max=0.011), None),
+        (ratio("missing", of="nothing", min=0.5, max=0.9), None),
+        (ratio("bad_lines", of="nothing", max=0.9), "bad_lines / nothing is inf, above its maximum 0.9"),
     ],
 )
 def test_which_rules_fire(rule: Rule, message: str | None) -> None:
@@ -52,8 +52,8 @@ def test_which_rules_fire(rule: Rule, message: str | None) -> None:
         (lambda: absolute("x", max=True), "not a finite number"),
         (lambda: absolute("x", max="1"), "not a finite number"),
         (lambda: absolute("", max=1), "name of a statistic"),
-        (lambda: absolute_share("x", of="", max=1), "name of a statistic"),
-        (lambda: Rule.from_json({"rule": "temporal", "name": "x"}), "known: absolute"),
+        (lambda: ratio("x", of="", max=1), "name of a statistic"),
+        (lambda: Rule.from_json({"rule": "odd", "name": "x"}), "known: absolute"),
         (lambda: Rule.from_json({"rule": "absolute", "nam": "x"}), "is not a rule"),
         (lambda: evaluate([absolute("rank", min=1)], STATISTICS), "list of items"),
     ],
@@ -67,11 +67,12 @@ def test_rules_that_cannot_be_judged_are_refused(make, reason: str) -> None:
 BOUNDS = st.none() | st.integers(-(2**60), 2**60) | st.floats(-1e9, 1e9)
 
 
-@given(BOUNDS, BOUNDS, st.none() | st.just("of"), st.sampled_from(["warning", "fatal"]))
-def test_rules_survive_json(low, high, of, degree) -> None:
+@given(BOUNDS, BOUNDS, st.none() | st.just("of"), st.sampled_from(["", "job"]), st.sampled_from(["warning", "fatal"]))
+def test_rules_survive_json(low, high, of, job, degree) -> None:
     if low is not None and high is not None and low > high:
         low, high = high, low
     if low is None and high is None:
         high = 1
-    rule = Rule("é name", of, low, high, degree)
+    made = absolute("é name", min=low, max=high, degree=degree)
+    rule = ratio("é name", of=of, job=job, min=low, max=high, degree=degree) if of else made
     assert Rule.from_json(json.loads(json.dumps(rule.to_json()))) == rule

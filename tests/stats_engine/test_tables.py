@@ -16,12 +16,19 @@ def test_the_columns_of_the_statistics(database: sa.Engine) -> None:
     assert _columns(database, "stat_sums") == [*KEY, "name", "value"]
     assert _columns(database, "stat_histograms") == [*KEY, "name", "low", "high", "count"]
     assert _columns(database, "stat_items") == [*KEY, "name", "side", "rank", "item", "value"]
+    assert _columns(database, "stat_distincts") == [*KEY, "name", "estimate", "low", "high"]
     assert _columns(database, "job_stats")[:6] == KEY
     assert _columns(database, "alerts")[:7] == ["id", *KEY]
 
 
 def test_all_views_are_made(database: sa.Engine) -> None:
-    assert set(sa.inspect(database).get_view_names()) == {"v_counts", "v_sums", "v_histograms", "v_items"}
+    assert set(sa.inspect(database).get_view_names()) == {
+        "v_counts",
+        "v_sums",
+        "v_histograms",
+        "v_items",
+        "v_distincts",
+    }
 
 
 @pytest.mark.parametrize(("is_mariadb", "collation"), [(True, "utf8mb4_nopad_bin"), (False, "utf8mb4_0900_bin")])

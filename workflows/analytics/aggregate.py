@@ -4,7 +4,7 @@ import networkx as nx
 
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.scheduler.declare import Node
-from pinflow.stats_engine.rules import absolute, absolute_share
+from pinflow.stats_engine.rules import absolute, ratio
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.node import Day, Periods
 
@@ -25,14 +25,14 @@ def graph(plan: Plan) -> "nx.DiGraph[str]":
             "board_counts",
             "board_counts:BoardCounts",
             [Day("pin_counts")],
-            [absolute_share("rows_without_board", of="rows_read", max=0.9)],
+            [ratio("rows_without_board", of="rows_read", max=0.9)],
             description="events by board and app",
         ),
         plan.job(
             "user_actions",
             "user_actions:UserActions",
             events,
-            [absolute_share("actions", of="events", max=1, degree="fatal")],
+            [ratio("actions", of="events", max=1, degree="fatal")],
             tables=["users"],
             description="who did what with whose content, once a user",
         ),

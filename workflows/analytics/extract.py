@@ -4,7 +4,7 @@ import networkx as nx
 
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.scheduler.declare import Condition, Node
-from pinflow.stats_engine.rules import Rule, absolute, absolute_share
+from pinflow.stats_engine.rules import Rule, absolute, ratio
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.node import INPUT_READY, Day, Raw
 
@@ -27,7 +27,7 @@ def graph(plan: Plan) -> "nx.DiGraph[str]":
 
 def _readable(plan: Plan) -> list[Rule]:
     return [
-        absolute_share("bad_lines", of="lines_read", max=plan.bad_share, degree="fatal"),
+        ratio("bad_lines", of="lines_read", max=plan.bad_share, degree="fatal"),
         absolute("truncated_files", max=0, degree="fatal"),
     ]
 
@@ -41,7 +41,7 @@ def _objects(plan: Plan, kind: str) -> Node:
     job = f"{kind}:{kind.capitalize()}"
     if plan.format == "access_log":
         views = [Day("read_events", below="event_type=impression/")]
-        rules = [absolute_share(f"{kind}_kept", of="page_views_read", max=1)]
+        rules = [ratio(f"{kind}_kept", of="page_views_read", max=1)]
         options = {"format": plan.format, "splits": True}
         return plan.job(kind, job, views, rules, options=options, description=f"{kind} that were viewed")
     return plan.job(kind, job, [Raw(kind)], _readable(plan), description=f"{kind}, the last row of each id")
@@ -52,7 +52,7 @@ def _events_of_type(plan: Plan, event: str) -> Node:
         f"extract_{event}",
         "extract_events:ExtractEvents",
         [Day("read_events", below=f"event_type={event}/")],
-        [absolute_share("unknown_pins", of="events_read", max=0.5)],
+        [ratio("unknown_pins", of="events_read", max=0.5)],
         tables=["pins"],
         options={"event_type": event},
         description=f"{event} events with their pins' boards, owners and domains",
