@@ -63,7 +63,8 @@ def main(arguments: Sequence[str]) -> int:
         job = load_job(described.job)([*described.arguments, f"--{kind}", f"--step-num={step}"])
         if (kind, step) == ("mapper", "0") and not isinstance(job, DatasetJob):
             lines = lines_of(sys.stdin.buffer) if described.expand else sys.stdin.buffer
-            job.stdin = counted(lines, lambda number: job.increment_counter(*INPUT_COUNTER, number))
+            source = counted(lines, lambda number: job.increment_counter(*INPUT_COUNTER, number))
+            job.sandbox(stdin=source, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer)
         job.execute()
         sys.stdout.flush()
     except Exception as error:

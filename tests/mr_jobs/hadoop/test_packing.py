@@ -113,6 +113,7 @@ def test_a_task_sees_only_the_archives_which_a_node_unpacks_once(cache: Path, pr
     polars, beside, *path = json.loads(value)
     libraries, code = (user / "pinflow" / name.removesuffix(".zip") for name in names)
     assert json.loads(key) == "a"
+    assert "reporter:counter:pinflow,input_rows,1" in done.stderr.splitlines()
     assert polars == str(libraries / "polars" / "__init__.py")
     assert beside == str(code / "acme_beside.py")
     assert not [place for place in path if "site-packages" in place or str(tmp_path / "acme") in place]

@@ -95,7 +95,7 @@ def own_counts(output: JobOutput) -> dict[str, int]:
     return {name: n for name, n in output.statistics.counts.items() if not NATIVE.match(name)}
 
 
-WANTED = {"rows_read": 300, "keys": KEYS, "output_rows": KEYS}
+WANTED = {"input_rows": 300, "rows_read": 300, "keys": KEYS, "output_rows": KEYS, "lost_attempts": 1}
 
 
 def test_a_batch_job_whose_reducer_dies_after_writing_is_counted_once(run: Run, folder: str) -> None:
