@@ -54,11 +54,15 @@ def run(folder: str, cache: Path) -> Run:
     """Runs a job of `jobs_on_hadoop`, a map task a file; `properties` are Hadoop's."""
 
     def start(job: str, *arguments: str, lines: list[str] | None = None, **properties: str) -> JobOutput:
-        name = f"tests.mr_jobs.hadoop.jobs_on_hadoop:{job}"
+        module = "sample_jobs" if job == "WordsByCount" else "hadoop.jobs_on_hadoop"
         weight = TASK_BYTES if lines is None else 1
         given = lines if lines is not None else [_line(f"{folder}/input/{n}.parquet") for n in range(MAPS)]
         spec = JobSpec(
-            name, arguments, tuple((line, weight) for line in given), f"{folder}/_attempt-1", buckets=8 * REDUCERS
+            f"tests.mr_jobs.{module}:{job}",
+            arguments,
+            tuple((line, weight) for line in given),
+            f"{folder}/_attempt-1",
+            buckets=8 * REDUCERS,
         )
         base = folder.rpartition("/")[0]
         cluster = Cluster(
@@ -151,4 +155,6 @@ def test_a_plain_job_of_two_steps(run: Run, folder: str) -> None:
     assert {name: n for name, n in own_counts(output).items() if name.startswith("text/")} == {
         "text/lines": len(text),
         "text/words": counts.total(),
+        "text/different words": len(counts),
+        "text/counts": len(wanted),
     }
