@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 DAY = date(2015, 5, 18)
 SITE = {"PINFLOW_SOURCE__SITE": "semicomplete.com"}
 NATIVE = re.compile(r"File \w+( Format)? Counters/|Job Counters/|Map-Reduce Framework/|Shuffle Errors/|.*_bytes$")
-LONG = 1500
+LONG = 2400
 
 
 @pytest.fixture
