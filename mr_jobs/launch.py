@@ -1,7 +1,7 @@
 """Run one MapReduce job into an attempt's folder and describe what it left there."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
 
@@ -16,10 +16,10 @@ from pinflow.mr_jobs.task import STATS_FOLDER
 from pinflow.stats_engine.merge import merge_shards
 from pinflow.stats_engine.shards import JOB_SHARD, encode
 from pinflow.stats_engine.statistics import Statistics
-from pinflow.storage import Storage, join, open_storage
+from pinflow.storage import Entry, Storage, join, open_storage
 
-_PART = re.compile(r"part-\d+(-\d+)?\.parquet")
 _TEXT = re.compile(r"part-\d+")
+_PART = re.compile(r"part-\d+(-\d+)?\.parquet")
 
 
 @dataclass(frozen=True)
@@ -49,26 +49,26 @@ def launch(spec: JobSpec, runner: str, environment: Mapping[str, str], cluster: 
     stays for a look at it.
     """
     started = monotonic()
-    usage, counters = _run_on(cluster, spec, environment) if cluster else _run_here(spec, runner, environment)
+    usage, counters = _run_on(cluster, spec, environment) if cluster else (_run_here(spec, runner, environment), {})
     storage = open_storage(spec.output)
-    parts = tuple(_parts(storage, spec.output))
-    texts = [entry for entry in storage.list(spec.output) if _TEXT.fullmatch(entry.name)]
+    files = sorted(storage.walk(spec.output), key=lambda entry: entry.path)
+    parts = tuple(_parts(storage, spec.output, files))
+    texts = [file for file in files if _TEXT.fullmatch(file.path.removeprefix(f"{spec.output}/"))]
     seconds = monotonic() - started
     own = {
-        "output_rows": sum(part.rows for part in parts) + sum(_lines(storage, entry.path) for entry in texts),
-        "output_bytes": sum(part.bytes for part in parts) + sum(entry.size for entry in texts),
+        "output_rows": sum(part.rows for part in parts) + sum(_lines(storage, file.path) for file in texts),
+        "output_bytes": sum(part.bytes for part in parts) + sum(file.size for file in texts),
         "input_bytes": sum(weight for _, weight in spec.lines),
     }
-    counted = merge_shards(_shards(storage, spec.output))
-    statistics = with_native(counted, counters | own, seconds, usage)
+    statistics = with_native(merge_shards(_shards(storage, files)), counters | own, seconds, usage)
     storage.write_bytes(join(spec.output, STATS_FOLDER, JOB_SHARD), encode(statistics))
     return JobOutput(parts, statistics, usage, seconds)
 
 
-def _run_here(spec: JobSpec, runner: str, environment: Mapping[str, str]) -> tuple[Usage, dict[str, int]]:
+def _run_here(spec: JobSpec, runner: str, environment: Mapping[str, str]) -> Usage:
     tasks = executor(runner)
     try:
-        return LocalRunner(spec, tasks, environment).run(), {}
+        return LocalRunner(spec, tasks, environment).run()
     finally:
         tasks.close()
 
@@ -91,10 +91,10 @@ def clustered_by(job: str) -> tuple[str, ...]:
     return tuple(getattr(load_job(job), "cluster_by", ()))
 
 
-def _shards(storage: Storage, folder: str) -> Iterator[tuple[str, bytes]]:
-    for entry in storage.list(join(folder, STATS_FOLDER)):
-        if entry.name.endswith(".thrift.gz") and entry.name != JOB_SHARD:
-            yield entry.path, storage.read_bytes(entry.path)
+def _shards(storage: Storage, files: Iterable[Entry]) -> Iterator[tuple[str, bytes]]:
+    for file in files:
+        if file.path.endswith(".thrift.gz") and file.path.split("/")[-2] == STATS_FOLDER and file.name != JOB_SHARD:
+            yield file.path, storage.read_bytes(file.path)
 
 
 def _lines(storage: Storage, path: str) -> int:
@@ -102,11 +102,11 @@ def _lines(storage: Storage, path: str) -> int:
         return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
 
 
-def _parts(storage: Storage, folder: str) -> Iterator[Part]:
-    """The Parquet files of a job's output, by name; those of folders that start with `_` are not its rows."""
+def _parts(storage: Storage, folder: str, files: Iterable[Entry]) -> Iterator[Part]:
+    """The Parquet files of a job's output; those of folders that start with `_` are not its rows."""
     import pyarrow.parquet as pq
 
-    for entry in sorted(storage.walk(folder), key=lambda entry: entry.path):
+    for entry in files:
         *folders, name = entry.path.removeprefix(f"{folder}/").split("/")
         if _PART.fullmatch(name) and not any(piece.startswith("_") for piece in folders):
             with storage.open_input(entry.path) as file:

@@ -16,7 +16,7 @@ from mrjob.job import MRJob
 from pinflow.errors import ConfigurationError
 from pinflow.mr_jobs.job import DatasetJob, binary_lines
 from pinflow.mr_jobs.native import INPUT_ROWS
-from pinflow.mr_jobs.plain_input import lines_of
+from pinflow.mr_jobs.plain_input import counted, lines_of
 from pinflow.mr_jobs.progress import Reports, reported
 from pinflow.mr_jobs.task import STATS_FOLDER, Task
 from pinflow.stats_engine import shards
@@ -82,7 +82,7 @@ def run_line_mapper(
     def run(reports: Reports) -> None:
         partitions: list[list[bytes]] = [[] for _ in range(reducers)]
         is_plain = not issubclass(load_job(job), DatasetJob)
-        source = _input(lines, files, expand=expand, count=is_plain)
+        source = _plain(lines, expand=expand) if is_plain and lines else _input(lines, files)
         _execute(job, arguments, source, _Partitioner(partitions))
         Path(folder).mkdir(parents=True, exist_ok=True)
         for number, partition in enumerate(partitions):
@@ -111,8 +111,10 @@ def run_line_task(
 
     def run(_: Reports) -> None:
         is_plain = not issubclass(load_job(job), DatasetJob)
-        given = _input(lines, files, expand=expand, count=is_plain)
-        source = _merged(sorted_files) if sorted_files else given
+        if sorted_files:
+            source = _merged(sorted_files)
+        else:
+            source = _plain(lines, expand=expand) if is_plain and lines else _input(lines, files)
         output = io.BytesIO()
         _execute(job, arguments, source, output)
         task = Task.current(os.environ)
@@ -190,21 +192,17 @@ def _sort_key(line: bytes) -> list[bytes]:
     return line.split(b"\t", 1)
 
 
-def _input(lines: Sequence[str], files: Sequence[str], *, expand: bool, count: bool) -> Iterator[bytes]:
-    """The job's input, counted if it is a plain MRJob's: pinflow's own count theirs; then files between steps."""
-    given = lines_of(binary_lines(lines)) if expand else binary_lines(lines)
-    yield from _counted(given) if count and lines else given
+def _input(lines: Sequence[str], files: Sequence[str]) -> Iterator[bytes]:
+    yield from binary_lines(lines)
     for file in files:
         with Path(file).open("rb") as stream:
             yield from stream
 
 
-def _counted(lines: Iterable[bytes]) -> Iterator[bytes]:
-    number = 0
-    for line in lines:
-        number += 1
-        yield line
-    engine().incr_count(INPUT_ROWS, number)
+def _plain(lines: Sequence[str], *, expand: bool) -> Iterator[bytes]:
+    """The lines of a plain MRJob's input, counted: those of pinflow's jobs count themselves."""
+    source = binary_lines(lines)
+    return counted(lines_of(source) if expand else source, lambda number: engine().incr_count(INPUT_ROWS, number))
 
 
 def _merged(files: Sequence[str]) -> Iterator[bytes]:

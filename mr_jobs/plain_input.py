@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from pinflow.errors import InputError
 from pinflow.mr_jobs.inputs.blocks import read_blocks
@@ -20,6 +20,21 @@ def lines_of(splits: Iterable[bytes]) -> Iterator[bytes]:
             yield from io.BytesIO(read_split(DatasetSplit.from_line(line)).write_ndjson().encode())
         else:
             yield from _raw_lines(Split.from_json(json.loads(line)))
+
+
+def counted(lines: Iterable[bytes], tell: Callable[[int], None]) -> Iterator[bytes]:
+    """The same lines; `tell` gets their number at the end, also when not all of them were taken.
+
+    >>> list(counted([b"a", b"b"], print))
+    2
+    [b'a', b'b']
+    """
+    number = 0
+    try:
+        for number, line in enumerate(lines, 1):  # noqa: B007 - told at the end
+            yield line
+    finally:
+        tell(number)
 
 
 def _raw_lines(split: Split) -> Iterator[bytes]:

@@ -20,14 +20,15 @@ from pinflow.mr_jobs.hadoop.failures import error_of, failure_of
 from pinflow.mr_jobs.hadoop.packing import locked, pack
 from pinflow.mr_jobs.hadoop.sizes import BUCKETS_PER_REDUCER, groups, reducer_count
 from pinflow.mr_jobs.hadoop.streaming import SCRIPT, Step, Streaming
-from pinflow.mr_jobs.hadoop.task import DESCRIPTION, Description
+from pinflow.mr_jobs.hadoop.task import DESCRIPTION, INPUT_COUNTER, Description
 from pinflow.mr_jobs.inputs.splits import Split
 from pinflow.mr_jobs.local_runner import JobSpec, check_step
 from pinflow.mr_jobs.local_tasks import load_job
-from pinflow.mr_jobs.native import Usage
+from pinflow.mr_jobs.native import INPUT_ROWS, Usage
 from pinflow.storage import is_remote, join, open_storage
 
 _APPLICATION = "application"
+_LOST = ("Failed map", "Failed reduce", "Killed map", "Killed reduce")
 _PASSED = ("WEBHDFS_URL", "HADOOP_USER_NAME", "WEBHDFS_KERBEROS", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
 
 
@@ -168,7 +169,11 @@ class HadoopRunner:
 
     def _add_usage(self) -> None:
         counters = self.counters
+        rows = counters.pop("/".join(INPUT_COUNTER), None)
+        if rows is not None:
+            counters[INPUT_ROWS] = rows
         self.usage.tasks = sum(counters.get(f"Job Counters/Launched {kind} tasks", 0) for kind in ("map", "reduce"))
+        self.usage.lost = sum(counters.get(f"Job Counters/{kind} tasks", 0) for kind in _LOST)
         self.usage.cpu_seconds = counters.get("Map-Reduce Framework/CPU time spent (ms)", 0) / 1000
         peaks = (counters.get(f"Map-Reduce Framework/Peak {k} Physical memory (bytes)", 0) for k in ("Map", "Reduce"))
         self.usage.peak_bytes = max(peaks)

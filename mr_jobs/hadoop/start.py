@@ -63,8 +63,8 @@ def _unpacked(archive: str, root: str) -> str:
                 shutil.rmtree(folder, ignore_errors=True)
                 with zipfile.ZipFile(archive) as file:
                     file.extractall(folder)
-    with open(mark, "w"):  # noqa: PTH123
-        pass
+                open(mark, "w").close()  # noqa: PTH123 - before the lock is let go
+    os.utime(mark)
     return folder
 
 

@@ -14,9 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pinflow.errors import ExitCode
+from pinflow.mr_jobs.job import DatasetJob
 from pinflow.mr_jobs.local_tasks import load_job
-from pinflow.mr_jobs.plain_input import lines_of
+from pinflow.mr_jobs.native import INPUT_ROWS
+from pinflow.mr_jobs.plain_input import counted, lines_of
 from pinflow.storage import explanation, open_storage
+
+INPUT_COUNTER = ("pinflow", INPUT_ROWS)
+"""Hadoop's counter of the lines that a plain MRJob reads; pinflow's jobs count their rows themselves."""
 
 DESCRIPTION = "pinflow-job.json"
 FAILURES = "failures"
@@ -56,8 +61,10 @@ def main(arguments: Sequence[str]) -> int:
     described = Description(**json.loads(Path(DESCRIPTION).read_bytes()))
     try:
         job = load_job(described.job)([*described.arguments, f"--{kind}", f"--step-num={step}"])
-        if described.expand and (kind, step) == ("mapper", "0"):
-            job.stdin = lines_of(sys.stdin.buffer)
+        if (kind, step) == ("mapper", "0") and not isinstance(job, DatasetJob):
+            lines = lines_of(sys.stdin.buffer) if described.expand else sys.stdin.buffer
+            source = counted(lines, lambda number: job.increment_counter(*INPUT_COUNTER, number))
+            job.sandbox(stdin=source, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer)
         job.execute()
         sys.stdout.flush()
     except Exception as error:

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.hadoop
 ROOT = Path(__file__).parents[2]
 DAY = date(2015, 5, 18)
 SITE = {"PINFLOW_SOURCE__SITE": "semicomplete.com"}
-NATIVE = re.compile(r"File System Counters/|Job Counters/|Map-Reduce Framework/|Shuffle Errors/|.*_bytes$")
-LONG = 1500
+NATIVE = re.compile(r"File \w+( Format)? Counters/|Job Counters/|Map-Reduce Framework/|Shuffle Errors/|.*_bytes$")
+LONG = 2400
 
 
 @pytest.fixture

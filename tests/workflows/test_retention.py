@@ -135,3 +135,27 @@ def test_what_lies_in_the_staging_folder_goes_like_attempts(settings: Settings) 
     run(settings, 3)
     assert [gone.name for gone in cleaned(settings)] == ["staging/dead-1"]
     assert sorted(path.name for path in (settings.home_path / "staging").iterdir()) == ["fresh-2", "running-3"]
+
+
+def test_what_jobs_left_on_a_cluster_goes_unless_they_run(settings: Settings) -> None:
+    base = settings.home_path / "warehouse/_hadoop"
+    for name, ago in (("jobs/pins-r-1-1", LONG_AGO), ("jobs/pins-r-1-2", JUST_NOW), ("jobs/pins-r-1-3", LONG_AGO)):
+        file = base / name / "input"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        changed(file, ago)
+        changed(file.parent, ago)
+    for name, ago in (("old.zip", timedelta(days=40)), ("new.zip", timedelta(days=30))):
+        file = base / "environment" / name
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+        changed(file, ago)
+    run(settings, fence=3)
+    due = [
+        Removal("attempt", "_hadoop/jobs/pins-r-1-1", "left behind"),
+        Removal("archive", "_hadoop/environment/old.zip", "before 2015-04-15"),
+    ]
+    assert cleaned(settings, dry_run=True) == due
+    assert cleaned(settings) == due
+    kept = {path.name for folder in ("jobs", "environment") for path in (base / folder).iterdir()}
+    assert kept == {"pins-r-1-2", "pins-r-1-3", "new.zip"}

@@ -113,6 +113,7 @@ def test_a_task_sees_only_the_archives_which_a_node_unpacks_once(cache: Path, pr
     polars, beside, *path = json.loads(value)
     libraries, code = (user / "pinflow" / name.removesuffix(".zip") for name in names)
     assert json.loads(key) == "a"
+    assert "reporter:counter:pinflow,input_rows,1" in done.stderr.splitlines()
     assert polars == str(libraries / "polars" / "__init__.py")
     assert beside == str(code / "acme_beside.py")
     assert not [place for place in path if "site-packages" in place or str(tmp_path / "acme") in place]
@@ -136,3 +137,22 @@ def test_what_a_node_has_not_used_for_long_is_removed(tmp_path: Path, project: P
     assert start_task(tmp_path, "libraries.zip", "code.zip", "mapper", "0", LOCAL_DIRS=local).returncode == 1
     kept = {path.name for path in (user / "pinflow").iterdir() if path.is_dir()}
     assert kept == {"pinflow-code-new", "libraries", "code"}
+
+
+def test_tasks_that_start_at_once_unpack_once(tmp_path: Path) -> None:
+    """All find nothing unpacked at the same moment; a folder that is made again has another inode."""
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as file:
+        for number in range(300):
+            file.writestr(f"{number}.txt", "")
+    script = (
+        "import os, sys, time; sys.path.insert(0, sys.argv[1]); import start\n"
+        "time.sleep(float(sys.argv[4]) - time.time())\n"
+        "print(os.stat(start._unpacked(sys.argv[2], sys.argv[3]) + '/299.txt').st_ino)"
+    )
+    for turn in range(5):
+        root = tmp_path / str(turn)
+        root.mkdir()
+        places = [str(Path(start.__file__).parent), str(tmp_path / "code.zip"), str(root), str(time.time() + 1.5)]
+        command = [sys.executable, "-c", script, *places]
+        tasks = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+        assert len({task.communicate(timeout=60)[0] for task in tasks}) == 1

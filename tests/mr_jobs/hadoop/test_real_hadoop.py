@@ -25,7 +25,7 @@ MAPS = 3
 REDUCERS = 3
 KEYS = 40
 ROWS = [[(f"k{(n * 7 + part) % KEYS}", n - part) for n in range(100)] for part in range(MAPS)]
-NATIVE = re.compile(r"File System Counters/|Job Counters/|Map-Reduce Framework/|Shuffle Errors/|.*_bytes$")
+NATIVE = re.compile(r"File \w+( Format)? Counters/|Job Counters/|Map-Reduce Framework/|Shuffle Errors/|.*_bytes$")
 Run = Callable[..., JobOutput]
 
 
@@ -54,11 +54,15 @@ def run(folder: str, cache: Path) -> Run:
     """Runs a job of `jobs_on_hadoop`, a map task a file; `properties` are Hadoop's."""
 
     def start(job: str, *arguments: str, lines: list[str] | None = None, **properties: str) -> JobOutput:
-        name = f"tests.mr_jobs.hadoop.jobs_on_hadoop:{job}"
+        module = "sample_jobs" if job == "WordsByCount" else "hadoop.jobs_on_hadoop"
         weight = TASK_BYTES if lines is None else 1
         given = lines if lines is not None else [_line(f"{folder}/input/{n}.parquet") for n in range(MAPS)]
         spec = JobSpec(
-            name, arguments, tuple((line, weight) for line in given), f"{folder}/_attempt-1", buckets=8 * REDUCERS
+            f"tests.mr_jobs.{module}:{job}",
+            arguments,
+            tuple((line, weight) for line in given),
+            f"{folder}/_attempt-1",
+            buckets=8 * REDUCERS,
         )
         base = folder.rpartition("/")[0]
         cluster = Cluster(
@@ -95,7 +99,7 @@ def own_counts(output: JobOutput) -> dict[str, int]:
     return {name: n for name, n in output.statistics.counts.items() if not NATIVE.match(name)}
 
 
-WANTED = {"rows_read": 300, "keys": KEYS, "output_rows": KEYS}
+WANTED = {"input_rows": 300, "rows_read": 300, "keys": KEYS, "output_rows": KEYS, "lost_attempts": 1}
 
 
 def test_a_batch_job_whose_reducer_dies_after_writing_is_counted_once(run: Run, folder: str) -> None:
@@ -151,4 +155,6 @@ def test_a_plain_job_of_two_steps(run: Run, folder: str) -> None:
     assert {name: n for name, n in own_counts(output).items() if name.startswith("text/")} == {
         "text/lines": len(text),
         "text/words": counts.total(),
+        "text/different words": len(counts),
+        "text/counts": len(wanted),
     }
