@@ -36,6 +36,7 @@ COMMANDS = {
     "graph": "looking",
     "schedules": "scheduling",
     "scheduler": "scheduling",
+    "up": "working",
     "stats": "statistics",
     "alerts": "alerting",
     "rules": "predicting",

@@ -81,3 +81,5 @@ WAITING_COUNTS = (
     .where(tick.c.state == "waiting")
     .group_by(tick.c.workflow)
 )
+# How long the conditions of a run may stay untrue, whoever drives it.
+WAIT_UNTIL = sa.update(run).where(run.c.run_id == b("b_run_id")).values(wait_until=b("b_until"))

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from pinflow import database
+from pinflow.config import parse_duration
 from pinflow.errors import PinflowError
 from pinflow.scheduler import schedule_statements as sql
 from pinflow.scheduler.cron import last_ticks
@@ -212,6 +213,7 @@ def _start(work: Transaction, *, now: datetime, turn: _Turn, definition: Definit
                 wait = lease  # until the worker that had it knows, and its jobs have ended
     serial = 1 if newest is None else newest.serial + 1
     made = work.create_run(definition, serial, f"schedule@{turn.at.isoformat()}", wait)
+    work.change(sql.WAIT_UNTIL, b_run_id=made.run_id, b_until=work.now + parse_duration(turn.declared.wait))
     _move(work, workflow, turn.at, "started", turn.verdict.reason, made.run_id)
 
 

@@ -33,9 +33,17 @@ def keep_firing(
 
     Whatever fails is logged and tried again: a scheduler that has stopped by itself would be found out too late.
     """
-    table = timetable(settings)
+    look = looker(settings, store, on_look)
     while not stop.is_set():
-        stop.wait(_look(store, table, on_look).total_seconds())
+        stop.wait(look())
+
+
+def looker(
+    settings: Settings, store: Store, on_look: Callable[[datetime | None], None] = lambda _: None
+) -> Callable[[], float]:
+    """A function that starts the runs that are due now and gives the seconds until it is to be called again."""
+    table = timetable(settings)
+    return lambda: _look(store, table, on_look).total_seconds()
 
 
 def _look(store: Store, table: Timetable, on_look: Callable[[datetime | None], None]) -> timedelta:

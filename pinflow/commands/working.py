@@ -38,21 +38,36 @@ def worker(context: click.Context, slots: int | None, pools: tuple[str, ...], ge
         _work(config.load(), slots or 0, pools, generation)
 
 
-def _work(settings: config.Settings, slots: int, pools: tuple[str, ...], generation: int) -> None:
+@click.command()
+@click.option("--slots", type=click.IntRange(1), help="Jobs at once; default: the setting slots.")
+@click.option("--generation", type=click.IntRange(0), default=0, show_default=True, help="For rolling upgrades.")
+def up(slots: int | None, generation: int) -> None:
+    """Stay, start the runs that are due by their schedules, and work on them: all that one machine needs.
+
+    The same as `pinflow scheduler` and `pinflow worker` in one process.
+    """
+    _work(config.load(), slots or 0, (), generation, fire=True)
+
+
+def _work(
+    settings: config.Settings, slots: int, pools: tuple[str, ...], generation: int, *, fire: bool = False
+) -> None:
     from pinflow.workflows.preload import start_zygote
 
     with start_zygote(settings) as zygote:
         from pinflow.scheduler.service import Hooks, Service, post_of
         from pinflow.workflows.run import place_of, post, prepare_home
+        from pinflow.workflows.scheduling import looker
         from pinflow.zygote import connect
 
         prepare_home(settings)
         place = place_of(settings, slots=slots)
         with open_store(settings) as store, connect(zygote.path) as forks:
+            look = looker(settings, store) if fire else None
 
             def tick() -> float:
                 post(settings, store)
-                return MAIL_SECONDS
+                return min(MAIL_SECONDS, look()) if look else MAIL_SECONDS
 
             own = post_of(zygote.pid, place.slots, generation, pools)
             click.echo(f"worker {own.worker}: {place.slots} slots, generation {generation}", err=True)

@@ -107,24 +107,27 @@ def test_check_says_what_is_wrong_and_fails(call: Call, project: Path, monkeypat
     assert [one["name"] for one in read(call("workflows", "--json"))] == ["often", "nightly", "never"]
 
 
-def test_the_scheduler_starts_runs_until_it_is_asked_to_stop(call: Call, project: Path) -> None:
+@pytest.mark.parametrize(("command", "state"), [("scheduler", "running"), ("up", "succeeded")])
+def test_the_scheduler_starts_runs_until_it_is_asked_to_stop(
+    call: Call, project: Path, command: str, state: str
+) -> None:
     """The tick of a minute ago is made up for at once: the schedule is known for longer than it was looked at."""
     read(call("schedules", "pause", "often", "--json"))
     read(call("schedules", "resume", "often", "--json"))
     environment = {**os.environ, "PINFLOW_CONFIG": str(project / "pinflow.toml")}
     set_back(project)
     process = subprocess.Popen(
-        [sys.executable, "-m", "pinflow.cli", "scheduler"], env=environment, stderr=subprocess.PIPE
+        [sys.executable, "-m", "pinflow.cli", command], env=environment, stderr=subprocess.PIPE, cwd=project
     )
     try:
         end = time.monotonic() + 300
-        while not (runs := read(call("runs", "--json"))) and time.monotonic() < end:
+        while state not in [run["state"] for run in (runs := read(call("runs", "--json")))] and time.monotonic() < end:
             time.sleep(0.1)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(300)
     assert process.returncode == 0
-    assert [run["workflow"] for run in runs] == ["often"]
+    assert [(run["workflow"], run["state"]) for run in runs][-1:] == [("often", state)]
     assert read(call("schedules", "--json"))[1]["last"]["state"] in ("started", "skipped", "waiting")
 
 
