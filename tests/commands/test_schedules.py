@@ -121,8 +121,10 @@ def test_the_scheduler_starts_runs_until_it_is_asked_to_stop(
     )
     try:
         end = time.monotonic() + 300
-        while state not in [run["state"] for run in (runs := read(call("runs", "--json")))] and time.monotonic() < end:
+        runs: list[dict[str, str]] = []
+        while state not in [run["state"] for run in runs] and time.monotonic() < end:
             time.sleep(0.1)
+            runs = read(call("runs", "--json"))
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(300)
