@@ -92,13 +92,13 @@ def definition(
     return defined.only(stage) if stage else defined
 
 
-def look(settings: Settings, workflow: Workflow, day: date) -> Definition:
+def look(settings: Settings, workflow: Workflow, day: date, given: Mapping[str, Any] | None = None) -> Definition:
     """The workflow of a day to be shown, not run: input that cannot be looked into is taken as canonical."""
     try:
-        return _define(settings, workflow, day, {})
+        return _define(settings, workflow, day, given or {})
     except PinflowError:
         frozen = {"format": "canonical"} | _settings_of_jobs(settings, rebuild=False)
-        return _checked(settings, workflow, define(workflow, day, frozen | workflow.typed({})))
+        return _checked(settings, workflow, define(workflow, day, frozen | workflow.typed(given or {})))
 
 
 def timetable(settings: Settings) -> Timetable:
@@ -113,7 +113,7 @@ def timetable(settings: Settings) -> Timetable:
 
 
 def trial(settings: Settings, workflow: Workflow, day: date) -> Definition:
-    """The workflow of a day with the parameters of its schedule, else those that it cannot do without made up.
+    """A look at the workflow with the parameters of its schedule, else those that it cannot do without made up.
 
     Whatever its code raises becomes a `ConfigurationError` with the traceback.
     """
@@ -125,7 +125,7 @@ def trial(settings: Settings, workflow: Workflow, day: date) -> Definition:
         else:
             needed = (p for p in workflow.parameters if p.required)
             given = {p.name: p.choices[0] if p.choices else examples[p.kind] for p in needed}
-        return _define(settings, workflow, day, given)
+        return look(settings, workflow, day, given)
     except PinflowError:
         raise
     except (Exception, SystemExit) as error:

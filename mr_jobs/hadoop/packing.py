@@ -16,7 +16,14 @@ import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, entry_points, packages_distributions
+from importlib.metadata import (
+    Distribution,
+    PackageNotFoundError,
+    distribution,
+    distributions,
+    entry_points,
+    packages_distributions,
+)
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,12 +112,12 @@ def _needed(modules: Iterable[str]) -> tuple[list[Distribution], list[tuple[str,
             continue
         if top in owners:
             wanted.update(owners[top])
-        if top not in owners or any(_is_edited(distribution(name)) for name in owners[top]):
+        if top not in owners or any(map(_is_edited, owners[top])):
             packages[top] = _place(top)
             if top != _OWN:  # what pinflow needs, its distribution says
                 waiting += [name for name in _imports(packages[top]) if name in owners or _is_beside(name)]
     found = _with_requirements(wanted)
-    edited = {name for name, one in found.items() if _is_edited(one)}
+    edited = set(filter(_is_edited, found))
     tops = [top for top, names in owners.items() if edited.intersection(names) and not top.startswith("__editable__")]
     return list(found.values()), sorted((packages | {top: _place(top) for top in tops}).items())
 
@@ -137,9 +144,10 @@ def _with_requirements(names: Iterable[str]) -> dict[str, Distribution]:
     return found
 
 
-def _is_edited(found: Distribution) -> bool:
-    text = found.read_text("direct_url.json")
-    return bool(text and json.loads(text).get("dir_info", {}).get("editable"))
+def _is_edited(name: str) -> bool:
+    """Whether a distribution is installed as it is edited; what its build left beside the code says nothing of that."""
+    texts = (found.read_text("direct_url.json") for found in distributions(name=name))
+    return any(json.loads(text).get("dir_info", {}).get("editable") for text in texts if text)
 
 
 def _place(top: str) -> Path:
@@ -190,7 +198,7 @@ def _package_files(top: str, place: Path) -> Iterator[_Member]:
 
 
 def _distribution_files(found: Distribution) -> Iterator[_Member]:
-    edited = _is_edited(found)
+    edited = _is_edited(found.name)
     for file in found.files or ():
         is_record = file.parts[0].endswith((".dist-info", ".egg-info"))
         if ".." in file.parts or (edited and not is_record):

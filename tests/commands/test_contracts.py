@@ -112,7 +112,9 @@ def test_json_of_how_it_went(ran: Command, tmp_path: Path) -> None:
 def test_json_of_what_there_is(ran: Command, tmp_path: Path) -> None:
     workflows = ran("workflows", "--json").json
     assert [found["name"] for found in workflows] == ["analytics"]
-    assert all(keys(found) == {"name", "owner", "description"} for found in workflows)
+    assert all(
+        keys(found) == {"name", "owner", "description", "module", "schedule", "parameters"} for found in workflows
+    )
     graph = ran("graph", "analytics", "--date", str(DAY), "--json").json
     assert [stage["name"] for stage in graph["stages"]] == STAGES
     assert all(job["owner"] for stage in graph["stages"] for job in stage["jobs"])

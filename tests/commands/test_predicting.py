@@ -103,7 +103,7 @@ def test_expectations_that_make_no_sense_say_why(command: Command, arguments: li
     assert (result.code, says in result.err) == (2, True)
 
 
-def test_a_bad_rule_fails_when_the_workflows_are_listed(command: Command, tmp_path: Path) -> None:
+def test_a_bad_rule_fails_when_the_workflows_are_checked(command: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from pinflow.scheduler.declare import Stage, Workflow\n"
         "from pinflow.stats_engine.rules import temporal\n"
@@ -115,6 +115,6 @@ def test_a_bad_rule_fails_when_the_workflows_are_listed(command: Command, tmp_pa
         "    return [Workflow('mine', owner, stages)]\n"
     )
     variables = {"PINFLOW_WORKFLOWS": "mine", "PYTHONPATH": str(tmp_path)}
-    result = Command(command.home, command.input, variables)("workflows")
+    result = Command(command.home, command.input, variables)("workflows", "check")
     assert result.code == 2
-    assert "job 'mine': temporal(userz): no statistic is called 'userz'; did you mean 'users'?" in result.err
+    assert "job 'mine': temporal(userz): no statistic is called 'userz'; did you mean 'users'?" in result.out

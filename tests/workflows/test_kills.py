@@ -42,9 +42,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 
 def counts(command: Command) -> dict[str, dict[str, int]]:
-    """Published counts without sizes of files, which hold the names of runs."""
+    """Published counts without sizes of files, which hold the names of runs, and tasks that were killed."""
     found = command.counts(DAY)
-    return {job: {n: v for n, v in values.items() if not n.endswith("_bytes")} for job, values in found.items()}
+    of_run = ("_bytes", "lost_attempts")
+    return {job: {n: v for n, v in values.items() if not n.endswith(of_run)} for job, values in found.items()}
 
 
 def jobs_now(command: Command) -> set[int]:
