@@ -60,7 +60,8 @@ def test_a_day_that_is_left_out_is_a_day_without_value(seed: int, missing: set[i
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.lists(st.floats(1e-3, 1e9), min_size=1, max_size=150),
+    # a few of something that is counted may be none by chance
+    st.lists(st.floats(1e-3, 1e9).filter(lambda v: v > 100 or not v.is_integer()), min_size=1, max_size=150),
     st.sampled_from([1, 7, 30]),
     st.sampled_from(["", "US", "DE"]),
 )
