@@ -35,6 +35,8 @@ PRELOAD = (
     "pinflow.workflows.mapreduce",
     "pinflow.workflows.conditions",
     "pinflow.stats_engine.columns",
+    "pinflow.stats_engine.judgement",
+    "pinflow.stats_engine.packed_buckets",
     "pinflow.stats_engine.thrift_types",
     "pinflow.mr_jobs.local_tasks",
     "pinflow.mr_jobs.inputs.access_log",
