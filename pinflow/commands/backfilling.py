@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from pinflow import config
-from pinflow.commands.output import DATE, STATE_STYLES, json_option, parameters_option, print_json, print_table
+from pinflow.commands.output import (
+    DATE,
+    STATE_STYLES,
+    json_option,
+    open_store,
+    parameters_option,
+    print_json,
+    print_table,
+)
 from pinflow.errors import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:
@@ -80,12 +88,10 @@ def backfill(
 
 
 def _show_plan(request: "BackfillRequest", as_json: bool) -> None:
-    from pinflow.database import open_database
     from pinflow.scheduler.backfills import plan
-    from pinflow.scheduler.store import Store
 
     settings = _checked(request)
-    with Store(open_database(settings.database_url)) as store:
+    with open_store(settings) as store:
         days = plan(store, request)
     if as_json:
         print_json([{"date": day.date, "runs": day.state == "waiting", "run_id": day.run_id} for day in days])
@@ -96,15 +102,13 @@ def _show_plan(request: "BackfillRequest", as_json: bool) -> None:
 
 
 def _drive(request: "BackfillRequest", as_json: bool) -> None:
-    from pinflow.database import open_database
     from pinflow.scheduler.backfills import open_backfill
-    from pinflow.scheduler.store import Store
     from pinflow.workflows.backfilling import drive_backfill
     from pinflow.workflows.run import prepare_home
 
     settings = _checked(request)
     prepare_home(settings)
-    with Store(open_database(settings.database_url)) as store:
+    with open_store(settings) as store:
         begun, is_new = open_backfill(store, request)
         if not as_json:
             verb = "begins" if is_new else "goes on"
@@ -128,11 +132,9 @@ def _checked(request: "BackfillRequest") -> config.Settings:
 
 
 def _cancel(workflow: str, as_json: bool) -> None:
-    from pinflow.database import open_database
     from pinflow.scheduler.backfills import cancel
-    from pinflow.scheduler.store import Store
 
-    with Store(open_database(config.load().database_url)) as store:
+    with open_store(config.load()) as store:
         numbers = cancel(store, workflow)
     if as_json:
         print_json({"cancelled": numbers})

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pinflow import config
-from pinflow.commands.output import STATE_STYLES, json_option, print_json, print_table
+from pinflow.commands.output import STATE_STYLES, json_option, open_store, print_json, print_table
 
 if TYPE_CHECKING:
     from pinflow.scheduler.records import Event
@@ -22,12 +22,10 @@ Examples:
 @json_option
 def explain(run: str, job: str | None, as_json: bool) -> None:
     """Say why JOB of RUN is not running: what it waits for, and until when."""
-    from pinflow.database import open_database
     from pinflow.scheduler.explaining import explain as explained
     from pinflow.scheduler.explaining import explain_all
-    from pinflow.scheduler.store import Store
 
-    with Store(open_database(config.load().database_url)) as store:
+    with open_store(config.load()) as store:
         found = [explained(store, run, job)] if job else explain_all(store, run)
     if as_json:
         print_json(found[0] if job else found)
@@ -47,11 +45,9 @@ def explain(run: str, job: str | None, as_json: bool) -> None:
 @json_option
 def events(run: str, job: str | None, as_json: bool) -> None:
     """Tell the story of a RUN in order: each change of a state, when, and why."""
-    from pinflow.database import open_database
     from pinflow.scheduler.reading import get_run
-    from pinflow.scheduler.store import Store
 
-    with Store(open_database(config.load().database_url)) as store:
+    with open_store(config.load()) as store:
         found = [event for _, event in store.events(get_run(store, run).run_id)]
     found = [event for event in found if job in (None, event.job)]
     if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pinflow import config
-from pinflow.commands.output import json_option, print_json, print_table
+from pinflow.commands.output import json_option, open_store, print_json, print_table
 from pinflow.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -30,12 +30,10 @@ A process starts the runs that are due: pinflow scheduler."""
 
 @contextmanager
 def _open() -> Iterator[tuple["Store", dict[str, "Schedule"]]]:
-    from pinflow.database import open_database
-    from pinflow.scheduler.store import Store
     from pinflow.workflows.catalog import timetable
 
     settings = config.load()
-    with Store(open_database(settings.database_url)) as store:
+    with open_store(settings) as store:
         yield store, dict(timetable(settings).schedules)
 
 
@@ -102,8 +100,6 @@ def scheduler() -> None:
 
     The runs are worked on by workers.
     """
-    from pinflow.database import open_database
-    from pinflow.scheduler.store import Store
     from pinflow.workflows.run import prepare_home
     from pinflow.workflows.scheduling import keep_firing
 
@@ -112,7 +108,7 @@ def scheduler() -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with Store(open_database(settings.database_url)) as store:
+    with open_store(settings) as store:
         keep_firing(settings, store, stop, _NextShown())
 
 
