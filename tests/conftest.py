@@ -1,9 +1,11 @@
 """Databases to test stores and statistics over, SQLite and with the marker `mariadb` a real server; small disks."""
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import settings
@@ -15,6 +17,17 @@ settings.register_profile("pinflow", deadline=None)
 settings.load_profile("pinflow")
 
 KINDS = ["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)]
+# the folder of the engines, and the process of a test module that forks its tasks
+KEPT = ("PINFLOW_ENGINES", "PINFLOW_ZYGOTE")
+
+
+@pytest.fixture(autouse=True)
+def own_settings() -> Iterator[None]:
+    """Each test starts without settings from outside; those that commands set in this process end with it."""
+    with patch.dict(os.environ):
+        for name in [name for name in os.environ if name.startswith("PINFLOW_") and name not in KEPT]:
+            del os.environ[name]
+        yield
 
 
 @pytest.fixture(scope="session")

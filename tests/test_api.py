@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -23,8 +22,6 @@ def workflows(owner):
 def pinflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> api.Pinflow:
     (tmp_path / "api_flows.py").write_text(MODULE, encoding="utf-8")
     (tmp_path / "pinflow.toml").write_text('workflows = ["api_flows"]\n', encoding="utf-8")
-    for name in [name for name in os.environ if name.startswith("PINFLOW_")]:  # of commands that ran in this process
-        monkeypatch.delenv(name)
     monkeypatch.setenv("PINFLOW_CONFIG", str(tmp_path / "pinflow.toml"))
     return api.Pinflow(config.load())
 
