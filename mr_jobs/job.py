@@ -17,6 +17,7 @@ from pinflow.mr_jobs.splits import read_parquet
 from pinflow.mr_jobs.task import Task
 from pinflow.stats_engine import shards
 from pinflow.stats_engine.engine import StatsEngine, engine
+from pinflow.stats_engine.statistics import Statistics
 from pinflow.storage import open_storage
 
 DESCRIPTION = "_dataset.json"
@@ -69,7 +70,12 @@ class DatasetJob(MRJob):
         yield output
         output.close()
         if task is not None:
-            task.write_statistics(shards.encode(self.stats.statistics()))
+            for step, counted in self.counted_by_step().items():
+                task.write_statistics(shards.encode(counted), step)
+
+    def counted_by_step(self) -> dict[int, Statistics]:
+        """What this task hands in, by the number of the step; 0 in a job of one step."""
+        return {0: self.stats.statistics()}
 
     def take_in_statistics(self, data: bytes, source: str) -> None:
         """Add what another task counted to this task's statistics."""

@@ -145,7 +145,7 @@ class _NodeRun:
             self._keep(counted, evaluate(growing_maxima(self.node.rules), counted))
             raise FatalAlertError(f"{stopped}. Nothing was published. See: pinflow alerts") from stopped
         found = audit(self._database, self.node, self.key, output.statistics)
-        violations = self._keep(output.statistics, found)
+        violations = self._keep(output.statistics, found, output.steps)
         fatal = [violation for violation in violations if violation.degree == "fatal"]
         if fatal:
             raise FatalAlertError(
@@ -219,13 +219,15 @@ class _NodeRun:
             "labels": ",".join(without(served_labels(self.warehouse, resolved, day), fuller)),
         }
 
-    def _keep(self, statistics: Statistics, violations: Sequence[Violation]) -> list[Violation]:
-        """Keep the statistics together with the alerts that they raise, in one transaction (ST-03).
+    def _keep(
+        self, statistics: Statistics, violations: Sequence[Violation], steps: Sequence[Statistics] = ()
+    ) -> list[Violation]:
+        """Keep the statistics, of steps too, together with the alerts that they raise, in one transaction (ST-03).
 
         Gives the violations that nobody has accepted.
         """
         alerts = alerts_of(violations)
-        accepted = record(self._database, self.key, statistics, alerts, datetime.now(UTC))
+        accepted = record(self._database, self.key, statistics, alerts, datetime.now(UTC), steps)
         self._alerted = bool(alerts)
         return [found for found, alert in zip(violations, alerts, strict=True) if alert.rule not in accepted]
 
