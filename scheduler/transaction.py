@@ -54,8 +54,12 @@ class Transaction:
         """The first row that a query gives, or None."""
         return self._connection.execute(statement, values).first()
 
-    def change(self, statement: Any, *, count: int = 1, **values: Any) -> None:
-        """Change one row, or `count`; raises `StaleFenceError` when one is missing or in a state that forbids it."""
+    def change(self, statement: Any, **values: Any) -> None:
+        """Change exactly one row; raises `StaleFenceError` when it is not there or not in a state that allows it."""
+        self.change_all(statement, 1, values)
+
+    def change_all(self, statement: Any, count: int, values: dict[str, Any]) -> None:
+        """As `change`, of so many rows."""
         if self._connection.execute(statement, values).rowcount != count:
             raise StaleFenceError(
                 f"refused: {values.get('b_name') or values.get('b_run_id') or values.get('b_fence')} is not this "
@@ -296,7 +300,7 @@ class Transaction:
         others = [row.name for row in waiting if row.unmet != 1]
         for statement, names in ((sql.UNBLOCK, ready), (sql.COUNT_DOWN, others)):
             if names:
-                self.change(statement, count=len(names), b_run_id=run_id, b_names=names)
+                self.change_all(statement, len(names), {"b_run_id": run_id, "b_names": names})
         for name in ready:
             self.tell(run_id, name, None, JobState.WAITING.value, JobState.READY.value)
 
