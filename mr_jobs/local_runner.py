@@ -15,11 +15,13 @@ from typing import Any
 from mrjob.job import MRJob
 
 from pinflow.errors import ConfigurationError, FatalAlertError, InputMissingError, PinflowError
+from pinflow.mr_jobs import slots
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.executors import Executor
 from pinflow.mr_jobs.local_tasks import load_job, message_file, read_message, reserve_message
 from pinflow.mr_jobs.native import StepRun
 from pinflow.mr_jobs.progress import INTERVAL, Watch, read_report
+from pinflow.mr_jobs.slots import Slots
 from pinflow.mr_jobs.task import STATS_FOLDER, STEP_VARIABLE
 from pinflow.stats_engine.rules import INPUT_BYTES
 from pinflow.storage import explained
@@ -88,6 +90,7 @@ class LocalRunner:
         self._runs = [StepRun()]
         self._weights = dict(self.spec.lines)
         self._watch = Watch(self.spec.maxima)
+        self._slots = Slots(self.spec.slots)
         self._counts = "--to=parquet" in self.spec.arguments
 
     def run(self) -> list[StepRun]:
@@ -101,11 +104,12 @@ class LocalRunner:
         job = load_job(self.spec.job)
         self._temporary.mkdir(parents=True, exist_ok=True)
         started = monotonic()
-        if issubclass(job, BatchJob):
-            self._run_batches(job)
-            self._runs[0].seconds = monotonic() - started
-        else:
-            self._run_lines(job)
+        with self._slots:
+            if issubclass(job, BatchJob):
+                self._run_batches(job)
+                self._runs[0].seconds = monotonic() - started
+            else:
+                self._run_lines(job)
         shutil.rmtree(self._temporary, ignore_errors=True)
         return self._runs
 
@@ -248,15 +252,16 @@ class LocalRunner:
         running: dict[int, _Task] = {}
         folders: dict[int, Path | None] = {}
         while waiting or running:
-            while waiting and len(running) < self.spec.slots:
+            while waiting and len(running) < self.spec.slots and self._slots.take(wait=not running):
                 task = waiting.pop()
                 running[self._start(task, kind)] = task
-            exit = self.executor.wait(INTERVAL if self._watch.maxima else None)
+            exit = self.executor.wait(self._patience(is_short=bool(waiting) and len(running) < self.spec.slots))
             self._look(running.values(), kind)
             if exit is None or exit.pid not in running:
                 self._watch.check()
                 continue
             task = running.pop(exit.pid)
+            self._slots.give_back()
             self._runs[self._step].usage.add(exit, monotonic() - task.started, task.input_bytes)
             if self._succeeded(task, exit, kind):
                 self._commit(task, kind, into or self._output)
@@ -268,6 +273,12 @@ class LocalRunner:
             if waiting or running:  # what has ended is judged as a whole
                 self._watch.check()
         return [folders[task.partition] for task in tasks]
+
+    def _patience(self, *, is_short: bool) -> float | None:
+        """For how many seconds to wait for the end of a task: until it is time to look for a slot, or at its counts."""
+        if is_short:
+            return slots.INTERVAL
+        return INTERVAL if self._watch.maxima else None
 
     def _look(self, tasks: Iterable[_Task], kind: str) -> None:
         """Take in how far the watched counts of tasks are."""
