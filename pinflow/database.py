@@ -114,7 +114,7 @@ def now(connection: Connection) -> datetime:
     """The database's time: that of its server, for a file that of this machine."""
     if connection.dialect.name == "sqlite":
         return datetime.now(UTC)
-    moment: datetime = connection.scalar(_NOW)
+    moment: datetime = connection.execute(_NOW).scalar_one()
     return moment
 
 
