@@ -99,9 +99,13 @@ class AlertChange:
 
 @dataclass(frozen=True)
 class WaitingMail:
-    """A mail that a channel has not taken; None where it was not tried yet."""
+    """A mail that a channel has not taken; None where it was not tried yet.
+
+    `state` is waiting, or refused for good: then it is tried again only when somebody says so.
+    """
 
     message_id: str
+    state: str
     recipient: str
     subject: str
     created_at: datetime
@@ -199,7 +203,7 @@ class Notices(NamedTuple):
 def notices(engine: sa.Engine, run_id: str) -> Notices:
     """Count them."""
     alerts = sa.select(sa.func.count()).select_from(ALERTS).where(ALERTS.c.run_id == run_id)
-    mails = sa.select(sa.func.count()).select_from(MAILS).where(MAILS.c.state == "waiting")
+    mails = sa.select(sa.func.count()).select_from(MAILS).where(MAILS.c.state != "sent")
     counted = sa.select(alerts.scalar_subquery().label("alerts"), mails.scalar_subquery().label("unsent_mails"))
     (row,) = fetch(engine, counted)
     return Notices(row.alerts, row.unsent_mails)
@@ -223,13 +227,14 @@ def alert_changes(engine: sa.Engine, number: int) -> list[AlertChange]:
 
 
 def waiting_mails(engine: sa.Engine) -> list[WaitingMail]:
-    """The mails that some channel has not taken yet, with why, the oldest first."""
+    """The mails that some channel has not taken, with why, the oldest first."""
     joined = MAILS.outerjoin(
-        DELIVERIES, sa.and_(DELIVERIES.c.message_id == MAILS.c.message_id, DELIVERIES.c.state == "waiting")
+        DELIVERIES, sa.and_(DELIVERIES.c.message_id == MAILS.c.message_id, DELIVERIES.c.state != "sent")
     )
     columns = [MAILS.c[name] for name in ("message_id", "recipient", "subject", "created_at")]
     columns += [DELIVERIES.c[name] for name in ("channel", "attempts", "next_at", "error")]
-    query = sa.select(*columns).select_from(joined).where(MAILS.c.state == "waiting").order_by(MAILS.c.created_at)
+    state = sa.func.coalesce(DELIVERIES.c.state, MAILS.c.state).label("state")
+    query = sa.select(*columns, state).select_from(joined).where(MAILS.c.state != "sent").order_by(MAILS.c.created_at)
     with engine.connect() as connection:
         return [WaitingMail(**row) for row in connection.execute(query).mappings()]
 
