@@ -66,7 +66,7 @@ class DatasetJob(MRJob):
         if task is None:
             output: Output = LineOutput(self.stdout)
         else:
-            output = ParquetOutput(task, partition_by=self.partition_by, limit=self.memory // 4)
+            output = ParquetOutput(task, partition_by=self.partition_by, limit=self.memory // 16)
         yield output
         output.close()
         if task is not None:

@@ -44,6 +44,8 @@ from pinflow.workflows.shrinking import days_read, fuller_periods, without
 SMALL_JOB_BYTES = 4 << 20
 BUCKETS_A_SLOT = 4
 """A task works on a few buckets, one after the other in the same memory: less is held at a time, less is asked for."""
+BUCKET_SHARE = 32
+"""Of a task's memory, what a bucket may weigh: Parquet grows tenfold when it is read, and work on it takes copies."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ class _NodeRun:
             least = least_buckets(weight)
         else:
             least = BUCKETS_A_SLOT * self.settings.slot_count if weight > SMALL_JOB_BYTES else 1
-        return bucket_count(weight, self.settings.memory_bytes // 4, least)
+        return bucket_count(weight, self.settings.memory_bytes // BUCKET_SHARE, least)
 
     def _is_there(self, published: Published) -> bool:
         """Whether its files, and the rows that a node put into the serving store, are still there."""
