@@ -12,6 +12,7 @@ from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.stats_engine.alerts import AlertState
 from pinflow.stats_engine.distincts import Estimate
 from pinflow.stats_engine.rules import Degree
+from pinflow.stats_engine.states import PENDING
 from pinflow.stats_engine.statistics import Histogram, Item, Items, Statistics
 from pinflow.stats_engine.tables import (
     ALERT_CHANGES,
@@ -194,7 +195,7 @@ def list_alerts(
 
 
 class Notices(NamedTuple):
-    """What someone who ran a workflow should know: alerts of the run, and mails of any run that could not be sent."""
+    """What someone who ran a workflow should know: the run's alerts that nobody has dealt with, and mails not sent."""
 
     alerts: int
     unsent_mails: int
@@ -202,7 +203,8 @@ class Notices(NamedTuple):
 
 def notices(engine: sa.Engine, run_id: str) -> Notices:
     """Count them."""
-    alerts = sa.select(sa.func.count()).select_from(ALERTS).where(ALERTS.c.run_id == run_id)
+    pending = (ALERTS.c.run_id == run_id, ALERTS.c.state.in_(PENDING))
+    alerts = sa.select(sa.func.count()).select_from(ALERTS).where(*pending)
     mails = sa.select(sa.func.count()).select_from(MAILS).where(MAILS.c.state != "sent")
     counted = sa.select(alerts.scalar_subquery().label("alerts"), mails.scalar_subquery().label("unsent_mails"))
     (row,) = fetch(engine, counted)
