@@ -186,7 +186,7 @@ def _conclude(result: "RunResult", found: "Notices") -> None:
     if found.alerts:
         click.echo(f"{found.alerts} alerts were raised; see: pinflow alerts")
     if found.unsent_mails:
-        click.echo(f"{found.unsent_mails} mails wait to be sent; see why with: pinflow doctor", err=True)
+        click.echo(f"{found.unsent_mails} mails could not be sent; see why with: pinflow alerts deliver", err=True)
     if result.exit_code:
         for job in run.jobs:
             if job.state == "failed":

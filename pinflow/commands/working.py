@@ -56,6 +56,7 @@ def _work(
 
     with start_zygote(settings) as zygote:
         from pinflow.scheduler.service import Hooks, Service, post_of
+        from pinflow.workflows.missing import tell_missing
         from pinflow.workflows.run import place_of, post, prepare_home
         from pinflow.workflows.scheduling import looker
         from pinflow.zygote import connect
@@ -66,6 +67,7 @@ def _work(
             look = looker(settings, store) if fire else None
 
             def tick() -> float:
+                tell_missing(settings, store, store.clock())
                 post(settings, store)
                 return min(MAIL_SECONDS, look()) if look else MAIL_SECONDS
 
