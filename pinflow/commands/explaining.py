@@ -34,7 +34,7 @@ def explain(run: str, job: str | None, as_json: bool) -> None:
         state = click.style(one.state, fg=STATE_STYLES.get(one.state, "white").split()[-1])
         click.echo(f"{one.job} of {one.run_id} is {state}")
         for cause in one.causes:
-            click.echo(f"  {cause.sentence}")
+            click.echo(f"  {cause.sentence}{f'; what helps: {cause.command}' if cause.command else ''}")
     if not found:
         click.echo("all jobs of the run are done")
 
