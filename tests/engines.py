@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 COMMAND = str(Path(__file__).parents[1] / "bin" / "engines")
-TIMEOUT = 300
+TIMEOUT = 900
 
 
 def engines(*arguments: str) -> str:

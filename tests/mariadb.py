@@ -33,7 +33,7 @@ class MariaDb:
             "PINFLOW_MARIADB_FLUSH": "2",
         }
         done = subprocess.run(
-            [COMMAND, "start", "mariadb"], env=os.environ | own, capture_output=True, text=True, timeout=120
+            [COMMAND, "start", "mariadb"], env=os.environ | own, capture_output=True, text=True, timeout=400
         )
         if done.returncode:
             raise RuntimeError(f"MariaDB did not start:\n{done.stdout}{done.stderr}")

@@ -4,6 +4,8 @@ engines_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 engines_folder=$(mkdir -p "${PINFLOW_ENGINES:-$engines_root/.engines}" && cd "${PINFLOW_ENGINES:-$engines_root/.engines}" && pwd)
 engines_port=${PINFLOW_ENGINES_PORT:-19000}
 engines_files=$engines_root/bin/engines.d
+# seconds that one process gets until it serves; one that ends is seen at once
+engines_patience=${PINFLOW_ENGINES_PATIENCE:-300}
 
 # launch NAME COMMAND...: run in the background in a session of its own, with pid file and log
 launch() {
@@ -39,10 +41,10 @@ halt() {
     rm -f "$engines_folder/run/$1.pid"
 }
 
-# wait_until SECONDS NAME COMMAND...: until the command succeeds; fails, showing the log, when NAME dies or takes longer
+# wait_until NAME COMMAND...: until the command succeeds; fails, showing the log, when NAME dies or takes too long
 wait_until() {
-    local end=$((SECONDS + $1)) name=$2
-    shift 2
+    local end=$((SECONDS + engines_patience)) name=$1
+    shift
     until "$@" 2>/dev/null; do
         if ! alive "$name"; then
             echo "error: $name ended while starting; the end of $engines_folder/log/$name.log:" >&2
@@ -58,7 +60,7 @@ wait_until() {
 }
 
 # answers URL PATTERN: whether what the URL gives matches
-answers() { curl -fsS -m 2 "$1" | grep -Eq "$2"; }
+answers() { curl -fsS -m 20 "$1" | grep -Eq "$2"; }
 
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 

@@ -34,14 +34,14 @@ hadoop_start() {
         [ "$daemon" != mapred:historyserver ] || hadoop_wait_for_hdfs
         alive "hadoop-${daemon#*:}" || hadoop_daemon "hadoop-${daemon#*:}" "${daemon%:*}" "${daemon#*:}"
     done
-    wait_until 90 hadoop-nodemanager answers "http://127.0.0.1:$((hadoop_port + 9))/ws/v1/cluster/metrics" '"activeNodes":1'
-    wait_until 90 hadoop-historyserver answers "http://127.0.0.1:$((hadoop_port + 15))/ws/v1/history/info" historyInfo
+    wait_until hadoop-nodemanager answers "http://127.0.0.1:$((hadoop_port + 9))/ws/v1/cluster/metrics" '"activeNodes":1'
+    wait_until hadoop-historyserver answers "http://127.0.0.1:$((hadoop_port + 15))/ws/v1/history/info" historyInfo
 }
 
 hadoop_wait_for_hdfs() {
     local jmx="http://127.0.0.1:$((hadoop_port + 1))/jmx?qry=Hadoop:service=NameNode,name="
-    wait_until 90 hadoop-datanode answers "${jmx}FSNamesystemState" '"NumLiveDataNodes" : 1'
-    wait_until 90 hadoop-namenode answers "${jmx}NameNodeInfo" '"Safemode" : ""'
+    wait_until hadoop-datanode answers "${jmx}FSNamesystemState" '"NumLiveDataNodes" : 1'
+    wait_until hadoop-namenode answers "${jmx}NameNodeInfo" '"Safemode" : ""'
 }
 
 # hadoop_run COMMAND ARGUMENTS...: by the commands of the PATH, else by those made from jars

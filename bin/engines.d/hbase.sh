@@ -14,11 +14,11 @@ hbase_start() {
     cp "$engines_files"/hbase/{hbase-site.xml,log4j2.properties} "$hbase_home/conf/"
     export HB_DATA=$hbase_home/data HB_ZK_PORT=$((engines_port + 93)) HB_MASTER_PORT=$((engines_port + 94)) HB_RS_PORT=$((engines_port + 95))
     hbase_daemon hbase-master 1g org.apache.hadoop.hbase.master.HMaster master start
-    wait_until 180 hbase-master grep -q "Master has completed initialization" "$engines_folder/log/hbase-master.log"
+    wait_until hbase-master grep -q "Master has completed initialization" "$engines_folder/log/hbase-master.log"
     hbase_daemon hbase-thrift 512m org.apache.hadoop.hbase.thrift.ThriftServer thrift -b 127.0.0.1 -p "$hbase_thrift" --infoport -1 start
     hbase_daemon hbase-thrift2 192m org.apache.hadoop.hbase.thrift2.ThriftServer thrift2 -b 127.0.0.1 -p "$hbase_thrift2" --infoport -1 start
-    wait_until 90 hbase-thrift port_open "$hbase_thrift"
-    wait_until 90 hbase-thrift2 port_open "$hbase_thrift2"
+    wait_until hbase-thrift port_open "$hbase_thrift"
+    wait_until hbase-thrift2 port_open "$hbase_thrift2"
 }
 
 # hbase_daemon NAME HEAP CLASS COMMAND ARGUMENTS...: by the `hbase` of the PATH, else from the jars

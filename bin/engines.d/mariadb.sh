@@ -30,7 +30,7 @@ mariadb_start() {
         --character-set-server=utf8mb4 --collation-server=utf8mb4_bin \
         --innodb-log-file-size=16M --innodb-buffer-pool-size=128M \
         --innodb-flush-log-at-trx-commit="${PINFLOW_MARIADB_FLUSH:-1}"
-    wait_until 60 mariadb mariadb_command "CREATE DATABASE IF NOT EXISTS pinflow"
+    wait_until mariadb mariadb_command "CREATE DATABASE IF NOT EXISTS pinflow"
 }
 
 mariadb_stop() { halt mariadb; }

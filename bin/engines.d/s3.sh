@@ -7,7 +7,7 @@ s3_install() { engines_venv; }
 s3_start() {
     [ -x "$engines_root/.venv/bin/moto_server" ] || missing s3 || return 1
     alive s3 || as_engine s3 "$engines_root/.venv/bin/moto_server" -H 127.0.0.1 -p "$s3_port"
-    wait_until 60 s3 port_open "$s3_port"
+    wait_until s3 port_open "$s3_port"
     curl -fsS -X PUT "http://127.0.0.1:$s3_port/pinflow" >/dev/null
 }
 

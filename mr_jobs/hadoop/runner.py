@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import TextIO
 
 from pinflow.errors import PinflowError
@@ -24,7 +25,7 @@ from pinflow.mr_jobs.hadoop.task import DESCRIPTION, INPUT_COUNTER, Description
 from pinflow.mr_jobs.inputs.splits import Split
 from pinflow.mr_jobs.local_runner import JobSpec, check_step
 from pinflow.mr_jobs.local_tasks import load_job
-from pinflow.mr_jobs.native import INPUT_ROWS, Usage
+from pinflow.mr_jobs.native import INPUT_ROWS, StepRun, Usage
 from pinflow.storage import is_remote, join, open_storage
 
 _APPLICATION = "application"
@@ -33,16 +34,12 @@ _PASSED = ("WEBHDFS_URL", "HADOOP_USER_NAME", "WEBHDFS_KERBEROS", "AWS_ENDPOINT_
 
 
 class HadoopRunner:
-    """Runs the steps of one job; its output goes to the folder `spec.output`, which must not be there yet.
-
-    Afterwards `usage` is what its tasks used, and `counters` are Hadoop's own and the job's, by `GROUP/NAME`.
-    """
+    """Runs the steps of one job; its output goes to the folder `spec.output`, which must not be there yet."""
 
     def __init__(
         self, spec: JobSpec, cluster: Cluster, environment: Mapping[str, str], log: TextIO | None = None
     ) -> None:
-        self.usage = Usage()
-        self.counters: dict[str, int] = {}
+        self._runs: list[StepRun] = []
         self._spec, self._cluster = spec, cluster
         self._log = log or sys.stderr
         self._environment = {**environment, "HADOOP_ROOT_LOGGER": "INFO,console"}
@@ -51,8 +48,11 @@ class HadoopRunner:
         self._job = load_job(spec.job)
         self._streaming = Streaming.of(self._job, spec.arguments)
 
-    def run(self) -> None:
-        """Run all steps. Raises `PinflowError` of the kind of the task's error, with its words and YARN's link."""
+    def run(self) -> list[StepRun]:
+        """Run all steps; gives what Hadoop's counters, its own and the job's, say of each.
+
+        Raises `PinflowError` of the kind of the task's error, with its words and YARN's link.
+        """
         steps = self._job(list(self._spec.arguments)).steps()
         descriptions = [step.description(number) for number, step in enumerate(steps)]
         for description in descriptions:
@@ -63,7 +63,7 @@ class HadoopRunner:
                 self._run_steps(["reducer" in description for description in descriptions])
             finally:
                 self._storage.delete(self._folder, recursive=True)
-        self._add_usage()
+        return self._runs
 
     def _run_steps(self, have_reducers: Sequence[bool]) -> None:
         archives = self._send_archives()
@@ -147,7 +147,7 @@ class HadoopRunner:
             variables=self._variables(),
             properties=self._cluster.properties,
         )
-        told = Told(on_application=self._remember)
+        told, started = Told(on_application=self._remember), monotonic()
         command = self._streaming.command(step)
         code = client.run(command, self._environment, self._log, told, self._streaming.yarn)
         if code:
@@ -155,8 +155,7 @@ class HadoopRunner:
             if failure and failure.trace:
                 self._say(f"{failure.attempt} failed:\n{failure.trace}")
             raise error_of(self._spec.job, told, failure, code)
-        for name, value in told.counters.items():
-            self.counters[name] = self.counters.get(name, 0) + value
+        self._runs.append(_step_run(told.counters, monotonic() - started))
 
     def _variables(self) -> dict[str, str]:
         passed = {name: self._environment[name] for name in _PASSED if name in self._environment}
@@ -167,19 +166,23 @@ class HadoopRunner:
         with suppress(PinflowError):
             self._storage.write_bytes(f"{self._folder}/{_APPLICATION}", application.encode())
 
-    def _add_usage(self) -> None:
-        counters = self.counters
-        rows = counters.pop("/".join(INPUT_COUNTER), None)
-        if rows is not None:
-            counters[INPUT_ROWS] = rows
-        self.usage.tasks = sum(counters.get(f"Job Counters/Launched {kind} tasks", 0) for kind in ("map", "reduce"))
-        self.usage.lost = sum(counters.get(f"Job Counters/{kind} tasks", 0) for kind in _LOST)
-        self.usage.cpu_seconds = counters.get("Map-Reduce Framework/CPU time spent (ms)", 0) / 1000
-        peaks = (counters.get(f"Map-Reduce Framework/Peak {k} Physical memory (bytes)", 0) for k in ("Map", "Reduce"))
-        self.usage.peak_bytes = max(peaks)
-
     def _say(self, text: str) -> None:
         print(text, file=self._log, flush=True)
+
+
+def _step_run(told: Mapping[str, int], seconds: float) -> StepRun:
+    counters = dict(told)
+    rows = counters.pop("/".join(INPUT_COUNTER), None)
+    if rows is not None:
+        counters[INPUT_ROWS] = rows
+    peaks = (counters.get(f"Map-Reduce Framework/Peak {k} Physical memory (bytes)", 0) for k in ("Map", "Reduce"))
+    usage = Usage(
+        tasks=sum(counters.get(f"Job Counters/Launched {kind} tasks", 0) for kind in ("map", "reduce")),
+        lost=sum(counters.get(f"Job Counters/{kind} tasks", 0) for kind in _LOST),
+        cpu_seconds=counters.get("Map-Reduce Framework/CPU time spent (ms)", 0) / 1000,
+        peak_bytes=max(peaks),
+    )
+    return StepRun(usage, seconds, counters)
 
 
 def _split_of_file(line: str) -> Split | None:

@@ -8,7 +8,7 @@ from alembic import op
 from pinflow.database import Real, UtcDateTime
 
 revision = "0008"
-down_revision = "0007"
+down_revision = "0009"
 
 
 def upgrade() -> None:

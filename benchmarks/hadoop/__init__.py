@@ -1,0 +1,1 @@
+"""One task on a real Hadoop, as it is usually written for mrjob and as a BatchJob."""
