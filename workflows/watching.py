@@ -1,4 +1,4 @@
-"""Beside the work of a process: owners are warned of late runs and slow jobs, and waiting mails are sent."""
+"""Beside the work of a process: owners are warned of what is late, backfills go on, and waiting mails are sent."""
 
 import logging
 import threading
@@ -39,13 +39,15 @@ def _watch(settings: Settings, stop: threading.Event, seconds: float) -> None:
 
 
 def look(settings: Settings) -> None:
-    """Warn of what is late now, and send the mails that wait."""
+    """Warn of what is late now, let detached backfills go on, and send the mails that wait."""
+    from pinflow.workflows.backfilling import push_anew
     from pinflow.workflows.run import post
 
     engine = open_database(settings.database_url)
     try:
         with Store(engine) as store:
             warn(store)
+            push_anew(settings)
             post(settings, store)
     finally:
         engine.dispose()

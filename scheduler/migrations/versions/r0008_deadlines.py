@@ -1,4 +1,4 @@
-"""Deadlines of runs, how long jobs usually take, and after how long a job is slow."""
+"""Deadlines of runs, how long jobs usually take, after how long one is slow; backfills that workers go on with."""
 
 from typing import Any
 
@@ -16,6 +16,7 @@ def upgrade() -> None:
     _add("run", sa.Column("due_at", UtcDateTime), sa.Column("warned_at", UtcDateTime))
     _add("job", sa.Column("expected_seconds", Real), sa.Column("warn_seconds", Real))
     _add("job", sa.Column("warned_at", UtcDateTime))
+    _add("backfill", sa.Column("detached", sa.Integer, nullable=False, server_default="0"))
 
 
 def _add(table: str, *columns: "sa.Column[Any]") -> None:
