@@ -28,7 +28,7 @@ from pinflow.scheduler.schedule_reading import ScheduleInfo
 from pinflow.scheduler.signals import Action, Signal
 from pinflow.scheduler.store import Store
 from pinflow.workflows import steering
-from pinflow.workflows.backfilling import drive_backfill
+from pinflow.workflows.backfilling import drive_backfill, push
 from pinflow.workflows.catalog import Catalog, catalog, definition, timetable
 from pinflow.workflows.preload import start_zygote
 from pinflow.workflows.run import Request, continue_run, prepare_home, run_workflow, submit_workflow
@@ -191,17 +191,22 @@ class Pinflow:
         reprocess: str = "none",
         rebuild: bool = False,
         parameters: Mapping[str, Any] | None = None,
+        detach: bool = False,
         on_day: Callable[[Backfill, BackfillDay], None] = lambda _backfill, _day: None,
     ) -> Backfill:
         """Run the days of a span to their end; the same call goes on with one that was stopped or killed.
 
-        From the main thread only: it hears SIGINT and SIGTERM.
+        From the main thread only: it hears SIGINT and SIGTERM. With `detach` the days are left to workers, and it
+        returns at once.
         """
         request = BackfillRequest(
             workflow, _day(first), _day(last), max_runs, reverse, Reprocess(reprocess), rebuild, parameters or {}
         )
         definition(self.settings, workflow, request.first, rebuild=rebuild, given=request.parameters)
-        begun, _ = backfills.open_backfill(self._store, request)
+        begun, _ = backfills.open_backfill(self._store, request, detach=detach)
+        if detach:
+            push(self.settings)
+            return backfills.get_backfill(self._store, begun.number)
         return drive_backfill(self._store, begun.number, on_day)
 
     def cancel_backfills(self, workflow: str) -> list[int]:

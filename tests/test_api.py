@@ -69,8 +69,11 @@ def test_runs_are_repaired_from_python(pinflow: api.Pinflow) -> None:
         assert [(change.job, change.before, change.after) for change in planned.changes] == [("no", "failed", "ready")]
         assert pinflow.get_run(run.run_id).state == "failed"
         assert [job.attempts for job in pinflow.retry(run.run_id).jobs] == [1, 2]
-        assert pinflow.skip(run.run_id, ["no"]).state == "succeeded"
-        assert [job.attempts for job in pinflow.redo(run.run_id, ["say"]).jobs] == [2, 3]
+        skipped = pinflow.skip(run.run_id, ["no"], detach=True)
+        assert (skipped.state, [job.state for job in skipped.jobs]) == ("succeeded", ["succeeded", "skipped"])
+        redone = pinflow.redo(run.run_id, ["say"], detach=True)
+        assert [job.state for job in redone.jobs] == ["ready", "waiting"]
+        pinflow.abort(run.run_id)
         shared = pinflow.poison(run.run_id, ["say"], later=True, detach=True)
         assert [(again.run_id, again.state, again.shared) for again in shared] == [(run.run_id, "running", True)]
         with pytest.raises(UnknownNameError):
@@ -101,3 +104,11 @@ def test_runs_are_held_from_python(pinflow: api.Pinflow) -> None:
         assert pinflow.get_run(run.run_id).state == "running"
         with pytest.raises(ConfigurationError, match="say for whom"):
             pinflow.pause()
+
+
+def test_a_backfill_is_left_to_workers_from_python(pinflow: api.Pinflow) -> None:
+    with pinflow:
+        begun = pinflow.backfill("api_demo", "2015-05-01", "2015-05-05", max_runs=2, detach=True)
+        assert [day.state for day in begun.days] == ["running", "running", "waiting", "waiting", "waiting"]
+        assert [run.shared for run in pinflow.runs()] == [True, True]
+        assert pinflow.cancel_backfills("api_demo") == [begun.number]

@@ -35,6 +35,13 @@ def _due(run: "RunInfo") -> str | None:
     return f"{run.due_at:%Y-%m-%d %H:%M}{late}" if run.due_at else None
 
 
+def times(run: "RunInfo") -> str:
+    """When a run is expected to end, is due, and when its owner was warned; empty where nothing is known."""
+    moments = {"expected end": run.expected_at, "due": run.due_at, "warned": run.warned_at}
+    shown = [f"{name} {moment:%Y-%m-%d %H:%M:%S} UTC" for name, moment in moments.items() if moment]
+    return ", ".join([*shown, *["late"] * _is_late(run)])
+
+
 def _is_late(run: "RunInfo") -> bool:
     """Whether it has ended, or will end, after it was due."""
     end = run.finished_at or run.expected_at
@@ -78,9 +85,8 @@ def show(run: str, as_json: bool) -> None:
         print_json(asdict(found) | {"jobs": jobs})
         return
     click.echo(f"{found.run_id}  {found.state}  {show_seconds(found.seconds)}  {found.reason or ''}".rstrip())
-    times = {"expected end": found.expected_at, "due": found.due_at, "warned": found.warned_at}
-    if shown := [f"{name} {moment:%Y-%m-%d %H:%M:%S} UTC" for name, moment in times.items() if moment]:
-        click.echo(", ".join([*shown, *["it is late"] * _is_late(found)]))
+    if line := times(found):
+        click.echo(line)
     rows = ((j.stage, j.name, j.state, show_seconds(j.seconds), j.attempts, j.reason) for j in found.jobs)
     print_table(("stage", "job", "state", "took", "attempts", "reason"), rows, empty="it has no jobs")
 
