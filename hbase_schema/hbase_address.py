@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from happybase.connection import Connection
 
-from pinflow.config import parse_duration
+from pinflow.config import hide_secrets, parse_duration
 from pinflow.errors import ConfigurationError
 
 DEFAULT_PORT = 9090
@@ -63,7 +63,7 @@ def parse_address(url: str) -> Address:
                 raise ValueError(given[name])
         return Address(tuple(_host(text) for text in parts.netloc.split(",")), **given)
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"`serving` cannot be {url!r}; {_VALID}") from error
+        raise ConfigurationError(f"`serving` cannot be {hide_secrets(url)!r}; {_VALID}") from error
 
 
 def connect(address: Address, host: Host) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from pinflow.config import hide_secrets
 from pinflow.errors import ConfigurationError
 from pinflow.hbase_schema.blocks import Block
 from pinflow.hbase_schema.tables import Section
@@ -140,7 +141,9 @@ def open_store(url: str, *, patience: float = 180.0) -> Store:
 
         return HBaseStore(parse_address(url), patience=patience)
     if "://" in url or not url:
-        raise ConfigurationError(f"`serving` cannot be {url!r}; valid: the path of a file, or hbase://host:port")
+        raise ConfigurationError(
+            f"`serving` cannot be {hide_secrets(url)!r}; valid: the path of a file, or hbase://host:port"
+        )
     from pinflow.hbase_schema.embedded import EmbeddedStore
 
     return EmbeddedStore(url)

@@ -124,6 +124,10 @@ def main() -> None:
 
 
 def _fail(message: str, code: ExitCode) -> None:
+    telling = sys.modules.get("pinflow.commands.telling")
+    if telling is not None and telling.is_json():
+        telling.tell(message, "error")
+        sys.exit(code)
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(message, err=True)
     sys.exit(code)

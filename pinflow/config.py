@@ -327,7 +327,9 @@ def _explain(error: ValidationError, file: Path | None) -> str:
             lines.append(f"unknown setting {name!r}; known: {', '.join(_known_beside(problem['loc']))}")
         else:
             reason = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"setting {name!r} cannot be {_shown(problem['input'])!r}: {reason}")
+            # the path of a webhook is a secret, also where its scheme was forgotten
+            shown = "'***'" if name.startswith("webhooks") else repr(_shown(problem["input"]))
+            lines.append(f"setting {name!r} cannot be {shown}: {reason}")
     where = f" (file {file})" if file else ""
     return f"cannot use the configuration{where}: " + "; ".join(lines) + ". See: pinflow doctor"
 

@@ -217,7 +217,7 @@ def database_error(engine: Engine, error: SQLAlchemyError) -> PinflowError:
 def _parse(url: str) -> URL:
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError) as error:  # a port that is no number is the latter
         raise ConfigurationError(
             f"the database {url.rpartition('@')[2]!r} is no SQLAlchemy URL; write sqlite:///FILE or {_EXAMPLE}"
         ) from error

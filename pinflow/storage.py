@@ -112,9 +112,12 @@ def open_storage(url: str, *, patience: float = PATIENCE_SECONDS) -> Storage:
         from pinflow.storage_hdfs import HdfsStorage
 
         return HdfsStorage(patience=patience)
+    from pinflow.config import hide_secrets
+
     raise ConfigurationError(
-        f"cannot use {url!r} as a folder; valid are a path, such as /data/warehouse, file:///data/warehouse, "
-        "s3://bucket/warehouse and hdfs://namenode:8020/warehouse; change it in pinflow.toml, then check with: "
+        f"cannot use {hide_secrets(url)!r} as a folder; valid are a path, such as /data/warehouse, "
+        "file:///data/warehouse, s3://bucket/warehouse and hdfs://namenode:8020/warehouse; change it in pinflow.toml, "
+        "then check with: "
         "pinflow doctor"
     )
 

@@ -14,7 +14,8 @@ from pinflow.scheduler.processes import Place, Process, Processes
 from pinflow.scheduler.records import Claim, Held, Outcome
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
-from pinflow.zygote import Exit, Forks
+from pinflow.scheduler.values import NotGivenError, taken
+from pinflow.zygote import JSON, Exit, Forks
 
 
 class Attempts:
@@ -52,12 +53,13 @@ class Attempts:
             self.polls.add(held, claim, node)
             self.ask_due()
         else:
-            self.processes.start(held, claim)
+            self.processes.start(held, claim, self._taken(held, claim))
 
     def ask_due(self) -> None:
         """Ask the conditions whose time has come."""
         for poll in self.polls.due(time.monotonic()):
-            self.polls.asking[self.processes.start(poll.held, poll.claim).pid] = poll
+            process = self.processes.start(poll.held, poll.claim, self._taken(poll.held, poll.claim))
+            self.polls.asking[process.pid] = poll
 
     def ended(self) -> list[tuple[Held, Outcome]]:
         """How attempts ended since the last call; those that another has taken over are left out."""
@@ -101,6 +103,14 @@ class Attempts:
         moments = [p.wakes_at for p in self.processes.running.values()]
         moments.append(self.polls.wakes_at)
         return min((m for m in moments if m is not None), default=None)
+
+    def _taken(self, held: Held, claim: Claim) -> dict[str, JSON] | str:
+        """The values that a job takes, or why they are not there."""
+        takes = held.definition.nodes[claim.job].takes
+        try:
+            return taken(self._store, claim.run_id, takes) if takes else {}
+        except NotGivenError as error:
+            return str(error)
 
     def _judge(self, process: Process, ended: Exit) -> Outcome | None:
         poll = self.polls.asking.pop(ended.pid, None)

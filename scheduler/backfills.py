@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from pinflow.scheduler import identity
 from pinflow.scheduler.schedule_statements import NEWEST_RUN
 from pinflow.scheduler.schedule_tables import backfill, backfill_day
 from pinflow.scheduler.states import RunState
-from pinflow.scheduler.store import Store
+from pinflow.scheduler.store import WORKERS, Store
 from pinflow.scheduler.tables import run
 from pinflow.scheduler.transaction import Transaction
 from pinflow.zygote import JSON
@@ -38,6 +39,9 @@ _SET_STATE = (
     .values(state=b("b_state"), finished_at=b("b_now"))
 )
 _SET_MOST = sa.update(backfill).where(backfill.c.backfill == b("b_backfill")).values(max_runs=b("b_max_runs"))
+_DETACH = sa.update(backfill).where(backfill.c.backfill == b("b_backfill")).values(detached=1)
+_DETACHED = sa.select(backfill).where(backfill.c.state == "running", backfill.c.detached == 1)
+_STATE = sa.select(run.c.state).where(run.c.run_id == b("b_run_id"))
 _SET_DAY = (
     sa.update(backfill_day)
     .where(backfill_day.c.backfill == b("b_backfill"), backfill_day.c.date == b("b_date"))
@@ -118,16 +122,18 @@ def plan(store: Store, request: BackfillRequest) -> list[BackfillDay]:
     return [_planned(request, day, newest.get(str(day))) for day in request.days]
 
 
-def open_backfill(store: Store, request: BackfillRequest) -> tuple[Backfill, bool]:
-    """Begin a backfill, or go on with the running one for the same days and choices; True if it was begun."""
+def open_backfill(store: Store, request: BackfillRequest, *, detach: bool = False) -> tuple[Backfill, bool]:
+    """Begin a backfill, or go on with the running one for the same days and choices; True if it was begun.
+
+    With `detach` workers go on with it: see `work_for_workers`.
+    """
     planned = plan(store, request)
 
     def begin(work: Transaction) -> tuple[int, bool]:
-        for row in work.rows(_RUNNING, b_workflow=request.workflow):
-            if replace(_request_of(row), max_runs=request.max_runs) == request:
-                work.change(_SET_MOST, b_backfill=row.backfill, b_max_runs=request.max_runs)
-                return row.backfill, False
-        return _insert(work, request, planned), True
+        number, begun = _find_or_insert(work, request, planned)
+        if detach:
+            work.try_change(_DETACH, b_backfill=number)
+        return number, begun
 
     number, begun = store.transact(begin, is_race)
     return get_backfill(store, number), begun
@@ -183,6 +189,17 @@ def end_day(store: Store, number: int, day: date, state: str, run_id: str | None
     store.transact(end)
 
 
+def hand_over(store: Store, number: int, day: date, run_id: str) -> None:
+    """Leave a day that was taken to workers, which have its run."""
+    store.transact(lambda work: _set_day(work, number, day, "running", run_id, WORKERS))
+
+
+def work_for_workers(store: Store) -> list[int]:
+    """Note which days of detached backfills have ended; gives the backfills of which days can be taken now."""
+    open_ones = [row.backfill for row in fetch(store.engine, _DETACHED)]
+    return [number for number in open_ones if store.transact(partial(_settle, number=number))]
+
+
 def cancel(store: Store, workflow: str) -> list[int]:
     """Let all running backfills of a workflow start no further day; gives their numbers."""
 
@@ -198,6 +215,21 @@ def cancel(store: Store, workflow: str) -> list[int]:
     return store.transact(stop)
 
 
+def _settle(work: Transaction, number: int) -> bool:
+    """End the days of a backfill whose runs have ended; whether there is room for another day then."""
+    row = work.first(_LOCK, b_backfill=number)
+    days = [_day_of(day) for day in work.rows(_DAYS, b_backfill=number)]
+    for day in days:
+        if day.state == "running" and day.driver == WORKERS:
+            found = work.first(_STATE, b_run_id=day.run_id)
+            if found is None or found.state != RunState.RUNNING:
+                ended = "succeeded" if found and found.state == RunState.SUCCEEDED else "failed"
+                _set_day(work, number, day.date, ended, day.run_id, None)
+    _close(work, row)
+    left = [_day_of(day).state for day in work.rows(_DAYS, b_backfill=number)]
+    return left.count("running") < row.max_runs and "waiting" in left
+
+
 def _planned(request: BackfillRequest, day: date, newest: Any) -> BackfillDay:
     if newest is None:
         return BackfillDay(day, "waiting", None)
@@ -207,6 +239,14 @@ def _planned(request: BackfillRequest, day: date, newest: Any) -> BackfillDay:
         Reprocess.ALL: True,
     }[request.reprocess]
     return BackfillDay(day, "waiting" if again else "kept", newest.run_id)
+
+
+def _find_or_insert(work: Transaction, request: BackfillRequest, planned: Sequence[BackfillDay]) -> tuple[int, bool]:
+    for row in work.rows(_RUNNING, b_workflow=request.workflow):
+        if replace(_request_of(row), max_runs=request.max_runs) == request:
+            work.change(_SET_MOST, b_backfill=row.backfill, b_max_runs=request.max_runs)
+            return row.backfill, False
+    return _insert(work, request, planned), True
 
 
 def _insert(work: Transaction, request: BackfillRequest, planned: Sequence[BackfillDay]) -> int:

@@ -12,22 +12,36 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pinflow.errors import ExitCode
+from pinflow.errors import ConfigurationError, ExitCode
 from pinflow.storage import explanation
 
 SKIPPED = 10
 RESULT_VARIABLE = "PINFLOW_RESULT"
+GIVES_VARIABLE = "PINFLOW_GIVES"
+"""The names of the values that a job declares, with commas between them."""
 ANEW_VARIABLE = "PINFLOW_ANEW"
 """1 in the environment of a job that somebody wants done again, also when its result is there."""
 
 
 def perform(call: str, arguments: Mapping[str, Any]) -> int | None:
-    """Call a job's function. What pinflow can explain gives a message and an exit code in place of a traceback."""
+    """Call a job's function; a dict that it returns has the values that the job gives.
+
+    What pinflow can explain gives a message and an exit code in place of a traceback.
+    """
     try:
-        code: int | None = _find(call)(**arguments)
+        result = _find(call)(**arguments)
+        if isinstance(result, Mapping):
+            give(**result)
+            return ExitCode.SUCCEEDED
     except Exception as error:
         return _told(error)
+    code: int | None = result
     return code
+
+
+def refuse(reason: str) -> int:
+    """End a job that cannot be started, saying why."""
+    return _told(ConfigurationError(reason))
 
 
 def ask(call: str, arguments: Mapping[str, Any]) -> int:
@@ -55,7 +69,25 @@ def leave_result(values: Mapping[str, Any], environment: Mapping[str, str] = os.
     if path := environment.get(RESULT_VARIABLE):
         file = Path(path)
         old = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        file.write_text(json.dumps(old | dict(values)), encoding="utf-8")
+        merged = old | dict(values)
+        if "values" in old and "values" in values:
+            merged["values"] = old["values"] | values["values"]
+        file.write_text(json.dumps(merged), encoding="utf-8")
+
+
+def give(**values: Any) -> None:
+    """Hand values, JSON of the kinds that this job declares in `gives`, to the jobs after it that take them.
+
+    They count when the attempt succeeds, or is skipped.
+    """
+    leave_result({"values": values})
+
+
+def give_declared(environment: Mapping[str, str] = os.environ, **values: Any) -> None:
+    """The same with those of the values that this job declares."""
+    wanted = environment.get(GIVES_VARIABLE, "").split(",")
+    if found := {name: value for name, value in values.items() if name in wanted}:
+        give(**found)
 
 
 def _told(error: Exception) -> int:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pinflow.config import parse_duration
 from pinflow.errors import ConfigurationError
+from pinflow.scheduler.deadlines import Deadline
 from pinflow.scheduler.parameters import Parameter, read_parameters
 from pinflow.scheduler.schedules import Schedule
+from pinflow.scheduler.values import check_declared
 from pinflow.zygote import JSON
 
 if TYPE_CHECKING:
@@ -29,9 +31,10 @@ class Node:
 
     `after` names the jobs that must have succeeded before; `retries` counts further attempts after a failure, the first
     after `retry_delay`, each later one after twice the time, but none after an exit code of `final_codes`; after
-    `timeout` the job is ended; of the jobs of a `pool`, over all runs, only so many run at once as the pool has slots;
-    `publishes` names the datasets it leaves (such a job finds out by itself that there is nothing to do, so a run that
-    goes on after a crash starts it again).
+    `warn_after` its owner gets a mail, after `timeout` it is ended; of the jobs of a `pool`, over all runs, only so
+    many run at once as the pool has slots; `publishes` names the datasets it leaves (such a job finds out by itself
+    that there is nothing to do, so a run that goes on after a crash starts it again); `gives` names the values that it
+    hands on, each with its kind, `takes` those of jobs before it that it gets, name -> JOB.VALUE.
     """
 
     kind: ClassVar[str] = ""
@@ -45,8 +48,11 @@ class Node:
     retry_delay: str = "10s"
     final_codes: Sequence[int] = ()
     timeout: str | None = None
+    warn_after: str | None = None
     pool: str | None = None
     publishes: Sequence[str] = ()
+    gives: Mapping[str, str] = field(default_factory=dict)
+    takes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name("job", self.name)
@@ -62,12 +68,18 @@ class Node:
             check_name("pool", self.pool)
         if self.retries < 0:
             raise ConfigurationError(f"job {self.name!r}: retries cannot be {self.retries}; write 0 or more")
-        _check_durations(self.name, retry_delay=self.retry_delay, timeout=self.timeout)
+        check_declared(self.name, self.gives, self.takes)
+        _check_durations(self.name, retry_delay=self.retry_delay, timeout=self.timeout, warn_after=self.warn_after)
 
     @property
     def timeout_seconds(self) -> float | None:
         """`timeout` in seconds."""
         return parse_duration(self.timeout).total_seconds() if self.timeout else None
+
+    @property
+    def warn_seconds(self) -> float | None:
+        """`warn_after` in seconds."""
+        return parse_duration(self.warn_after).total_seconds() if self.warn_after else None
 
     def to_json(self) -> dict[str, JSON]:
         """The declaration as JSON holds it; fields that have their default are left out."""
@@ -84,7 +96,8 @@ class Job(Node):
     """A Python function, `call="package.module:function"`, run in a process of its own with `arguments`.
 
     Its exit code (what it returns: None, or an int) decides: 0 succeeded, 10 skipped, since its result is there
-    already, 3 stopped by a fatal alert, 4 its input is not there, any other failed.
+    already, 3 stopped by a fatal alert, 4 its input is not there, any other failed. It may return a dict in its place:
+    the values that it `gives`.
     """
 
     kind: ClassVar[str] = "job"
@@ -94,7 +107,7 @@ class Job(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_call(self.name, self.call, self.arguments)
+        _check_call(self.name, self.call, self.arguments, self.takes)
 
 
 @dataclass(frozen=True)
@@ -131,7 +144,7 @@ class Condition(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_call(self.name, self.call, self.arguments)
+        _check_call(self.name, self.call, self.arguments, self.takes)
         _check_durations(self.name, poll=self.poll, deadline=self.deadline)
 
 
@@ -143,7 +156,7 @@ def node_from_json(values: Mapping[str, Any]) -> Node:
 
     >>> node_from_json(Command("list", argv=["ls"], after=["a"]).to_json())
     Command(name='list', after=('a',), owner='', description='', retries=0, retry_delay='10s', \
-final_codes=(), timeout=None, pool=None, publishes=(), argv=('ls',))
+final_codes=(), timeout=None, warn_after=None, pool=None, publishes=(), gives={}, takes={}, argv=('ls',))
     """
     rest = dict(values)
     return NODE_KINDS[rest.pop("kind")](**rest)
@@ -187,7 +200,8 @@ Stages = Callable[[date, Mapping[str, JSON]], Sequence[Stage]]
 
 @dataclass(frozen=True)
 class Workflow:
-    """A named DAG: `stages(date, parameters)` gives the stages of one day's run; `schedule` says when it runs.
+    """A named DAG: `stages(date, parameters)` gives the stages of one day's run; `schedule` says when it runs,
+    `deadline` by when it is to be done.
 
     `stages` gets the parameters that are declared here, and what of the configuration concerns workflows. `country` is
     the ISO code whose public holidays forecasts expect, `warnings_a_year` and `fatals_a_year` how many false alarms of
@@ -203,6 +217,7 @@ class Workflow:
     country: str | None = None
     warnings_a_year: float | None = None
     fatals_a_year: float | None = None
+    deadline: Deadline | None = None
 
     def __post_init__(self) -> None:
         check_name("workflow", self.name)
@@ -222,7 +237,9 @@ def check_name(kind: str, name: str) -> None:
         )
 
 
-def _check_call(name: str, call: str, arguments: Mapping[str, JSON]) -> None:
+def _check_call(name: str, call: str, arguments: Mapping[str, JSON], takes: Mapping[str, str]) -> None:
+    if both := sorted(arguments.keys() & takes.keys()):
+        raise ConfigurationError(f"job {name!r}: {both[0]!r} is one of its arguments and of what it takes; rename one")
     if not _CALL.fullmatch(call):
         raise ConfigurationError(f"job {name!r}: call must look like 'package.module:function', not {call!r}")
     try:

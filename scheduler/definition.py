@@ -11,7 +11,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pinflow.errors import ConfigurationError, UnknownNameError
+from pinflow.scheduler.deadlines import Deadline
 from pinflow.scheduler.declare import Condition, Node, Stage, Workflow, node_from_json
+from pinflow.scheduler.values import check_source
 from pinflow.zygote import JSON
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class Definition:
     date: date
     parameters: Mapping[str, JSON]
     stages: tuple[Stage, ...]
+    deadline: Deadline | None = None
 
     def __post_init__(self) -> None:
         names = [node.name for stage in self.stages for node in stage.jobs]
@@ -42,6 +45,10 @@ class Definition:
                         f"workflow {self.workflow!r}: {node.name!r} comes after a job that is not there: {hint}"
                     )
         _ = self.order
+        given = {node.name: node.gives for node in self.nodes.values()}
+        for node in self.nodes.values():
+            for source in node.takes.values():
+                check_source(node.name, source, given, self.ancestors(node.name))
 
     @cached_property
     def nodes(self) -> dict[str, Node]:
@@ -80,14 +87,6 @@ class Definition:
         return after
 
     @cached_property
-    def heights(self) -> dict[str, int]:
-        """For each job, the number of jobs on the longest path from it to the end: its priority."""
-        heights: dict[str, int] = {}
-        for name in reversed(self.order):
-            heights[name] = 1 + max((heights[s] for s in self.successors[name]), default=0)
-        return heights
-
-    @cached_property
     def conditions(self) -> int:
         """How many of the jobs are conditions."""
         return sum(isinstance(node, Condition) for node in self.nodes.values())
@@ -112,6 +111,16 @@ class Definition:
             queue.extend(fresh)
         return list(found)
 
+    def ancestors(self, name: str) -> set[str]:
+        """All jobs that come, directly or not, before `name`."""
+        found: set[str] = set()
+        queue = [name]
+        while queue:
+            fresh = set(self.nodes[queue.pop()].after) - found
+            found |= fresh
+            queue.extend(fresh)
+        return found
+
     def graph(self) -> "networkx.DiGraph[str]":
         """The stages' DAGs composed into one; nodes have the attributes `job` and `stage`."""
         import networkx
@@ -133,7 +142,7 @@ class Definition:
     def to_json(self) -> dict[str, Any]:
         """The definition as JSON values."""
         stages = [{"name": s.name, "jobs": [self.nodes[n.name].to_json() for n in s.jobs]} for s in self.stages]
-        return {
+        values = {
             "workflow": self.workflow,
             "owner": self.owner,
             "description": self.description,
@@ -141,13 +150,15 @@ class Definition:
             "parameters": dict(self.parameters),
             "stages": stages,
         }
+        return values | {"deadline": self.deadline.to_json()} if self.deadline else values
 
     @classmethod
     def from_text(cls, text: str) -> "Definition":
         """The definition of which `text` is the frozen form."""
         values = json.loads(text)
         stages = tuple(Stage(s["name"], [node_from_json(n) for n in s["jobs"]]) for s in values["stages"])
-        return cls(**values | {"date": date.fromisoformat(values["date"]), "stages": stages})
+        deadline = Deadline(**values["deadline"]) if "deadline" in values else None
+        return cls(**values | {"date": date.fromisoformat(values["date"]), "stages": stages, "deadline": deadline})
 
 
 def define(workflow: Workflow, day: date, parameters: Mapping[str, JSON] | None = None) -> Definition:
@@ -157,4 +168,4 @@ def define(workflow: Workflow, day: date, parameters: Mapping[str, JSON] | None 
     """
     parameters = dict(parameters or {})
     stages = tuple(workflow.stages(day, parameters))
-    return Definition(workflow.name, workflow.owner, workflow.description, day, parameters, stages)
+    return Definition(workflow.name, workflow.owner, workflow.description, day, parameters, stages, workflow.deadline)

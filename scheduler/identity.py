@@ -1,5 +1,6 @@
 """Who a process is, so that another can tell whether it still lives."""
 
+import getpass
 import os
 import socket
 from functools import cache
@@ -33,6 +34,14 @@ def is_here(identity: str) -> bool:
 def is_dead(identity: str) -> bool:
     """Whether a process is known to have ended; of a process of another machine nothing is known."""
     return is_here(identity) and _start_of(pid_of(identity)) != int(identity.split(":")[2])
+
+
+def user_name() -> str:
+    """Who this process works for, for those who ask later."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 @cache

@@ -7,11 +7,12 @@ from pathlib import Path
 from random import Random
 
 from pinflow.config import parse_duration
-from pinflow.errors import ExitCode
+from pinflow.errors import ConfigurationError, ExitCode
 from pinflow.scheduler.child import SKIPPED
 from pinflow.scheduler.declare import Node
 from pinflow.scheduler.records import Claim, Outcome, Usage
 from pinflow.scheduler.states import AttemptState
+from pinflow.scheduler.values import VALUES, shown, typed
 from pinflow.zygote import Exit
 
 RESULT_LIMIT = 64 * 1024
@@ -38,10 +39,18 @@ def judge(
     """
     usage = usage_of(ended)
     reason = stopped or reason_in(left)
-    if stopped is None and ended.code == 0:
-        return Outcome(claim, AttemptState.SUCCEEDED, reason, 0, usage, left)
-    if stopped is None and ended.code == SKIPPED:
-        return Outcome(claim, AttemptState.SKIPPED, reason, SKIPPED, usage, left)
+    if stopped is None and ended.code in (0, SKIPPED):
+        state = AttemptState.SKIPPED if ended.code else AttemptState.SUCCEEDED
+        if not node.gives:
+            return Outcome(claim, state, reason, ended.code, usage, left)
+        try:
+            values = typed(node.gives, left, complete=ended.code == 0)
+        except ConfigurationError as error:
+            reason = str(error)
+        else:
+            reason = "; ".join(filter(None, [reason, shown(values) if values else None])) or None
+            kept = json.dumps({**json.loads(left or "{}"), VALUES: values})
+            return Outcome(claim, state, reason, ended.code, usage, kept)
     reason = reason or _explain(ended, hint)
     retry_at = None
     if ended.code not in {*NEVER_RETRIED, *node.final_codes} and claim.failures < node.retries:

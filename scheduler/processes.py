@@ -9,13 +9,15 @@ from datetime import timedelta
 from pathlib import Path
 
 from pinflow.errors import PinflowError
-from pinflow.scheduler.child import ANEW_VARIABLE, RESULT_VARIABLE
+from pinflow.scheduler.child import ANEW_VARIABLE, GIVES_VARIABLE, RESULT_VARIABLE
 from pinflow.scheduler.declare import Command, Condition, Job, Node
 from pinflow.scheduler.records import Claim, Held
+from pinflow.scheduler.values import environment_of
 from pinflow.zygote import JSON, Call, Exit, Forks
 
 GRACE_SECONDS = 10.0
 """Between SIGTERM and SIGKILL."""
+_REFUSE = "pinflow.scheduler.child:refuse"
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,18 @@ class Processes:
         """The file in which an attempt may leave values."""
         return self._logs / f"{claim.log}.json"
 
-    def start(self, held: Held, claim: Claim) -> Process:
-        """Fork the process of a claim; raises `PinflowError` when there can be none."""
+    def start(self, held: Held, claim: Claim, taken: Mapping[str, JSON] | str) -> Process:
+        """Fork the process of a claim, with the values that it takes, or why there are none; it fails by that then.
+
+        Raises `PinflowError` when there can be no process.
+        """
         node = held.definition.nodes[claim.job]
-        function, arguments = _call_of(node)
+        values, reason = ({}, taken) if isinstance(taken, str) else (taken, "")
+        function, arguments = _call_of(node, values) if not reason else (_REFUSE, {"reason": reason})
         output = self._open_log(claim)
         try:
-            call = Call(function, arguments, self._environment_of(held, claim, node), self._folder, output)
+            environment = self._environment_of(held, claim, node) | environment_of(values)
+            call = Call(function, arguments, environment, self._folder, output)
             pid = self._forks.fork(call)
         finally:
             os.close(output)
@@ -146,15 +153,16 @@ class Processes:
             "PINFLOW_FENCE": str(claim.fence),
             "PINFLOW_OWNER": node.owner,
             RESULT_VARIABLE: str(self.result_of(claim)),
+            **({GIVES_VARIABLE: ",".join(node.gives)} if node.gives else {}),
             **({ANEW_VARIABLE: "1"} if claim.anew else {}),
         }
 
 
-def _call_of(node: Node) -> tuple[str, dict[str, JSON]]:
+def _call_of(node: Node, taken: Mapping[str, JSON]) -> tuple[str, dict[str, JSON]]:
     if isinstance(node, Command):
         return "pinflow.scheduler.child:execute", {"argv": list(node.argv)}
     if isinstance(node, Condition):
-        return "pinflow.scheduler.child:ask", {"call": node.call, "arguments": dict(node.arguments)}
+        return "pinflow.scheduler.child:ask", {"call": node.call, "arguments": {**node.arguments, **taken}}
     if isinstance(node, Job):
-        return "pinflow.scheduler.child:perform", {"call": node.call, "arguments": dict(node.arguments)}
+        return "pinflow.scheduler.child:perform", {"call": node.call, "arguments": {**node.arguments, **taken}}
     raise TypeError(f"{type(node).__name__} is not a kind of job")

@@ -54,12 +54,18 @@ class JobInfo:
     not_before: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    pool: str | None
+    expected_seconds: float | None
     log: str | None
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A run with its jobs in the order of their declaration (none in a list of runs)."""
+    """A run with its jobs in the order of their declaration (none in a list of runs).
+
+    `due_at` is its deadline, `warned_at` when its owner was told that it will miss it; `lateness.expect` says when it
+    will end (`expected_at`).
+    """
 
     run_id: str
     workflow: str
@@ -72,6 +78,9 @@ class RunInfo:
     finished_at: datetime | None
     seconds: float
     shared: bool
+    due_at: datetime | None = None
+    warned_at: datetime | None = None
+    expected_at: datetime | None = None
     jobs: Sequence[JobInfo] = ()
 
     @property
@@ -164,6 +173,8 @@ def _run_info(row: Any, now: datetime, jobs: Sequence[JobInfo] = ()) -> RunInfo:
         finished_at=row.finished_at,
         seconds=_seconds(row.started_at, row.finished_at, now),
         shared=bool(row.shared),
+        due_at=row.due_at,
+        warned_at=row.warned_at,
         jobs=tuple(jobs),
     )
 

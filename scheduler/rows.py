@@ -1,10 +1,12 @@
 """The rows that a new run, its jobs and their attempts are stored as."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from pinflow.scheduler.definition import Definition
+from pinflow.scheduler.durations import priorities
 from pinflow.scheduler.records import Claim
 from pinflow.scheduler.states import AttemptState, JobState, RunState
 
@@ -27,11 +29,17 @@ def run_row(
         "parameters": json.dumps(dict(definition.parameters), sort_keys=True, ensure_ascii=False),
         "digest": definition.digest,
         "definition": definition.text,
+        "due_at": definition.deadline and definition.deadline.due(definition.date, now),
     }
 
 
-def job_row(run_id: str, definition: Definition, name: str) -> dict[str, Any]:
-    """A job of a run that nobody has worked on."""
+def job_rows(run_id: str, definition: Definition, seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The jobs of a run that nobody has worked on; `seconds`: how long they took in the runs before."""
+    priority = priorities(definition, seconds)
+    return [_job_row(run_id, definition, name, priority[name], seconds.get(name)) for name in definition.nodes]
+
+
+def _job_row(run_id: str, definition: Definition, name: str, priority: int, seconds: float | None) -> dict[str, Any]:
     node = definition.nodes[name]
     unmet = len(set(node.after))
     return {
@@ -41,13 +49,15 @@ def job_row(run_id: str, definition: Definition, name: str) -> dict[str, Any]:
         "kind": node.kind,
         "owner": node.owner,
         "position": definition.positions[name],
-        "priority": definition.heights[name],
-        "turn": turn(node.kind, definition.heights[name], definition.positions[name]),
+        "priority": priority,
+        "turn": turn(node.kind, priority, definition.positions[name]),
         "state": (JobState.WAITING if unmet else JobState.READY).value,
         "unmet": unmet,
         "attempts": 0,
         "failures": 0,
         "pool": None if node.kind == "condition" else node.pool,
+        "expected_seconds": seconds,
+        "warn_seconds": node.warn_seconds,
     }
 
 

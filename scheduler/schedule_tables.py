@@ -53,6 +53,7 @@ backfill = sa.Table(
     sa.CheckConstraint("state IN ('running', 'succeeded', 'failed', 'cancelled')", name="backfill_state"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    Column("detached", Integer, nullable=False, server_default="0", doc="1: workers go on with it"),
     sa.Index("backfill_of", "workflow", "state"),
     **MYSQL,
 )

@@ -54,6 +54,8 @@ run = _table(
     Column("definition", LongText, nullable=False),
     Column("shared", Integer, nullable=False, server_default="0", doc="1: any worker takes its jobs, it has no driver"),
     Column("wait_until", UtcDateTime, doc="shared: how long its conditions may stay untrue"),
+    Column("due_at", UtcDateTime, doc="its deadline"),
+    Column("warned_at", UtcDateTime, doc="when its owner was told that it will miss it"),
     sa.UniqueConstraint("workflow", "date", "serial"),
     sa.Index("run_created", "created_at"),
     sa.Index("run_state", "state", "shared"),
@@ -82,6 +84,9 @@ job = _table(
     Column("pool", String(100), doc="what it shares with the jobs of all runs"),
     Column("crashes", Integer, nullable=False, server_default="0", doc="how often its worker died under it"),
     Column("anew", Integer, nullable=False, server_default="0", doc="1: do it also when its result is there"),
+    Column("expected_seconds", Real, doc="how long it took in the runs before; NULL: it has never succeeded"),
+    Column("warn_seconds", Real, doc="how long an attempt may run before its owner is told"),
+    Column("warned_at", UtcDateTime, doc="when its owner was told that it runs for long"),
     sa.Index("job_claim", "run_id", "state", "turn"),
 )
 

@@ -12,6 +12,7 @@ from pinflow.errors import AbortedError, StaleFenceError
 from pinflow.scheduler import limits, rows
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler.definition import Definition
+from pinflow.scheduler.durations import TIMES, usual_seconds
 from pinflow.scheduler.records import Claim, Event, Lease, Outcome
 from pinflow.scheduler.states import (
     ACTIVE_STATES,
@@ -45,6 +46,11 @@ class Transaction:
     def now(self) -> datetime:
         """When all of it happens, by the clock that was given, else by the database's."""
         return self._clock() if self._clock else database.now(self._connection)
+
+    @property
+    def connection(self) -> Connection:
+        """For what is written into tables of others, in the same transaction."""
+        return self._connection
 
     def rows(self, statement: Any, **values: Any) -> Sequence[Any]:
         """What a query gives."""
@@ -143,7 +149,8 @@ class Transaction:
         """Make a run with all its jobs, driven by `worker`."""
         run_id = f"{definition.workflow}-{definition.date.isoformat()}-{serial}"
         pairs = [(before, node.name) for node in definition.nodes.values() for before in dict.fromkeys(node.after)]
-        self.insert(sql.INSERT_JOB, [rows.job_row(run_id, definition, name) for name in definition.nodes])
+        usual = usual_seconds(self.rows(TIMES, b_workflow=definition.workflow))
+        self.insert(sql.INSERT_JOB, rows.job_rows(run_id, definition, usual))
         self.insert(sql.INSERT_DEPENDENCY, [{"run_id": run_id, "after": b, "job": j} for b, j in pairs])
         self._note_workflow(definition, run_id)
         fence = self.take_fences(1)[0]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pinflow import api, config
-from pinflow.errors import UnknownNameError
+from pinflow.errors import AbortedError, ConfigurationError, UnknownNameError
 
 MODULE = """
 from pinflow.scheduler.declare import Command, Stage, Workflow
@@ -60,3 +60,55 @@ def test_a_backfill_from_python(pinflow: api.Pinflow) -> None:
         ended = pinflow.backfill("api_demo", "2015-05-18", "2015-05-18")
         assert (ended.state, [day.state for day in ended.days]) == ("failed", ["failed"])
         assert len(pinflow.runs()) == 1
+
+
+def test_runs_are_repaired_from_python(pinflow: api.Pinflow) -> None:
+    with pinflow:
+        run = pinflow.run("api_demo", "2015-05-18")
+        (planned,) = pinflow.preview("retry", run.run_id)
+        assert [(change.job, change.before, change.after) for change in planned.changes] == [("no", "failed", "ready")]
+        assert pinflow.get_run(run.run_id).state == "failed"
+        assert [job.attempts for job in pinflow.retry(run.run_id).jobs] == [1, 2]
+        skipped = pinflow.skip(run.run_id, ["no"], detach=True)
+        assert (skipped.state, [job.state for job in skipped.jobs]) == ("succeeded", ["succeeded", "skipped"])
+        redone = pinflow.redo(run.run_id, ["say"], detach=True)
+        assert [job.state for job in redone.jobs] == ["ready", "waiting"]
+        pinflow.abort(run.run_id)
+        shared = pinflow.poison(run.run_id, ["say"], later=True, detach=True)
+        assert [(again.run_id, again.state, again.shared) for again in shared] == [(run.run_id, "running", True)]
+        with pytest.raises(UnknownNameError):
+            pinflow.preview("undo", run.run_id)
+
+
+def test_runs_are_held_from_python(pinflow: api.Pinflow) -> None:
+    with pinflow:
+        run = pinflow.submit("api_demo", "2015-05-18")
+        assert (run.state, run.shared) == ("running", True)
+        pinflow.pause(run.run_id, reason="why not")
+        pinflow.drain(workflow="api_demo")
+        pinflow.disable("api_demo", "no", reason="broken")
+        causes = {cause.kind: cause.command for cause in pinflow.explain(run.run_id, "say").causes}
+        assert causes == {"pause": f"pinflow resume {run.run_id}", "drain": "pinflow resume --workflow api_demo"}
+        assert {(s.action.value, str(s.scope), s.reason) for s in pinflow.signals()} == {
+            ("pause", f"run {run.run_id}", "why not"),
+            ("drain", "workflow api_demo", ""),
+            ("disable", "workflow api_demo", "broken"),
+        }
+        pinflow.enable("api_demo", "no")
+        assert pinflow.resume(workflow="api_demo") == ["drain"]
+        assert pinflow.abort(everything=True) == [run.run_id]
+        with pytest.raises(AbortedError):
+            pinflow.submit("api_demo", "2015-05-19")
+        assert pinflow.resume(everything=True) == ["abort"]
+        assert pinflow.resume(run.run_id, detach=True) == ["pause"]
+        assert pinflow.get_run(run.run_id).state == "running"
+        with pytest.raises(ConfigurationError, match="say for whom"):
+            pinflow.pause()
+
+
+def test_a_backfill_is_left_to_workers_from_python(pinflow: api.Pinflow) -> None:
+    with pinflow:
+        begun = pinflow.backfill("api_demo", "2015-05-01", "2015-05-05", max_runs=2, detach=True)
+        assert [day.state for day in begun.days] == ["running", "running", "waiting", "waiting", "waiting"]
+        assert [run.shared for run in pinflow.runs()] == [True, True]
+        assert pinflow.cancel_backfills("api_demo") == [begun.number]

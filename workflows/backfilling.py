@@ -24,12 +24,14 @@ from pinflow.scheduler.backfills import (
     BackfillDay,
     end_day,
     get_backfill,
+    hand_over,
     take_day,
+    work_for_workers,
 )
 from pinflow.scheduler.states import RunState
 from pinflow.scheduler.store import Store
 from pinflow.workflows.preload import start_zygote
-from pinflow.workflows.run import Request, run_workflow
+from pinflow.workflows.run import Request, run_workflow, submit_workflow
 from pinflow.zygote import Zygote
 
 _LOOK_SECONDS = 0.25
@@ -70,6 +72,33 @@ def work_on(settings: Settings, number: int) -> int:
             else:
                 time.sleep(_LOOK_SECONDS)
     return ExitCode.SUCCEEDED
+
+
+def push(settings: Settings) -> None:
+    """Put as many days of detached backfills into the database, for workers to run, as may run at once."""
+    with Store(open_database(settings.database_url)) as store:
+        for number in work_for_workers(store):
+            while (taken := take_day(store, number, identity.process_id())) is not None:
+                wanted = get_backfill(store, number).request
+                request = Request(wanted.workflow, taken.date, rebuild=wanted.rebuild, parameters=wanted.parameters)
+                try:
+                    opened = submit_workflow(settings, request)
+                except ConfigurationError as error:
+                    sys.stderr.write(f"{taken.date}: {error}\n")
+                    end_day(store, number, taken.date, "failed", taken.run_id)
+                except PinflowError:
+                    end_day(store, number, taken.date, "waiting", taken.run_id)
+                    raise
+                else:
+                    hand_over(store, number, taken.date, opened.run_id)
+
+
+def push_anew(settings: Settings) -> None:
+    """The same, if there is something to do, in a process that imports the workflows as they are now."""
+    with Store(open_database(settings.database_url)) as store:
+        found = work_for_workers(store)
+    if found:
+        subprocess.run([sys.executable, "-m", "pinflow.workflows.backfilling", "push"], check=False)
 
 
 def _run_day(settings: Settings, store: Store, zygote: Zygote, number: int, taken: BackfillDay) -> None:
@@ -146,11 +175,14 @@ class _Lanes:
 
 
 def main() -> None:
-    """The process of a lane."""
+    """The process of a lane, or with `push` one that gives workers what they can begin."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # until a run takes it; standard input says the same
     try:
-        sys.exit(work_on(config.load(), int(sys.argv[1])))
+        if sys.argv[1] == "push":
+            push(config.load())
+        else:
+            sys.exit(work_on(config.load(), int(sys.argv[1])))
     except PinflowError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)

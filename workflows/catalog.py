@@ -103,7 +103,11 @@ def look(settings: Settings, workflow: Workflow, day: date, given: Mapping[str, 
 
 def timetable(settings: Settings) -> Timetable:
     """The schedules of all workflows that can be used, as `fire_due` needs them."""
-    found = catalog(settings)
+    return timetable_of(settings, catalog(settings))
+
+
+def timetable_of(settings: Settings, found: Catalog) -> Timetable:
+    """The same of workflows that were found."""
     schedules = {name: w.schedule for name, w in found.workflows.items() if w.schedule is not None}
 
     def defined(name: str, day: date, given: Mapping[str, Any]) -> Definition:

@@ -25,7 +25,7 @@ from pinflow.mr_jobs.job import DatasetJob, job_arguments
 from pinflow.mr_jobs.launch import JobOutput, clustered_by, describe, launch
 from pinflow.mr_jobs.local_runner import JobSpec
 from pinflow.mr_jobs.local_tasks import load_job
-from pinflow.scheduler.child import ANEW_VARIABLE, SKIPPED, leave_result
+from pinflow.scheduler.child import ANEW_VARIABLE, SKIPPED, give_declared, leave_result
 from pinflow.stats_engine.alerts import JobKey, alerts_of
 from pinflow.stats_engine.channels import channels_of
 from pinflow.stats_engine.limits import growing_maxima
@@ -79,12 +79,15 @@ class Attempt:
         return f"{self.run_id}-{self.number}-{self.fence}"
 
 
-def run(node: Mapping[str, Any]) -> int | None:
-    """Run one node. Gives 10 when its result is published already for the same inputs and code.
+def run(node: Mapping[str, Any], **taken: Any) -> int | None:
+    """Run one node; values that it takes from other jobs are options of its job.
+
+    Gives 10 when its result is published already for the same inputs and code.
 
     Raises `FatalAlertError` when a fatal rule fired: nothing is published then.
     """
     wanted = MapReduce.from_json(node)
+    wanted = replace(wanted, options={**wanted.options, **taken})
     attempt = Attempt.current(os.environ)
     settings = config.load()
     return _NodeRun(wanted, attempt, settings).run()
@@ -137,6 +140,7 @@ class _NodeRun:
         if before is not None and before.identity == identity and self._is_there(before):
             self._confirm(before, fine_at=datetime.now(UTC))
             leave_result({"reason": f"published by {before.run_id} for the same inputs and code"})
+            give_declared(rows=before.rows, bytes=before.bytes)
             return SKIPPED
         try:
             output = self._launch(resolved)
@@ -258,6 +262,7 @@ class _NodeRun:
         mark_published(self._database, self.key)
         self._confirm_later()
         leave_result({"rows": output.rows, "bytes": output.bytes, "seconds": round(output.seconds, 3)})
+        give_declared(rows=output.rows, bytes=output.bytes)
 
     def _confirm_later(self) -> None:
         """Of two runs that end together the one whose data stands is the published one in SQL, too."""

@@ -94,11 +94,13 @@ def mapreduce(
     rebuild: bool = False,
     serves: bool = False,
     description: str = "",
+    **more: Any,
 ) -> Job:
     """A node that runs a MapReduce job and publishes the dataset of its own name.
 
-    It comes after the nodes whose datasets it reads, and after `after`. Without a rule that looks at the past of
-    `output_rows`, it gets one against zeros.
+    It comes after the nodes whose datasets it reads, and after `after`; `more` are further options of a `Job`, such as
+    `retries`, `timeout` and `pool`. It may give `rows` and `bytes`; what it takes are options of the MapReduce job.
+    Without a rule that looks at the past of `output_rows`, it gets one against zeros.
     """
     if not any(OUTPUT_ROWS in rule.past for rule in rules):
         rules = [*rules, nonzero(OUTPUT_ROWS)]
@@ -112,6 +114,7 @@ def mapreduce(
         owner=owner,
         publishes=(name,),
         description=description,
+        **more,
     )
 
 

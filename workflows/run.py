@@ -20,6 +20,7 @@ from pinflow.stats_engine.outbox import deliver
 from pinflow.storage import free_bytes
 from pinflow.workflows.catalog import definition
 from pinflow.workflows.missing import tell_missing_of
+from pinflow.workflows.watching import watching
 from pinflow.zygote import Zygote
 
 LEAST_FREE_BYTES = 16 << 20
@@ -57,7 +58,8 @@ def run_workflow(
     defined = define_request(settings, request)
     with Store(open_database(settings.database_url)) as store:
         place = place_of(settings, wait=request.wait)
-        result = execute(store, defined, zygote, place, on_event=on_event, on_join=on_join)
+        with watching(settings):
+            result = execute(store, defined, zygote, place, on_event=on_event, on_join=on_join)
         _tell(settings, store, request, result)
     return result
 
@@ -82,7 +84,9 @@ def continue_run(
     prepare_home(settings)
     with Store(open_database(settings.database_url)) as store:
         defined = definition_of(store, run_id)
-        result = execute(store, defined, zygote, place_of(settings), on_event=on_event, on_join=on_join, run_id=run_id)
+        place = place_of(settings)
+        with watching(settings):
+            result = execute(store, defined, zygote, place, on_event=on_event, on_join=on_join, run_id=run_id)
         post(settings, store)
     return result
 

@@ -10,8 +10,8 @@ from pinflow.errors import PinflowError, UnknownNameError
 from pinflow.scheduler.schedules import Schedule
 from pinflow.scheduler.store import Store
 from pinflow.scheduler.ticks import declare, fire_due, pause
-from pinflow.scheduler.timetable import Timetable
-from pinflow.workflows.catalog import timetable
+from pinflow.workflows.reloading import Timetables
+from pinflow.workflows.watching import watching
 
 LONGEST_PAUSE = timedelta(seconds=30)
 """How long a scheduler sleeps at most: a schedule that was resumed or changed by another is seen then."""
@@ -34,21 +34,22 @@ def keep_firing(
     Whatever fails is logged and tried again: a scheduler that has stopped by itself would be found out too late.
     """
     look = looker(settings, store, on_look)
-    while not stop.is_set():
-        stop.wait(look())
+    with watching(settings):
+        while not stop.is_set():
+            stop.wait(look())
 
 
 def looker(
     settings: Settings, store: Store, on_look: Callable[[datetime | None], None] = lambda _: None
 ) -> Callable[[], float]:
     """A function that starts the runs that are due now and gives the seconds until it is to be called again."""
-    table = timetable(settings)
-    return lambda: _look(store, table, on_look).total_seconds()
+    tables = Timetables(settings)
+    return lambda: _look(store, tables, on_look).total_seconds()
 
 
-def _look(store: Store, table: Timetable, on_look: Callable[[datetime | None], None]) -> timedelta:
+def _look(store: Store, tables: Timetables, on_look: Callable[[datetime | None], None]) -> timedelta:
     try:
-        following = fire_due(store, table)
+        following = fire_due(store, tables.now())
         on_look(following)
         pause = LONGEST_PAUSE if following is None else following - store.clock()
     except PinflowError as error:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pinflow import config
-from pinflow.commands.output import DURATION, date_option, json_option, print_json, print_table, user_name
+from pinflow.commands.output import DURATION, date_option, json_option, print_json, print_table
 from pinflow.commands.recorded import statistics_database
 from pinflow.errors import ExitCode
+from pinflow.scheduler.identity import user_name
 
 if TYPE_CHECKING:
     from pinflow.stats_engine.alerts import AlertState

@@ -26,6 +26,7 @@ Examples:
   pinflow backfill analytics --from 2015-05-01 --to 2015-05-31 --dry-run
   pinflow backfill analytics --from 2015-05-01 --to 2015-05-31 --max-runs 2
   pinflow backfill analytics --from 2015-05-01 --to 2015-05-31 --reprocess failed
+  pinflow backfill analytics --from 2015-05-01 --to 2015-05-31 --detach     leave it to pinflow worker
   pinflow backfill analytics --cancel       start no further day
 
 \b
@@ -47,6 +48,7 @@ One that was stopped or killed goes on with the same command."""
 )
 @click.option("--rebuild", is_flag=True, help="Make everything anew, also what is published for the same input.")
 @parameters_option
+@click.option("--detach", is_flag=True, help="Leave the days to workers, and return at once.")
 @click.option("--dry-run", is_flag=True, help="Only say which days would be run.")
 @click.option("--cancel", "do_cancel", is_flag=True, help="Let the workflow's backfills start no further day.")
 @json_option
@@ -59,6 +61,7 @@ def backfill(
     reprocess: str,
     rebuild: bool,
     parameters: dict[str, str],
+    detach: bool,
     dry_run: bool,
     do_cancel: bool,
     as_json: bool,
@@ -83,6 +86,8 @@ def backfill(
     )
     if dry_run:
         _show_plan(request, as_json)
+    elif detach:
+        _detach(request, as_json)
     else:
         _drive(request, as_json)
 
@@ -120,6 +125,27 @@ def _drive(request: "BackfillRequest", as_json: bool) -> None:
     else:
         _conclude(ended)
     sys.exit(ExitCode.SUCCEEDED if ended.state == "succeeded" else ExitCode.FAILED)
+
+
+def _detach(request: "BackfillRequest", as_json: bool) -> None:
+    from pinflow.scheduler.backfills import get_backfill, open_backfill
+    from pinflow.scheduler.sharing import workers_present
+    from pinflow.workflows.backfilling import push
+    from pinflow.workflows.run import prepare_home
+
+    settings = _checked(request)
+    prepare_home(settings)
+    with open_store(settings) as store:
+        begun, is_new = open_backfill(store, request, detach=True)
+        push(settings)
+        found, workers = get_backfill(store, begun.number), len(workers_present(store))
+    if as_json:
+        print_json(_summary(found) | {"workers": workers})
+        return
+    left = found.count("waiting", "running")
+    click.echo(f"backfill {found.number} {'is' if is_new else 'goes on,'} left to workers: {left} days are to be run")
+    if not workers and left:
+        click.echo("no worker is there; start one with: pinflow worker", err=True)
 
 
 def _checked(request: "BackfillRequest") -> config.Settings:

@@ -88,6 +88,7 @@ def _described(found: "Catalog", workflow: "Workflow") -> dict[str, Any]:
         "description": workflow.description,
         "module": found.modules[workflow.name],
         "schedule": _when(workflow) or None,
+        "deadline": workflow.deadline and str(workflow.deadline),
         "parameters": [
             {"name": p.name, "kind": p.kind, "default": p.default, "required": p.required, "choices": p.choices}
             for p in workflow.parameters

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pinflow import config
+from pinflow.commands.looking import times
 from pinflow.commands.output import STATE_STYLES, json_option, open_store, print_json, print_table
 
 if TYPE_CHECKING:
@@ -24,9 +25,12 @@ def explain(run: str, job: str | None, as_json: bool) -> None:
     """Say why JOB of RUN is not running: what it waits for, and until when."""
     from pinflow.scheduler.explaining import explain as explained
     from pinflow.scheduler.explaining import explain_all
+    from pinflow.scheduler.lateness import expect
+    from pinflow.scheduler.reading import get_run
 
     with open_store(config.load()) as store:
         found = [explained(store, run, job)] if job else explain_all(store, run)
+        info = expect(store, get_run(store, run))
     if as_json:
         print_json(found[0] if job else found)
         return
@@ -34,7 +38,9 @@ def explain(run: str, job: str | None, as_json: bool) -> None:
         state = click.style(one.state, fg=STATE_STYLES.get(one.state, "white").split()[-1])
         click.echo(f"{one.job} of {one.run_id} is {state}")
         for cause in one.causes:
-            click.echo(f"  {cause.sentence}")
+            click.echo(f"  {cause.sentence}{f'; what helps: {cause.command}' if cause.command else ''}")
+    if line := times(info):
+        click.echo(f"{info.run_id}: {line}")
     if not found:
         click.echo("all jobs of the run are done")
 

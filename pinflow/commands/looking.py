@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from pinflow.scheduler.store import Store
 
 
-def _with_driver(store: "Store", run: "RunInfo") -> "RunInfo":
-    """The run, its `reason` saying so when nobody drives it any more."""
+def _as_it_stands(store: "Store", run: "RunInfo") -> "RunInfo":
+    """The run with its expected end, its `reason` saying so when nobody drives it any more."""
+    from pinflow.scheduler.lateness import expect
+
+    run = expect(store, run)
     if run.state != "running" or store.is_driven(run.run_id):
         return run
     why = (
@@ -25,6 +28,24 @@ def _with_driver(store: "Store", run: "RunInfo") -> "RunInfo":
         else "its command is gone"
     )
     return replace(run, reason=f"{why}; go on with: pinflow run {run.workflow} --date {run.date}")
+
+
+def _due(run: "RunInfo") -> str | None:
+    late = ", late" if _is_late(run) else ""
+    return f"{run.due_at:%Y-%m-%d %H:%M}{late}" if run.due_at else None
+
+
+def times(run: "RunInfo") -> str:
+    """When a run is expected to end, is due, and when its owner was warned; empty where nothing is known."""
+    moments = {"expected end": run.expected_at, "due": run.due_at, "warned": run.warned_at}
+    shown = [f"{name} {moment:%Y-%m-%d %H:%M:%S} UTC" for name, moment in moments.items() if moment]
+    return ", ".join([*shown, *["late"] * _is_late(run)])
+
+
+def _is_late(run: "RunInfo") -> bool:
+    """Whether it has ended, or will end, after it was due."""
+    end = run.finished_at or run.expected_at
+    return run.due_at is not None and end is not None and end > run.due_at
 
 
 @click.command()
@@ -36,12 +57,16 @@ def runs(workflow: str | None, limit: int, as_json: bool) -> None:
     from pinflow.scheduler.reading import list_runs
 
     with open_store(config.load()) as store:
-        found = [_with_driver(store, run) for run in list_runs(store, workflow=workflow, limit=limit)]
+        found = [_as_it_stands(store, run) for run in list_runs(store, workflow=workflow, limit=limit)]
     if as_json:
         print_json(found)
         return
-    rows = ((r.run_id, r.date, r.state, r.created_at, show_seconds(r.seconds), r.reason) for r in found)
-    columns = ("run", "date", "state", "started (UTC)", "took", "reason")
+    columns = ["run", "date", "state", "started (UTC)", "took", "reason"]
+    rows = [[r.run_id, r.date, r.state, r.created_at, show_seconds(r.seconds), r.reason] for r in found]
+    if any(r.expected_at or r.due_at for r in found):
+        columns[5:5] = ["expected end", "due"]
+        for row, run in zip(rows, found, strict=True):
+            row[5:5] = [run.expected_at, _due(run)]
     print_table(columns, rows, empty="no runs yet; start one with: pinflow run analytics --date YYYY-MM-DD")
 
 
@@ -53,13 +78,15 @@ def show(run: str, as_json: bool) -> None:
     from pinflow.scheduler.reading import attempts, get_run
 
     with open_store(config.load()) as store:
-        found = _with_driver(store, get_run(store, run))
+        found = _as_it_stands(store, get_run(store, run))
         tried = {job.name: attempts(store, found.run_id, job.name) for job in found.jobs} if as_json else {}
     if as_json:
         jobs = [asdict(job) | {"attempts": tried[job.name]} for job in found.jobs]
         print_json(asdict(found) | {"jobs": jobs})
         return
     click.echo(f"{found.run_id}  {found.state}  {show_seconds(found.seconds)}  {found.reason or ''}".rstrip())
+    if line := times(found):
+        click.echo(line)
     rows = ((j.stage, j.name, j.state, show_seconds(j.seconds), j.attempts, j.reason) for j in found.jobs)
     print_table(("stage", "job", "state", "took", "attempts", "reason"), rows, empty="it has no jobs")
 

@@ -1,8 +1,6 @@
 """How commands speak: JSON for machines, tables for people, and options that several of them share."""
 
-import getpass
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -98,14 +96,6 @@ def open_store(settings: Settings) -> Iterator["Store"]:
 
     with Store(open_database(settings.database_url)) as store:
         yield store
-
-
-def user_name() -> str:
-    """Who gives this command, for those who ask later."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def print_json(value: Any) -> None:

@@ -18,6 +18,7 @@ from pinflow.commands.output import (
     print_json,
     show_seconds,
 )
+from pinflow.commands.telling import is_json, log_format_option, tell, tell_event
 from pinflow.workflows.preload import start_zygote
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ failed, 2 usage or configuration, 3 stopped by a fatal alert, 4 input not there.
 @click.option("--wait", type=DURATION, default=timedelta(0), help="Wait so long for input, such as 6h; default: not.")
 @click.option("--detach", is_flag=True, help="Leave the jobs to workers, and return at once.")
 @parameters_option
+@log_format_option
 @json_option
 def run(
     workflow: str,
@@ -88,7 +90,7 @@ def _submit(settings: config.Settings, workflow: str, day: date, *, as_json: boo
         return
     click.echo(f"{opened.run_id}: {'left to workers' if opened.created else 'goes on, or is under way already'}")
     if not workers:
-        click.echo("no worker is there; start one with: pinflow worker", err=True)
+        tell("no worker is there; start one with: pinflow worker", "warning")
 
 
 def drive(settings: config.Settings, work: Callable[..., "RunResult"], *, as_json: bool) -> int:
@@ -133,13 +135,13 @@ def _notices(settings: config.Settings, run_id: str) -> "Notices":
 
 
 class _View:
-    """Progress on standard error: a live line on a terminal, a line for each job elsewhere."""
+    """Progress on standard error: a live line on a terminal, a line for each job elsewhere, or all events as JSON."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._running: dict[str, None] = {}
         self._done = 0
-        self._is_live = not quiet and sys.stderr.isatty()
+        self._is_live = not quiet and not is_json() and sys.stderr.isatty()
 
     def join(self, run: "RunInfo") -> None:
         """Say that another command drives the run."""
@@ -147,6 +149,9 @@ class _View:
 
     def event(self, event: "Event") -> None:
         """Show one transition."""
+        if is_json():
+            tell_event(event)
+            return
         if event.job is None:
             self._write(f"{event.run_id}: {event.state}{f' ({event.detail})' if event.detail else ''}")
             return
@@ -169,7 +174,10 @@ class _View:
             self._echo("\r\033[K", nl=False)
 
     def _write(self, line: str) -> None:
-        self._echo(f"\r\033[K{line}" if self._is_live else line)
+        if is_json():
+            tell(line)
+        else:
+            self._echo(f"\r\033[K{line}" if self._is_live else line)
 
     def _echo(self, text: str, *, nl: bool = True) -> None:
         """Print, as long as somebody reads: a closed pipe or terminal is no reason to stop the run."""
@@ -186,15 +194,16 @@ def _conclude(result: "RunResult", found: "Notices") -> None:
     if found.alerts:
         click.echo(f"{found.alerts} alerts were raised; see: pinflow alerts")
     if found.unsent_mails:
-        click.echo(f"{found.unsent_mails} mails could not be sent; see why with: pinflow alerts deliver", err=True)
+        reason = "could not be sent; see why with: pinflow alerts deliver"
+        tell(f"{found.unsent_mails} mails {reason}", "warning", run=run.run_id)
     if result.exit_code:
         for job in run.jobs:
             if job.state == "failed":
-                click.echo(f"  {job.name}: {job.reason or 'failed'}", err=True)
-                click.echo(f"  see: pinflow logs {run.run_id} {job.name}", err=True)
+                tell(f"  {job.name}: {job.reason or 'failed'}", "error", run=run.run_id, job=job.name)
+                tell(f"  see: pinflow logs {run.run_id} {job.name}", "error", run=run.run_id, job=job.name)
         stopped = sum(job.state == "upstream_failed" for job in run.jobs)
         if stopped:
-            click.echo(f"  {stopped} jobs that come after did not run", err=True)
+            tell(f"  {stopped} jobs that come after did not run", "error", run=run.run_id)
         return
     click.echo("See the results with:  pinflow subjects   and   pinflow metrics SUBJECT")
     click.echo(f"See the run with:      pinflow show {run.run_id}")

@@ -11,6 +11,7 @@ import click
 
 from pinflow import config
 from pinflow.commands.output import json_option, open_store, print_json, print_table
+from pinflow.commands.telling import log_format_option, tell
 from pinflow.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def resume(workflow: str, as_json: bool) -> None:
 
 
 @click.command()
+@log_format_option
 def scheduler() -> None:
     """Start the runs that are due by their schedules, until it is stopped; any number may run at once.
 
@@ -122,7 +124,7 @@ class _NextShown:
         if following != self._shown:
             self._shown = following
             when = "no schedule is on" if following is None else f"next: {following:%Y-%m-%d %H:%M:%S} UTC"
-            click.echo(when, err=True)
+            tell(when)
 
 
 def _list(as_json: bool) -> None:

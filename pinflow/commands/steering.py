@@ -1,20 +1,19 @@
 """What people do about runs that run or have ended: pause, drain, abort, resume; retry, redo, poison, skip, disable."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pinflow import config
-from pinflow.commands.output import json_option, open_store, print_json, print_table, user_name
-from pinflow.errors import ConfigurationError
+from pinflow.commands.output import json_option, open_store, print_json, print_table
+from pinflow.scheduler.identity import user_name
 
 if TYPE_CHECKING:
     from pinflow.scheduler.repair import Plan
     from pinflow.scheduler.signals import Scope
-    from pinflow.scheduler.store import Store
 
 SCOPES = """\b
 Examples:
@@ -38,17 +37,6 @@ def scoped(command: Callable[..., None]) -> Callable[..., None]:
     return click.argument("run", required=False)(command)
 
 
-def _scope(store: "Store", run: str | None, workflow: str | None, everything: bool) -> "Scope":
-    from pinflow.scheduler.reading import get_run
-    from pinflow.scheduler.signals import ALL, Scope
-
-    if sum([run is not None, workflow is not None, everything]) != 1:
-        raise ConfigurationError("say for whom: a RUN, --workflow NAME or --all, one of them; see: pinflow runs")
-    if run is not None:
-        return Scope("run", get_run(store, run).run_id)
-    return Scope("workflow", workflow) if workflow is not None else ALL
-
-
 @click.command(epilog=SCOPES.format("pause"))
 @scoped
 @reason_option
@@ -69,9 +57,10 @@ def drain(run: str | None, workflow: str | None, everything: bool, reason: str, 
 
 def _hold(action: str, whom: tuple[str | None, str | None, bool], reason: str, as_json: bool, told: str) -> None:
     from pinflow.scheduler.signals import Action, send
+    from pinflow.workflows.steering import scope_of
 
     with open_store(config.load()) as store:
-        scope = _scope(store, *whom)
+        scope = scope_of(store, *whom)
         send(store, scope, Action(action), author=user_name(), reason=reason)
     if as_json:
         print_json({"action": action, "scope": scope.kind, "name": scope.name})
@@ -87,9 +76,10 @@ def _hold(action: str, whom: tuple[str | None, str | None, bool], reason: str, a
 def abort(run: str | None, workflow: str | None, everything: bool, reason: str, yes: bool, as_json: bool) -> None:
     """End runs and their jobs now (SIGTERM, after ten seconds SIGKILL); no new run starts, unless one RUN is named."""
     from pinflow.scheduler.signals import Action, send
+    from pinflow.workflows.steering import scope_of
 
     with open_store(config.load()) as store:
-        scope = _scope(store, run, workflow, everything)
+        scope = scope_of(store, run, workflow, everything)
         if not (yes or as_json):
             what = scope.name if scope.kind == "run" else f"{scope}, and let none start until it is undone"
             click.confirm(f"end all that runs of {what}?", abort=True, err=True)
@@ -108,16 +98,12 @@ def abort(run: str | None, workflow: str | None, everything: bool, reason: str, 
 @json_option
 def resume(run: str | None, workflow: str | None, everything: bool, detach: bool, as_json: bool) -> None:
     """Undo pause, drain and abort; an aborted RUN goes on."""
-    from pinflow.scheduler.reading import get_run
-    from pinflow.scheduler.repair import Repair, plan
-    from pinflow.scheduler.signals import undo
+    from pinflow.workflows import steering
 
     settings = config.load()
     with open_store(settings) as store:
-        scope = _scope(store, run, workflow, everything)
-        undone = undo(store, scope)
-        goes_on = scope.kind == "run" and get_run(store, scope.name).state == "aborted"
-        plans = [plan(store, scope.name, Repair.RESUME)] if goes_on else []
+        scope = steering.scope_of(store, run, workflow, everything)
+        undone, plans = steering.resume(store, scope)
     if not plans:
         if as_json:
             print_json({"scope": scope.kind, "name": scope.name, "undone": undone})
@@ -192,10 +178,11 @@ def poison(run: str, jobs: tuple[str, ...], later: bool, dry_run: bool, detach: 
 def disable(name: str, job: str, reason: str, as_json: bool) -> None:
     """Let a JOB count as skipped when it could start, in all runs of a WORKFLOW or in one RUN."""
     from pinflow.scheduler.signals import Action, send
+    from pinflow.workflows.steering import scope_of_job
 
     settings = config.load()
     with open_store(settings) as store:
-        scope = _job_scope(settings, store, name, job)
+        scope = scope_of_job(settings, store, name, job)
         send(store, scope, Action.DISABLE, author=user_name(), reason=reason or "no reason given", job=job)
     if as_json:
         print_json({"action": "disable", "scope": scope.kind, "name": scope.name, "job": job})
@@ -209,12 +196,10 @@ def disable(name: str, job: str, reason: str, as_json: bool) -> None:
 @json_option
 def enable(name: str, job: str, as_json: bool) -> None:
     """Undo `pinflow disable`; runs in which the job was skipped already stay as they are."""
-    from pinflow.scheduler.signals import Scope, undo
+    from pinflow.workflows import steering
 
     with open_store(config.load()) as store:
-        done = [scope for scope in (Scope("workflow", name), Scope("run", name)) if undo(store, scope, job=job)]
-    if not done:
-        raise ConfigurationError(f"{job} of {name} is not disabled; see: pinflow signals")
+        done = steering.enable(store, name, job)
     if as_json:
         print_json({"action": "enable", "scope": done[0].kind, "name": name, "job": job})
     else:
@@ -237,25 +222,6 @@ def signals(as_json: bool) -> None:
         for s in found
     ]
     print_table(("signal", "for", "job", "by", "since (UTC)", "reason"), rows, empty="nothing is held")
-
-
-def _job_scope(settings: config.Settings, store: "Store", name: str, job: str) -> "Scope":
-    from pinflow.commands.output import DATE
-    from pinflow.errors import UnknownNameError
-    from pinflow.scheduler.reading import get_run
-    from pinflow.scheduler.signals import Scope
-    from pinflow.workflows.catalog import catalog, look
-
-    workflows = catalog(settings).workflows
-    if name in workflows:
-        known: Iterable[str] = look(settings, workflows[name], DATE.convert("today", None, None)).nodes
-        scope = Scope("workflow", name)
-    else:
-        run = get_run(store, name)
-        known, scope = [each.name for each in run.jobs], Scope("run", run.run_id)
-    if job not in known:
-        raise UnknownNameError("job", job, known, f"pinflow graph {name}")
-    return scope
 
 
 def _undo(scope: "Scope") -> str:
@@ -290,16 +256,10 @@ def _preview(plans: Sequence["Plan"], *, as_json: bool) -> None:
 
 def _carry_out(settings: config.Settings, plans: Sequence["Plan"], *, detach: bool, as_json: bool) -> None:
     """Do what was planned; then drive the runs that nobody drives, one after the other, unless workers do."""
-    from pinflow.scheduler.reading import get_run
-    from pinflow.scheduler.repair import apply
+    from pinflow.workflows import steering
 
-    own: list[str] = []
     with open_store(settings) as store:
-        for plan in plans:
-            is_shared = get_run(store, plan.run_id).shared or detach
-            apply(store, plan, author=user_name(), detach=is_shared)
-            if not is_shared and not store.is_driven(plan.run_id):
-                own.append(plan.run_id)
+        own = steering.carry_out(store, plans, author=user_name(), detach=detach)
     changed = {plan.run_id: sum(c.after is not c.before for c in plan.changes) for plan in plans}
     if not own:
         if as_json:

@@ -1,18 +1,12 @@
 """Processes that stay: `pinflow worker`, and the limits that all of them keep to."""
 
-import time
-from typing import TYPE_CHECKING
-
 import click
 
 from pinflow import config
-from pinflow.commands.output import json_option, open_store, print_json, print_table, user_name
+from pinflow.commands.output import json_option, open_store, print_json, print_table
+from pinflow.commands.telling import log_format_option, tell, tell_event
 from pinflow.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pinflow.scheduler.records import Event
-
-MAIL_SECONDS = 30.0
+from pinflow.scheduler.identity import user_name
 
 EPILOG = """\b
 Examples:
@@ -31,6 +25,7 @@ stops them, and other workers start them again. A run comes here with:
 @click.option("--slots", type=click.IntRange(1), help="Jobs at once; default: the setting slots.")
 @click.option("--pool", "pools", multiple=True, help="Take only jobs of this pool; may be given again.")
 @click.option("--generation", type=click.IntRange(0), default=0, show_default=True, help="For rolling upgrades.")
+@log_format_option
 @click.pass_context
 def worker(context: click.Context, slots: int | None, pools: tuple[str, ...], generation: int) -> None:
     """Stay, and work on the jobs of all runs that are not driven by a command."""
@@ -41,6 +36,7 @@ def worker(context: click.Context, slots: int | None, pools: tuple[str, ...], ge
 @click.command()
 @click.option("--slots", type=click.IntRange(1), help="Jobs at once; default: the setting slots.")
 @click.option("--generation", type=click.IntRange(0), default=0, show_default=True, help="For rolling upgrades.")
+@log_format_option
 def up(slots: int | None, generation: int) -> None:
     """Stay, start the runs that are due by their schedules, and work on them: all that one machine needs.
 
@@ -56,31 +52,19 @@ def _work(
 
     with start_zygote(settings) as zygote:
         from pinflow.scheduler.service import Hooks, Service, post_of
-        from pinflow.workflows.missing import tell_missing
-        from pinflow.workflows.run import place_of, post, prepare_home
+        from pinflow.workflows.run import place_of, prepare_home
         from pinflow.workflows.scheduling import looker
+        from pinflow.workflows.watching import watching
         from pinflow.zygote import connect
 
         prepare_home(settings)
         place = place_of(settings, slots=slots)
-        with open_store(settings) as store, connect(zygote.path) as forks:
-            look = looker(settings, store) if fire else None
-
-            def tick() -> float:
-                tell_missing(settings, store, store.clock())
-                post(settings, store)
-                return min(MAIL_SECONDS, look()) if look else MAIL_SECONDS
-
+        with open_store(settings) as store, connect(zygote.path) as forks, watching(settings):
             own = post_of(zygote.pid, place.slots, generation, pools)
-            click.echo(f"worker {own.worker}: {place.slots} slots, generation {generation}", err=True)
-            reason = Service(store, forks, place, own, Hooks(_show, tick)).serve()
-    click.echo(reason, err=True)
-
-
-def _show(event: "Event") -> None:
-    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", event.at.utctimetuple())
-    name = event.run_id if event.job is None else f"{event.run_id} {event.job}"
-    click.echo(f"{moment} {name} {event.state}{f': {event.detail}' if event.detail else ''}", err=True)
+            tell(f"worker {own.worker}: {place.slots} slots, generation {generation}")
+            hooks = Hooks(tell_event, looker(settings, store)) if fire else Hooks(tell_event)
+            reason = Service(store, forks, place, own, hooks).serve()
+    tell(reason)
 
 
 @worker.command("list")

@@ -1,12 +1,13 @@
 """What the jobs of these tests do; each notes its effects in a file, one line each."""
 
+import json
 import os
 import signal
 import time
 from pathlib import Path
 
 from pinflow.errors import FatalAlertError, InputMissingError
-from pinflow.scheduler.child import leave_result
+from pinflow.scheduler.child import give, leave_result
 
 
 def nothing() -> None:
@@ -28,6 +29,19 @@ def fail_first(file: str, times: int) -> int:
 
 def say(text: str) -> None:
     print(text)
+
+
+def count(**values: object) -> dict[str, object]:
+    return values
+
+
+def skipped_with(rows: int) -> int:
+    give(rows=rows)
+    return 10
+
+
+def show_taken(**values: object) -> None:
+    print(json.dumps(values, sort_keys=True))
 
 
 def raise_error(text: str) -> None:

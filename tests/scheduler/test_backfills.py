@@ -13,14 +13,19 @@ from pinflow.scheduler.backfills import (
     cancel,
     end_day,
     get_backfill,
+    hand_over,
     list_backfills,
     open_backfill,
     plan,
     take_day,
+    work_for_workers,
 )
 from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import define
 from pinflow.scheduler.records import Outcome
+from pinflow.scheduler.sharing import shared_runs
+from pinflow.scheduler.signals import Action, Scope
+from pinflow.scheduler.signals import send as abort
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
 
@@ -207,3 +212,35 @@ def test_whatever_happens_each_day_ends_once_and_no_more_than_so_many_run(days, 
 def test_a_span_that_cannot_be_is_refused(first, last):
     with pytest.raises(ConfigurationError, match=r"a backfill (cannot go from|may have 5000 days)"):
         BackfillRequest("demo", date.fromisoformat(first), date.fromisoformat(last))
+
+
+def test_a_detached_backfill_goes_on_as_its_runs_end(store):
+    backfill, _ = open_backfill(store, request(3, max_runs=2), detach=True)
+    number = backfill.number
+    runs = {}
+    assert work_for_workers(store) == [number]
+    while (taken := take_day(store, number, "w")) is not None:
+        runs[taken.date.day] = store.submit(define(WORKFLOW, taken.date)).run_id
+        hand_over(store, number, taken.date, runs[taken.date.day])
+    assert sorted(runs) == [1, 2]
+    # what workers have is not taken by anybody else, whoever is dead
+    assert work_for_workers(store) == []
+    assert take_day(store, number, "other", is_dead=lambda driver: driver == "w") is None
+    (shared, _) = shared_runs(store, "worker")
+    (claim,) = store.advance(shared.lease, [], 1).claims
+    store.advance(shared.lease, [Outcome(claim, AttemptState.SUCCEEDED, exit_code=0)], 0, close=True)
+    assert work_for_workers(store) == [number]
+    assert states(store, number) == [(1, "succeeded"), (2, "running"), (3, "waiting")]
+    abort(store, Scope("run", runs[2]), Action.ABORT, author="me")
+    assert work_for_workers(store) == [number]
+    cancel(store, "demo")
+    assert work_for_workers(store) == []
+    assert states(store, number) == [(1, "succeeded"), (2, "failed"), (3, "cancelled")]
+
+
+def test_a_backfill_that_a_command_drives_is_none_of_the_workers(store):
+    open_backfill(store, request(2))
+    assert work_for_workers(store) == []
+    # until somebody leaves it to them
+    number = open_backfill(store, request(2), detach=True)[0].number
+    assert work_for_workers(store) == [number]

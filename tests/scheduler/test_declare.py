@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.scheduler.declare import Command, Condition, Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
+from pinflow.scheduler.durations import priorities
 
 DAY = date(2015, 5, 18)
 
@@ -108,4 +109,4 @@ def test_order_priority_and_descendants_agree_with_networkx(drawn):
     for name in graph:
         assert set(definition.descendants(name)) == networkx.descendants(graph, name)
         below = graph.subgraph({name} | networkx.descendants(graph, name))
-        assert definition.heights[name] == len(networkx.dag_longest_path(below, weight=None, default_weight=1))
+        assert priorities(definition, {})[name] == len(networkx.dag_longest_path(below, weight=None, default_weight=1))

@@ -5,7 +5,10 @@ import pytest
 from pinflow.errors import UnknownNameError
 from pinflow.scheduler.declare import Condition, Job
 from pinflow.scheduler.explaining import explain, explain_all
+from pinflow.scheduler.pools import Limit, set_limit
 from pinflow.scheduler.records import Outcome
+from pinflow.scheduler.sharing import Post, arrive, shared_runs
+from pinflow.scheduler.signals import ALL, Action, Scope, ask_to_exit, send, undo
 from pinflow.scheduler.states import AttemptState
 
 CHAIN = {"a": [], "b": ["a"], "c": ["b"], "x": []}
@@ -77,7 +80,7 @@ def test_a_run_that_nobody_works_on_says_so_and_what_to_type(store, make, clock)
     clock.advance(60)
     causes = explain(store, lease.run_id, "b").causes
     assert [cause.kind for cause in causes] == ["dependency", "driver"]
-    assert "go on with: pinflow run demo --date 2015-05-18" in causes[1].sentence
+    assert causes[1].command == "pinflow run demo --date 2015-05-18"
 
 
 def test_a_job_that_is_done_or_stopped(store, make):
@@ -105,3 +108,82 @@ def test_unknown_jobs_are_named(store, make):
     run_id = store.open_run(make(CHAIN), "w").run_id
     with pytest.raises(UnknownNameError, match="no job is called 'z'; known: a, b, c, x"):
         explain(store, run_id, "z")
+
+
+def helped(store, run_id, job):
+    return {cause.kind: cause.command for cause in explain(store, run_id, job).causes}
+
+
+@pytest.mark.parametrize("action", ["pause", "drain"])
+@pytest.mark.parametrize(
+    ("scope", "undone_by"),
+    [
+        (ALL, "pinflow resume --all"),
+        (Scope("workflow", "demo"), "pinflow resume --workflow demo"),
+        (Scope("run", "demo-2015-05-18-1"), "pinflow resume demo-2015-05-18-1"),
+    ],
+)
+def test_a_signal_is_named_with_whom_since_and_what_undoes_it(store, make, action, scope, undone_by):
+    run_id = store.open_run(make(CHAIN), "w").run_id
+    send(store, scope, Action(action), author="ann", reason="the cluster moves")
+    send(store, Scope("workflow", "other"), Action.PAUSE, author="bob")
+    (cause,) = explain(store, run_id, "a").causes
+    assert (cause.kind, cause.command) == (action, undone_by)
+    assert "by ann since 2015-05-19 00:00:00 UTC (the cluster moves)" in cause.sentence
+    # also at what only waits
+    assert helped(store, run_id, "b") == {"dependency": "", action: undone_by}
+    undo(store, scope)
+    assert helped(store, run_id, "a") == {"slots": ""}
+
+
+def test_a_disabled_job_says_that_it_will_be_skipped(store, make):
+    run_id = store.open_run(make(CHAIN), "w").run_id
+    send(store, Scope("workflow", "demo"), Action.DISABLE, author="ann", reason="nobody reads it", job="b")
+    assert helped(store, run_id, "b") == {"dependency": "", "disable": "pinflow enable demo b"}
+    assert "it is disabled in the workflow demo by ann" in explain(store, run_id, "b").causes[1].sentence
+    assert "disable" not in helped(store, run_id, "c")
+
+
+def test_an_abort_of_a_workflow_is_named_at_the_jobs_that_it_stopped(store, make):
+    run_id = store.open_run(make(CHAIN), "w").run_id
+    send(store, Scope("workflow", "demo"), Action.ABORT, author="ann")
+    assert helped(store, run_id, "a") == {
+        "aborted": f"pinflow resume {run_id}",
+        "abort": "pinflow resume --workflow demo",
+    }
+
+
+def test_a_full_pool_names_who_has_it(store, of):
+    jobs = [Job("a", call="m:f", pool="hbase"), Job("b", call="m:f", pool="hbase"), Job("c", call="m:f", pool="free")]
+    opened = store.open_run(of(*jobs), "w", slots=3)
+    set_limit(store, Limit("pool", "hbase", 1))
+    assert [claim.job for claim in store.advance(opened.lease, [], 3).claims] == ["a", "c"]
+    (cause,) = explain(store, opened.run_id, "b").causes
+    assert (cause.kind, cause.about) == ("pool", ["a of demo-2015-05-18-1"])
+    assert cause.sentence == "its pool hbase is full: 1 of its 1 slots are taken, by a of demo-2015-05-18-1"
+    assert cause.command == "pinflow pools set hbase 2"
+
+
+def test_a_full_workflow_says_so(store, make):
+    opened = store.open_run(make({"a": [], "b": []}), "w", slots=3)
+    set_limit(store, Limit("workflow", "demo", 1))
+    store.advance(opened.lease, [], 3)
+    (cause,) = explain(store, opened.run_id, "b").causes
+    assert (cause.kind, cause.command) == ("limit", "pinflow pools set demo 2 --workflow")
+
+
+def test_a_shared_run_says_which_workers_it_waits_for(store, of):
+    run_id = store.submit(of(Job("a", call="m:f", pool="large"), Job("b", call="m:f"), Job("c", call="m:f"))).run_id
+    assert helped(store, run_id, "a") == {"worker": "pinflow worker"}
+    arrive(store, Post("one", "z", 1, 0, ("other",)))
+    assert helped(store, run_id, "a") == {"worker": "pinflow worker --pool large"}
+    assert helped(store, run_id, "b") == {"worker": "pinflow worker"}
+    arrive(store, Post("two", "z", 1))
+    assert helped(store, run_id, "b") == {"slots": ""}
+    (run,) = shared_runs(store, "two")
+    assert len(store.advance(run.lease, [], 1).claims) == 1
+    (cause,) = explain(store, run_id, "b").causes
+    assert (cause.kind, cause.command) == ("slots", "pinflow worker")
+    assert cause.sentence.endswith(f"all 1 of 1 workers are taken, by a of {run_id}")
+    ask_to_exit(store, 3, author="ann")
+    assert helped(store, run_id, "b") == {"worker": "pinflow worker exit --undo"}

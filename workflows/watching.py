@@ -1,0 +1,55 @@
+"""Beside the work of a process: owners hear of what is late or missing, backfills go on, waiting mails are sent."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pinflow.config import Settings
+from pinflow.database import open_database
+from pinflow.errors import PinflowError
+from pinflow.scheduler.lateness import warn
+from pinflow.scheduler.store import Store
+
+SECONDS = 10.0
+"""How often it is looked."""
+_LEAVE_SECONDS = 5.0
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def watching(settings: Settings, *, seconds: float = SECONDS) -> Iterator[None]:
+    """While entered, look now and then, in a thread of its own: a mail server that hangs holds up no job."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_watch, args=(settings, stop, seconds), name="watching", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(_LEAVE_SECONDS)
+
+
+def _watch(settings: Settings, stop: threading.Event, seconds: float) -> None:
+    while not stop.wait(seconds):
+        try:
+            look(settings)
+        except PinflowError as error:
+            _log.error("late runs could not be looked at: %s", error)
+
+
+def look(settings: Settings) -> None:
+    """Warn of what is late now and of missing input, let detached backfills go on, and send the mails that wait."""
+    from pinflow.workflows.backfilling import push_anew
+    from pinflow.workflows.missing import tell_missing
+    from pinflow.workflows.run import post
+
+    engine = open_database(settings.database_url)
+    try:
+        with Store(engine) as store:
+            warn(store)
+            tell_missing(settings, store, store.clock())
+            push_anew(settings)
+            post(settings, store)
+    finally:
+        engine.dispose()
