@@ -45,11 +45,13 @@ class JobOutput:
 def launch(spec: JobSpec, runner: str, environment: Mapping[str, str], cluster: Cluster | None = None) -> JobOutput:
     """Run the job, merge its statistics with what the runner knows, and store them as `_stats/job.thrift.gz` (ST-06).
 
-    The runner hadoop needs `cluster`, and its output is a URL. Raises what the runner raises; the attempt's folder
-    stays for a look at it.
+    The runners hadoop and emr need `cluster`, and their output is a URL. Raises what the runner raises; the
+    attempt's folder stays for a look at it.
     """
     started = monotonic()
-    usage, counters = _run_on(cluster, spec, environment) if cluster else (_run_here(spec, runner, environment), {})
+    usage, counters = (
+        _run_on(runner, cluster, spec, environment) if cluster else (_run_here(spec, runner, environment), {})
+    )
     storage = open_storage(spec.output)
     files = sorted(storage.walk(spec.output), key=lambda entry: entry.path)
     parts = tuple(_parts(storage, spec.output, files))
@@ -73,12 +75,14 @@ def _run_here(spec: JobSpec, runner: str, environment: Mapping[str, str]) -> Usa
         tasks.close()
 
 
-def _run_on(cluster: Cluster, spec: JobSpec, environment: Mapping[str, str]) -> tuple[Usage, dict[str, int]]:
-    from pinflow.mr_jobs.hadoop.runner import HadoopRunner  # few runs need it
+def _run_on(
+    runner: str, cluster: Cluster, spec: JobSpec, environment: Mapping[str, str]
+) -> tuple[Usage, dict[str, int]]:
+    from pinflow.mr_jobs.hadoop.runners import cluster_runner  # few runs need it
 
-    hadoop = HadoopRunner(spec, cluster, environment)
-    hadoop.run()
-    return hadoop.usage, hadoop.counters
+    run = cluster_runner(runner)(spec, cluster, environment)
+    run.run()
+    return run.usage, run.counters
 
 
 def describe(published: Published, folder: str) -> None:
