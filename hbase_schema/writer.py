@@ -4,6 +4,7 @@ A writer that dies in between leaves the marker as it was: readers of a new peri
 rebuilt one go on under the old version, with old and new rows mixed, until the period is written again.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pinflow.errors import PinflowError, StaleFenceError
 from pinflow.hbase_schema import markers
+from pinflow.hbase_schema.blocks import Block
 from pinflow.hbase_schema.keys import is_audience, period_suffix
 from pinflow.hbase_schema.packing import unpack_cells
 from pinflow.hbase_schema.periods import check_start, period_end
@@ -79,13 +81,14 @@ def write_periods(
     store: Store,
     section: Section,
     starts: Mapping[str, date],
-    rows: "pl.DataFrame",
+    parts: Iterable["pl.DataFrame"],
     *,
     version: str,
     fence: int | None = None,
 ) -> dict[str, WriteResult]:
-    """Make the packed `rows` (see `rows`) those of one period of each aggregation in `starts`, as `write_period` does.
+    """Make packed rows (see `rows`) those of one period of each aggregation in `starts`, as `write_period` does.
 
+    `parts` hold the rows, sorted in each part and from part to part; they may be gone through more than once.
     A store that can load whole periods gets the rows once, together with the markers: its readers never see a period
     half old, half new, and a writer whose fence was overtaken leaves nothing. A period longer than a day belongs to
     the runs of all its days: one that a writer with a higher fence has published is superseded, and missing in what
@@ -97,31 +100,41 @@ def write_periods(
         check_start(aggregation, start)
     if store.loads_periods:
         store.create_tables()
-        return _load_periods(store, section, starts, rows, version, fence)
+        return _load_periods(store, section, starts, parts, version, fence)
     results = {}
     for aggregation, start in starts.items():
-        made = period_rows(rows, aggregation, start)
+        made = (row for part in parts for row in period_rows(part, aggregation, start))
         with _unless_superseded(aggregation):
             results[aggregation] = write_period(store, section, aggregation, start, made, version=version, fence=fence)
     return results
 
 
 def _load_periods(
-    store: Store, section: Section, starts: Mapping[str, date], rows: "pl.DataFrame", version: str, fence: int | None
+    store: Store,
+    section: Section,
+    starts: Mapping[str, date],
+    parts: Iterable["pl.DataFrame"],
+    version: str,
+    fence: int | None,
 ) -> dict[str, WriteResult]:
     from pinflow.hbase_schema.rows import blocks
 
+    def counted() -> Iterator[Block]:
+        for part in parts:
+            written.update(rows=part.height, cells=int(part["cells"].sum()))
+            yield from blocks(part)
+
     def publish() -> None:
         for aggregation, start in wanted.items():
-            _publish(store, section, aggregation, start, version, rows.height, fence)
+            _publish(store, section, aggregation, start, version, written["rows"], fence)
 
-    cells = int(rows["cells"].sum())
     while wanted := _not_superseded(store, section, starts, fence):
+        written = Counter[str]()
         suffixes = [period_suffix(aggregation, start) for aggregation, start in wanted.items()]
         # the markers count within the transaction: overtaken before it, all is undone and looked at again
         with suppress(StaleFenceError):
-            vanished = store.bulk_load(section, suffixes, blocks(rows), publish)
-            results = (WriteResult(rows.height, cells, gone, 0) for gone in vanished)
+            vanished = store.bulk_load(section, suffixes, counted(), publish)
+            results = (WriteResult(written["rows"], written["cells"], gone, 0) for gone in vanished)
             return dict(zip(wanted, results, strict=True))
     return {}
 

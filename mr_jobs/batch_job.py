@@ -1,6 +1,10 @@
 """Jobs over frames: `map(batch) -> frame`, shuffled by bucket, `reduce(frame) -> frame`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -80,6 +84,17 @@ class BatchJob(DatasetJob):
         """Rows of the output from all rows of bucket `self.bucket`."""
         raise NotImplementedError
 
+    def parts(self, frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+        """The rows of one bucket of a map task in parts; `reduce_bucket` gets the lower ones first."""
+        yield 0, frame
+
+    def reduce_bucket(self, parts: "Parts") -> pl.DataFrame:
+        """Rows of the output from the bucket's parts; by default `reduce` gets them all in one frame."""
+        frames = list(parts)
+        if not frames and not self.reduces_empty:
+            return pl.DataFrame()
+        return self.reduce(pl.concat(frames, how="diagonal", rechunk=True) if frames else pl.DataFrame())
+
     def map_final(self) -> pl.DataFrame | None:
         """More rows after the last batch of a map task."""
         return None
@@ -132,7 +147,7 @@ class BatchJob(DatasetJob):
         for frame in self._mapped():
             held.append(frame)
             size += int(frame.estimated_size())
-            if size > self.memory // 4:
+            if size > self.memory // 8:
                 self._send(writer, held)
                 held, size = [], 0
         self._send(writer, held)
@@ -148,42 +163,50 @@ class BatchJob(DatasetJob):
     def _send(self, writer: ShuffleWriter, frames: list[pl.DataFrame]) -> None:
         if not frames:
             return
-        combined = self.combine(pl.concat(frames, how="diagonal"))
+        combined = self.combine(pl.concat(frames, how="diagonal", rechunk=True))
         for bucket, rows in split(combined, self.cluster_by, self.options.buckets):
-            writer.write(Parcel(bucket, ROWS, rows))
+            for part, piece in self.parts(rows):
+                writer.write(Parcel(bucket, ROWS, piece, part=part))
 
     def run_reducer(self, step_num: int = 0) -> None:
         """Reduce bucket by bucket (called in a task)."""
         with self.task_output() as output:
-            for bucket, frames in self._received(output):
+            for bucket, parts in self._received():
                 self.bucket = bucket
-                if frames or self.reduces_empty:
-                    result = self.reduce(pl.concat(frames, how="diagonal") if frames else pl.DataFrame())
-                    if result.width:
-                        output.write(result, bucket)
+                self._take_in(parts, output)
+                result = self.reduce_bucket(parts)
+                if result.width:
+                    output.write(result, bucket)
 
-    def _received(self, output: Output) -> Iterator[tuple[int, list[pl.DataFrame]]]:
+    def _received(self) -> Iterator[tuple[int, "Parts"]]:
         if self.options.shuffle_from:
             reader = FileShuffleReader(Path(folder) for folder in self.options.shuffle_from)
             for bucket in map(int, self.options.reduce_buckets.split(",")):
-                yield bucket, self._unpack(reader.read(bucket), output)
+                yield bucket, Parts(partial(reader.read, bucket))
             return
-        held: list[Parcel] = []
-        for parcel in read_lines(self._read_input()):
-            if held and held[0].bucket != parcel.bucket:
-                yield held[0].bucket, self._unpack(iter(held), output)
-                held = []
-            held.append(parcel)
-        if held:
-            yield held[0].bucket, self._unpack(iter(held), output)
+        for bucket, parcels in groupby(read_lines(self._read_input()), key=attrgetter("bucket")):
+            yield bucket, Parts(partial(_chosen, sorted(parcels, key=attrgetter("part"))))
 
-    def _unpack(self, parcels: Iterator[Parcel], output: Output) -> list[pl.DataFrame]:
-        frames = []
-        for parcel in parcels:
-            if parcel.frame is not None:
-                frames.append(parcel.frame)
-            elif parcel.kind == STATISTICS:
+    def _take_in(self, parts: "Parts", output: Output) -> None:
+        for parcel in parts.read((STATISTICS, BAD)):
+            if parcel.kind == STATISTICS:
                 self.take_in_statistics(parcel.data, f"statistics of a map task for bucket {parcel.bucket}")
             else:
                 output.set_aside(parcel.data, parcel.bucket)
-        return frames
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rows that came to one bucket, a frame a part, the lowest first. `read` gives its parcels of some kinds."""
+
+    read: Callable[[Sequence[str]], Iterator[Parcel]]
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        for _, parcels in groupby(self.read([ROWS]), key=attrgetter("part")):
+            yield pl.concat(
+                [parcel.frame for parcel in parcels if parcel.frame is not None], how="diagonal", rechunk=True
+            )
+
+
+def _chosen(parcels: Sequence[Parcel], kinds: Sequence[str]) -> Iterator[Parcel]:
+    return (parcel for parcel in parcels if parcel.kind in kinds)

@@ -17,6 +17,7 @@ from pinflow.mr_jobs.splits import read_parquet
 from pinflow.mr_jobs.task import Task
 from pinflow.stats_engine import shards
 from pinflow.stats_engine.engine import StatsEngine, engine
+from pinflow.stats_engine.statistics import Statistics
 from pinflow.storage import open_storage
 
 DESCRIPTION = "_dataset.json"
@@ -65,11 +66,16 @@ class DatasetJob(MRJob):
         if task is None:
             output: Output = LineOutput(self.stdout)
         else:
-            output = ParquetOutput(task, partition_by=self.partition_by, limit=self.memory // 4)
+            output = ParquetOutput(task, partition_by=self.partition_by, limit=self.memory // 16)
         yield output
         output.close()
         if task is not None:
-            task.write_statistics(shards.encode(self.stats.statistics()))
+            for step, counted in self.counted_by_step().items():
+                task.write_statistics(shards.encode(counted), step)
+
+    def counted_by_step(self) -> dict[int, Statistics]:
+        """What this task hands in, by the number of the step; 0 in a job of one step."""
+        return {0: self.stats.statistics()}
 
     def take_in_statistics(self, data: bytes, source: str) -> None:
         """Add what another task counted to this task's statistics."""

@@ -1,7 +1,7 @@
 """Run one MapReduce job into an attempt's folder and describe what it left there."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -11,10 +11,10 @@ from pinflow.mr_jobs.hadoop.cluster import Cluster
 from pinflow.mr_jobs.job import DESCRIPTION
 from pinflow.mr_jobs.local_runner import JobSpec, LocalRunner
 from pinflow.mr_jobs.local_tasks import load_job
-from pinflow.mr_jobs.native import Usage, with_native
+from pinflow.mr_jobs.native import StepRun, Usage, together, with_native
 from pinflow.mr_jobs.task import STATS_FOLDER
-from pinflow.stats_engine.merge import merge_shards
-from pinflow.stats_engine.shards import JOB_SHARD, encode
+from pinflow.stats_engine.merge import merge_by_step, total
+from pinflow.stats_engine.shards import JOB, encode, file_name
 from pinflow.stats_engine.statistics import Statistics
 from pinflow.storage import Entry, Storage, join, open_storage
 
@@ -24,12 +24,13 @@ _PART = re.compile(r"part-\d+(-\d+)?\.parquet")
 
 @dataclass(frozen=True)
 class JobOutput:
-    """What a job left: its parts, its merged statistics and what its tasks used."""
+    """What a job left: its parts, its merged statistics, those of each step if it has several, what its tasks used."""
 
     parts: tuple[Part, ...]
     statistics: Statistics
     usage: Usage
     seconds: float
+    steps: tuple[Statistics, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -45,13 +46,13 @@ class JobOutput:
 def launch(spec: JobSpec, runner: str, environment: Mapping[str, str], cluster: Cluster | None = None) -> JobOutput:
     """Run the job, merge its statistics with what the runner knows, and store them as `_stats/job.thrift.gz` (ST-06).
 
-    The runners hadoop and emr need `cluster`, and their output is a URL. Raises what the runner raises; the
-    attempt's folder stays for a look at it.
+    Those of the steps of a job that has several are stored beside it, as `_stats/job.step-N.thrift.gz` (ST-20). The
+    runners hadoop and emr need `cluster`, and their output is a URL. Raises what the runner raises; the attempt's
+    folder stays for a look at it.
     """
     started = monotonic()
-    usage, counters = (
-        _run_on(runner, cluster, spec, environment) if cluster else (_run_here(spec, runner, environment), {})
-    )
+    runs = _run_on(runner, cluster, spec, environment) if cluster else _run_here(spec, runner, environment)
+    whole = together(runs)
     storage = open_storage(spec.output)
     files = sorted(storage.walk(spec.output), key=lambda entry: entry.path)
     parts = tuple(_parts(storage, spec.output, files))
@@ -62,12 +63,20 @@ def launch(spec: JobSpec, runner: str, environment: Mapping[str, str], cluster: 
         "output_bytes": sum(part.bytes for part in parts) + sum(file.size for file in texts),
         "input_bytes": sum(weight for _, weight in spec.lines),
     }
-    statistics = with_native(merge_shards(_shards(storage, files)), counters | own, seconds, usage)
-    storage.write_bytes(join(spec.output, STATS_FOLDER, JOB_SHARD), encode(statistics))
-    return JobOutput(parts, statistics, usage, seconds)
+    counted = merge_by_step(_shards(storage, files))
+    statistics = with_native(total(counted), whole.counters | own, seconds, whole.usage)
+    steps = tuple(_steps(counted, runs))
+    for number, merged in enumerate((statistics, *steps)):
+        storage.write_bytes(join(spec.output, STATS_FOLDER, file_name(JOB, number)), encode(merged))
+    return JobOutput(parts, statistics, whole.usage, seconds, steps)
 
 
-def _run_here(spec: JobSpec, runner: str, environment: Mapping[str, str]) -> Usage:
+def _steps(counted: Mapping[int, Statistics], runs: Sequence[StepRun]) -> Iterator[Statistics]:
+    for number, run in enumerate(runs if len(runs) > 1 else (), start=1):
+        yield with_native(counted.get(number, Statistics()), run.counters, run.seconds, run.usage)
+
+
+def _run_here(spec: JobSpec, runner: str, environment: Mapping[str, str]) -> list[StepRun]:
     tasks = executor(runner)
     try:
         return LocalRunner(spec, tasks, environment).run()
@@ -75,14 +84,10 @@ def _run_here(spec: JobSpec, runner: str, environment: Mapping[str, str]) -> Usa
         tasks.close()
 
 
-def _run_on(
-    runner: str, cluster: Cluster, spec: JobSpec, environment: Mapping[str, str]
-) -> tuple[Usage, dict[str, int]]:
+def _run_on(runner: str, cluster: Cluster, spec: JobSpec, environment: Mapping[str, str]) -> list[StepRun]:
     from pinflow.mr_jobs.hadoop.runners import cluster_runner  # few runs need it
 
-    run = cluster_runner(runner)(spec, cluster, environment)
-    run.run()
-    return run.usage, run.counters
+    return cluster_runner(runner)(spec, cluster, environment).run()
 
 
 def describe(published: Published, folder: str) -> None:
@@ -97,7 +102,8 @@ def clustered_by(job: str) -> tuple[str, ...]:
 
 def _shards(storage: Storage, files: Iterable[Entry]) -> Iterator[tuple[str, bytes]]:
     for file in files:
-        if file.path.endswith(".thrift.gz") and file.path.split("/")[-2] == STATS_FOLDER and file.name != JOB_SHARD:
+        is_shard = file.path.endswith(".thrift.gz") and file.path.split("/")[-2] == STATS_FOLDER
+        if is_shard and file.name.partition(".")[0] != JOB:
             yield file.path, storage.read_bytes(file.path)
 
 

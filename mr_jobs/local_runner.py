@@ -18,9 +18,9 @@ from pinflow.errors import ConfigurationError, FatalAlertError, InputMissingErro
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.executors import Executor
 from pinflow.mr_jobs.local_tasks import load_job, message_file, read_message, reserve_message
-from pinflow.mr_jobs.native import Usage
+from pinflow.mr_jobs.native import StepRun
 from pinflow.mr_jobs.progress import INTERVAL, Watch, read_report
-from pinflow.mr_jobs.task import STATS_FOLDER
+from pinflow.mr_jobs.task import STATS_FOLDER, STEP_VARIABLE
 from pinflow.stats_engine.rules import INPUT_BYTES
 from pinflow.storage import explained
 from pinflow.zygote import Call, Exit
@@ -78,19 +78,19 @@ class LocalRunner:
     spec: JobSpec
     executor: Executor
     environment: Mapping[str, str]
-    usage: Usage = field(default_factory=Usage)
 
     def __post_init__(self) -> None:
         self._output = Path(self.spec.output)
         self._temporary = self._output / TEMPORARY
         self._key = self._output.name.lstrip("_")
         self._step = 0
+        self._runs = [StepRun()]
         self._weights = dict(self.spec.lines)
         self._watch = Watch(self.spec.maxima)
         self._counts = "--to=parquet" in self.spec.arguments
 
-    def run(self) -> Usage:
-        """Run all tasks; the job's files lie in its output folder afterwards.
+    def run(self) -> list[StepRun]:
+        """Run all tasks; the job's files lie in its output folder afterwards. Gives what is known of each step.
 
         Raises `PinflowError` when a task failed: of the kind of the task's own error, with its message; and
         `LimitExceededError` when a count passed its maximum, whose tasks end with the executor.
@@ -99,12 +99,14 @@ class LocalRunner:
         self._watch.check()
         job = load_job(self.spec.job)
         self._temporary.mkdir(parents=True, exist_ok=True)
+        started = monotonic()
         if issubclass(job, BatchJob):
             self._run_batches(job)
+            self._runs[0].seconds = monotonic() - started
         else:
             self._run_lines(job)
         shutil.rmtree(self._temporary, ignore_errors=True)
-        return self.usage
+        return self._runs
 
     def _arguments(self, *more: str) -> list[str]:
         return [*self.spec.arguments, f"--buckets={self.spec.buckets}", f"--memory={self.spec.memory >> 10}K", *more]
@@ -153,33 +155,40 @@ class LocalRunner:
 
     def _run_lines(self, job: type[MRJob]) -> None:
         steps = job(args=list(self.spec.arguments)).steps()
+        self._runs = [StepRun() for _ in steps]
         inputs: list[tuple[list[str], list[str]]] = [(lines, []) for lines in self._groups()]
         for number, step in enumerate(steps):
             description = step.description(number)
             check_step(self.spec.job, description)
-            self._step = number
+            self._step, started = number, monotonic()
             last = number == len(steps) - 1
             self._counts = last and "--to=parquet" in self.spec.arguments
             if "reducer" in description:
-                folders = self._map_lines(number, inputs, combine="combiner" in description)
+                folders = self._map_lines(number, inputs, description)
                 tasks = self._reduce_lines(number, folders)
             else:
                 tasks = self._last_lines("--mapper", number, inputs)
             self._run_all(tasks, f"step {number + 1}", into=None if last else self._step_folder(number))
+            self._runs[number].seconds = monotonic() - started
             if not last:
                 inputs = [([], [str(file)]) for file in sorted(self._step_folder(number).glob("part-*"))]
 
     def _step_folder(self, number: int) -> Path:
         return self._temporary / f"step-{number}"
 
-    def _map_lines(self, step: int, inputs: list[tuple[list[str], list[str]]], *, combine: bool) -> list[Path]:
+    def _map_lines(
+        self, step: int, inputs: list[tuple[list[str], list[str]]], description: Mapping[str, Any]
+    ) -> list[Path]:
+        mapper, combiner = (
+            self._line_arguments(f"--{task}", step) if task in description else [] for task in ("mapper", "combiner")
+        )
         tasks = []
         for number, (lines, files) in enumerate(inputs):
             folder = self._temporary / f"map-{step}-{number:05d}"
             arguments = {
                 "job": self.spec.job,
-                "arguments": self._line_arguments("--mapper", step),
-                "combiner": self._line_arguments("--combiner", step) if combine else [],
+                "arguments": mapper,
+                "combiner": combiner,
                 "lines": lines,
                 "files": files,
                 "reducers": self.spec.slots,
@@ -232,7 +241,7 @@ class LocalRunner:
                 self._watch.check()
                 continue
             task = running.pop(exit.pid)
-            self.usage.add(exit, monotonic() - task.started, task.input_bytes)
+            self._runs[self._step].usage.add(exit, monotonic() - task.started, task.input_bytes)
             if self._succeeded(task, exit, kind):
                 self._commit(task, kind, into or self._output)
                 folders[task.partition] = self._folder(task)
@@ -279,6 +288,7 @@ class LocalRunner:
             "mapreduce_task_output_dir": str(output),
             "mapreduce_task_ismap": "true" if kind == "map" else "false",
             "mapreduce_job_reduces": str(self.spec.slots),
+            **({STEP_VARIABLE: str(self._step + 1)} if len(self._runs) > 1 else {}),
         }
         call = Call(
             function=f"{TASKS}:{task.function}",
@@ -319,7 +329,7 @@ class LocalRunner:
             destination = (self._output if name.parts[0] == STATS_FOLDER else target) / name
             destination.parent.mkdir(parents=True, exist_ok=True)
             file.replace(destination)
-        self.usage.add_output(size)
+        self._runs[self._step].usage.add_output(size)
         shutil.rmtree(source, ignore_errors=True)
         message_file(source).unlink()
 

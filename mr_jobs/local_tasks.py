@@ -77,13 +77,19 @@ def run_line_mapper(
     reducers: int,
     expand: bool,
 ) -> int:
-    """A map task of lines: its output is partitioned, sorted and combined into one file a reduce task."""
+    """A map task of lines: its output is partitioned, sorted and combined into one file a reduce task.
+
+    Without `arguments` the step has no mapper, and what the step before gave is its output.
+    """
 
     def run(reports: Reports) -> None:
         partitions: list[list[bytes]] = [[] for _ in range(reducers)]
         is_plain = not issubclass(load_job(job), DatasetJob)
         source = _plain(lines, expand=expand) if is_plain and lines else _input(lines, files)
-        _execute(job, arguments, source, _Partitioner(partitions))
+        if arguments:
+            _execute(job, arguments, source, _Partitioner(partitions))
+        else:
+            _hand_on(source, _Partitioner(partitions))
         Path(folder).mkdir(parents=True, exist_ok=True)
         for number, partition in enumerate(partitions):
             partition.sort(key=_sort_key)
@@ -130,7 +136,8 @@ def _write_own_statistics() -> None:
     """The counters of a plain MRJob's task: it has no way of its own to hand them on."""
     task = Task.current(os.environ)
     if task is not None:
-        task.write(f"{STATS_FOLDER}/{task.attempt}.thrift.gz", shards.encode(engine().statistics()))
+        name = shards.file_name(task.attempt, task.step)
+        task.write(f"{STATS_FOLDER}/{name}", shards.encode(engine().statistics()))
 
 
 def _guarded(run: Callable[[Reports], object]) -> int:
@@ -190,6 +197,11 @@ class _Partitioner(io.RawIOBase):
 
 def _sort_key(line: bytes) -> list[bytes]:
     return line.split(b"\t", 1)
+
+
+def _hand_on(source: Iterable[bytes], sink: _Partitioner) -> None:
+    for line in source:
+        sink.write(line)
 
 
 def _input(lines: Sequence[str], files: Sequence[str]) -> Iterator[bytes]:

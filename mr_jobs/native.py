@@ -3,7 +3,7 @@
 The names belong to pinflow: what a job counts itself under one of them is left out and counted as `_dropped.NAME`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pinflow.stats_engine.allowance import DROPPED
@@ -50,11 +50,39 @@ class Usage:
         """Take in what one task committed, in bytes."""
         self._figures.add_to_histogram("task_output_bytes", size)
 
+    def take(self, other: "Usage") -> None:
+        """Add what other tasks used."""
+        self.tasks += other.tasks
+        self.lost += other.lost
+        self.cpu_seconds += other.cpu_seconds
+        self.peak_bytes = max(self.peak_bytes, other.peak_bytes)
+        self._figures.merge(other._figures.statistics())
+
     def statistics(self) -> Statistics:
         """All of it."""
         lost = {"lost_attempts": self.lost} if self.lost else {}
         own = Statistics({"peak_bytes": self.peak_bytes, **lost}, {"cpu_seconds": ExactSum.of(self.cpu_seconds)})
         return own.merge(self._figures.statistics())
+
+
+@dataclass
+class StepRun:
+    """What a runner knows of one step: what its tasks used, how long it took, and its counters by `GROUP/NAME`."""
+
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+def together(steps: Iterable[StepRun]) -> StepRun:
+    """All steps of a job as one."""
+    whole = StepRun()
+    for step in steps:
+        whole.usage.take(step.usage)
+        whole.seconds += step.seconds
+        for name, value in step.counters.items():
+            whole.counters[name] = whole.counters.get(name, 0) + value
+    return whole
 
 
 def with_native(counted: Statistics, counts: Mapping[str, int], seconds: float, usage: Usage) -> Statistics:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from typing import BinaryIO, Protocol
 
 import polars as pl
@@ -11,6 +12,9 @@ from pinflow.stats_engine.engine import engine
 from pinflow.stats_engine.rules import OUTPUT_ROWS
 
 COMPRESSION_LEVEL = 1
+
+_Part = tuple[str, int]
+"""A folder and the number of a part in it."""
 
 
 class Output(Protocol):
@@ -47,16 +51,17 @@ class LineOutput:
 class ParquetOutput:
     """`part-NNNNN.parquet` below the task's output folder, in one folder a value of `partition_by` if there is one.
 
-    Rows of a part are held until `limit` bytes, then written as a file of their own (`part-NNNNN-1.parquet`).
+    Rows are held until they take `limit` bytes; then those of the largest part are written as a file of their own
+    (`part-NNNNN-1.parquet`).
     """
 
     def __init__(self, task: Task, *, partition_by: str | None = None, limit: int = 128 << 20) -> None:
         self._task = task
         self._partition_by = partition_by
         self._limit = limit
-        self._held: dict[tuple[str, int], list[pl.DataFrame]] = {}
-        self._held_bytes = 0
-        self._files: dict[tuple[str, int], int] = {}
+        self._held: dict[_Part, list[pl.DataFrame]] = {}
+        self._held_bytes: Counter[_Part] = Counter()
+        self._files: Counter[_Part] = Counter()
         self._aside: dict[int, list[bytes]] = {}
 
     def write(self, frame: pl.DataFrame, number: int) -> None:
@@ -64,9 +69,10 @@ class ParquetOutput:
         engine().note_passing(OUTPUT_ROWS, frame.height)
         for folder, rows in self._by_folder(frame):
             self._held.setdefault((folder, number), []).append(rows)
-            self._held_bytes += int(rows.estimated_size())
-        if self._held_bytes > self._limit:
-            self._flush()
+            self._held_bytes[folder, number] += int(rows.estimated_size())
+        while self._held_bytes.total() > self._limit:
+            [(largest, _)] = self._held_bytes.most_common(1)
+            self._flush(largest)
 
     def _by_folder(self, frame: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
         if self._partition_by is None:
@@ -74,13 +80,13 @@ class ParquetOutput:
         parts = frame.partition_by(self._partition_by, as_dict=True, include_key=False)
         return [(f"{self._partition_by}={key[0]}/", rows) for key, rows in parts.items()]
 
-    def _flush(self) -> None:
-        for (folder, number), frames in self._held.items():
-            serial = self._files.get((folder, number), 0)
-            self._files[folder, number] = serial + 1
-            suffix = f"-{serial}" if serial else ""
-            self._write_file(f"{folder}part-{number:05d}{suffix}.parquet", pl.concat(frames, how="vertical"))
-        self._held, self._held_bytes = {}, 0
+    def _flush(self, part: _Part) -> None:
+        folder, number = part
+        suffix = f"-{self._files[part]}" if self._files[part] else ""
+        self._files[part] += 1
+        frames = self._held.pop(part)
+        del self._held_bytes[part]
+        self._write_file(f"{folder}part-{number:05d}{suffix}.parquet", pl.concat(frames, how="vertical"))
 
     def _write_file(self, name: str, frame: pl.DataFrame) -> None:
         buffer = io.BytesIO()
@@ -93,7 +99,8 @@ class ParquetOutput:
 
     def close(self) -> None:
         """Write everything that is held."""
-        self._flush()
+        for part in list(self._held):
+            self._flush(part)
         for number, lines in self._aside.items():
             self._task.write(f"{BAD_FOLDER}/part-{number:05d}.jsonl", b"".join(lines))
 

@@ -11,6 +11,7 @@ from pinflow.mr_jobs.native import INPUT_ROWS
 from pinflow.mr_jobs.output import Output
 from pinflow.mr_jobs.splits import DatasetSplit, read_split
 from pinflow.stats_engine import shards
+from pinflow.stats_engine.statistics import Statistics
 
 _MARK = "\x00"
 STATISTICS_KEY = f"{_MARK}statistics"
@@ -23,11 +24,15 @@ class RecordJob(DatasetJob):
     """An mrjob job whose mapper takes one record, for logic that needs Python.
 
     The last step yields `(key, row)` with `row` a dict of the output's columns, or `(key, value)` with `schema`
-    None for a job of plain lines. `self.stats` is the task's engine; what map tasks count reaches the reduce
-    tasks with their pairs.
+    None for a job of plain lines. `self.stats` is the task's engine; what map tasks and earlier steps count reaches
+    the tasks that write the output with their pairs, kept apart by step (ST-20).
     """
 
     schema: ClassVar[dict[str, Any] | None] = None
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self._earlier: dict[int, Statistics] = {}
 
     def records(self, lines: Iterator[bytes]) -> Iterator[Any]:
         """The records of the input lines: by default rows, as dicts, of the dataset splits that they name.
@@ -49,7 +54,7 @@ class RecordJob(DatasetJob):
         """All pairs of a map task, then its statistics and those of the step before."""
         shards_seen: list[Pair] = []
         mapped = super().map_pairs(_received(pairs, shards_seen) if step_num else self._counted(pairs), step_num)
-        yield from self._given(mapped, shards_seen, is_last=self._is_last(step_num, "mapper"))
+        yield from self._given(mapped, shards_seen, step_num, is_last=self._is_last(step_num, "mapper"))
 
     def _counted(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
         number = 0
@@ -61,28 +66,43 @@ class RecordJob(DatasetJob):
         """All pairs of a combiner, the statistics that pass through it, and its own."""
         shards_seen: list[Pair] = []
         combined = super().combine_pairs(_received(pairs, shards_seen), step_num)
-        yield from self._given(combined, shards_seen, is_last=False)
+        yield from self._given(combined, shards_seen, step_num, is_last=False)
 
     def reduce_pairs(self, pairs: Iterable[Pair], step_num: int = 0) -> Iterator[Pair]:
         """All pairs of a reduce task; what its map tasks counted is taken in or handed on."""
         shards_seen: list[Pair] = []
         reduced = super().reduce_pairs(_received(pairs, shards_seen), step_num)
-        yield from self._given(reduced, shards_seen, is_last=self._is_last(step_num, "reducer"))
+        yield from self._given(reduced, shards_seen, step_num, is_last=self._is_last(step_num, "reducer"))
 
-    def _given(self, pairs: Iterable[Pair], shards_seen: list[Pair], *, is_last: bool) -> Iterator[Pair]:
+    def _given(self, pairs: Iterable[Pair], shards_seen: list[Pair], step_num: int, *, is_last: bool) -> Iterator[Pair]:
         if is_last:
             yield from pairs
-            self._take_in(shards_seen)
+            self._take_in(shards_seen, step_num)
         else:
             yield from _sent(pairs)
-            yield from [*shards_seen, self._statistics_pair()]
+            yield from [*shards_seen, self._statistics_pair(step_num)]
 
-    def _take_in(self, pairs: list[Pair]) -> None:
+    def _take_in(self, pairs: list[Pair], step_num: int) -> None:
+        """Add what map tasks of this step counted to this task's, and keep apart what other steps did."""
         for _, text in pairs:
-            self.take_in_statistics(base64.b64decode(text), "statistics of a map task")
+            number, _, encoded = text.partition(":")
+            data = base64.b64decode(encoded)
+            if int(number) == step_num:
+                self.take_in_statistics(data, "statistics of a map task")
+            else:
+                counted = shards.decode(data, f"statistics of step {int(number) + 1}")
+                known = self._earlier.get(int(number), Statistics())
+                self._earlier[int(number)] = known.merge(counted)
 
-    def _statistics_pair(self) -> Pair:
-        return STATISTICS_KEY, base64.b64encode(shards.encode(self.stats.statistics())).decode()
+    def counted_by_step(self) -> dict[int, Statistics]:
+        """What the task of the last step hands in: its own statistics and those of the steps before."""
+        own = self.stats.statistics()
+        steps = len(self.steps())
+        return {0: own} if steps == 1 else {number + 1: n for number, n in self._earlier.items()} | {steps: own}
+
+    def _statistics_pair(self, step_num: int) -> Pair:
+        encoded = base64.b64encode(shards.encode(self.stats.statistics())).decode()
+        return STATISTICS_KEY, f"{step_num}:{encoded}"
 
     def run_reducer(self, step_num: int = 0) -> None:
         """Run the reducer of one step (called in a task)."""

@@ -10,8 +10,9 @@ nothing is lost or counted twice, whichever output committer is configured.
 
 import base64
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import groupby, starmap
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -29,12 +30,13 @@ _KINDS = {letter: kind for kind, letter in _LETTERS.items()}
 
 
 class Parcel(NamedTuple):
-    """What goes to one bucket: rows as a frame, or bytes of another kind."""
+    """What goes to one bucket: rows as a frame, or bytes of another kind; rows of a lower `part` come first."""
 
     bucket: int
     kind: str
     frame: pl.DataFrame | None
     data: bytes = b""
+    part: int = 0
 
 
 class ShuffleWriter(Protocol):
@@ -58,15 +60,25 @@ def _to_frame(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
+class _Entry(NamedTuple):
+    """Where a parcel of a folder lies: the number of its file, and of its batch there."""
+
+    bucket: int
+    part: int
+    kind: str
+    file: int
+    position: int
+
+
 class LineShuffle:
-    """A line a parcel, for Hadoop Streaming."""
+    """A line a parcel, for Hadoop Streaming: bucket, tab, kind, part, colon, data."""
 
     def __init__(self, output: BinaryIO) -> None:
         self._output = output
 
     def write(self, parcel: Parcel) -> None:
         """Write the parcel's lines."""
-        head = f"{parcel.bucket}\t{_LETTERS[parcel.kind]}".encode()
+        head = f"{parcel.bucket}\t{_LETTERS[parcel.kind]}{parcel.part}:".encode()
         for data in [parcel.data] if parcel.frame is None else self._encoded(parcel.frame):
             self._output.write(head + base64.b64encode(data) + b"\n")
 
@@ -89,9 +101,10 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[Parcel]:
     """The parcels of a reduce task's input lines, as `LineShuffle` wrote them and Hadoop sorted them."""
     for line in lines:
         bucket, _, text = line.rstrip(b"\r\n").partition(b"\t")
-        kind, data = _KINDS[text[:1].decode()], base64.b64decode(text[1:])
+        head, _, encoded = text.partition(b":")
+        kind, data = _KINDS[head[:1].decode()], base64.b64decode(encoded)
         if kind == ROWS:
-            yield Parcel(int(bucket), kind, _to_frame(pa.ipc.open_stream(data).read_all()))
+            yield Parcel(int(bucket), kind, _to_frame(pa.ipc.open_stream(data).read_all()), part=int(head[1:]))
         else:
             yield Parcel(int(bucket), kind, None, data)
 
@@ -106,7 +119,7 @@ class FileShuffle:
         self._files: list[pa.ipc.RecordBatchFileWriter] = []
         self._schemas: list[pa.Schema] = []
         self._batches: list[int] = []
-        self._index: list[tuple[int, str, int, int]] = []
+        self._index: list[_Entry] = []
 
     def write(self, parcel: Parcel) -> None:
         """Append the parcel's rows to the file of their schema, other data to a file of their own."""
@@ -114,14 +127,14 @@ class FileShuffle:
             number = len(self._index)
             with self._writing():
                 (self._folder / f"{number}.bin").write_bytes(parcel.data)
-            self._index.append((parcel.bucket, parcel.kind, number, 0))
+            self._index.append(_Entry(parcel.bucket, parcel.part, parcel.kind, number, 0))
             return
         table = _to_batches(parcel.frame)
         file = self._file(table.schema)
         for batch in table.to_batches():
             with self._writing():
                 self._files[file].write_batch(batch)
-            self._index.append((parcel.bucket, parcel.kind, file, self._batches[file]))
+            self._index.append(_Entry(parcel.bucket, parcel.part, parcel.kind, file, self._batches[file]))
             self._batches[file] += 1
 
     def _file(self, schema: pa.Schema) -> int:
@@ -150,26 +163,35 @@ class FileShuffleReader:
     """The parcels of all map tasks, by bucket."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        self._parcels: dict[int, list[tuple[Path, str, int, int]]] = {}
-        self._open: dict[Path, pa.ipc.RecordBatchFileReader] = {}
+        self._parcels: dict[int, list[tuple[Path, _Entry]]] = {}
         for folder in folders:
-            for bucket, kind, number, position in json.loads((folder / "index.json").read_text()):
-                self._parcels.setdefault(bucket, []).append((folder, kind, number, position))
+            for entry in starmap(_Entry, json.loads((folder / "index.json").read_text())):
+                self._parcels.setdefault(entry.bucket, []).append((folder, entry))
+        for parcels in self._parcels.values():
+            parcels.sort(key=_part)
 
     def buckets(self) -> list[int]:
         """The buckets that have parcels, in order."""
         return sorted(self._parcels)
 
-    def read(self, bucket: int) -> Iterator[Parcel]:
-        """The parcels of one bucket, in the order of the map tasks."""
-        for folder, kind, number, position in self._parcels.get(bucket, ()):
-            if kind == ROWS:
-                batch = self._reader(folder / f"{number}.arrow").get_batch(position)
-                yield Parcel(bucket, kind, _to_frame(pa.Table.from_batches([batch])))
-            else:
-                yield Parcel(bucket, kind, None, (folder / f"{number}.bin").read_bytes())
+    def read(self, bucket: int, kinds: Sequence[str] = (ROWS, STATISTICS, BAD)) -> Iterator[Parcel]:
+        """The parcels of one bucket, part by part, in the order of the map tasks.
 
-    def _reader(self, path: Path) -> pa.ipc.RecordBatchFileReader:
-        if path not in self._open:
-            self._open[path] = pa.ipc.open_file(pa.memory_map(str(path)))
-        return self._open[path]
+        What is mapped into memory stays there as long as the frames of a part do.
+        """
+        chosen = (found for found in self._parcels.get(bucket, ()) if found[1].kind in kinds)
+        for _, parcels in groupby(chosen, key=_part):
+            files: dict[Path, pa.ipc.RecordBatchFileReader] = {}
+            for folder, entry in parcels:
+                if entry.kind == ROWS:
+                    path = folder / f"{entry.file}.arrow"
+                    if path not in files:
+                        files[path] = pa.ipc.open_file(pa.memory_map(str(path)))
+                    table = pa.Table.from_batches([files[path].get_batch(entry.position)])
+                    yield Parcel(bucket, entry.kind, _to_frame(table), part=entry.part)
+                else:
+                    yield Parcel(bucket, entry.kind, None, (folder / f"{entry.file}.bin").read_bytes())
+
+
+def _part(parcel: tuple[Path, _Entry]) -> int:
+    return parcel[1].part

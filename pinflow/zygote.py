@@ -171,6 +171,7 @@ class Forks:
         self._buffer = bytearray()
         self._serial = 0
         self._running: set[int] = set()
+        self._environment: dict[str, str] = {}
         self._exits, remote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with remote:
             self._ask({"verb": "open"}, remote.fileno())
@@ -183,7 +184,7 @@ class Forks:
         request = {
             "function": call.function,
             "arguments": dict(call.arguments),
-            "environment": dict(call.environment),
+            "environment": self._changes_to(call.environment),
             "folder": call.folder,
             "group": call.group,
         }
@@ -195,6 +196,15 @@ class Forks:
             )
         self._running.add(reply["pid"])
         return int(reply["pid"])
+
+    def _changes_to(self, environment: Mapping[str, str]) -> dict[str, str | None]:
+        """How an environment differs from the one that the zygote was told first, for all calls to come."""
+        if not self._environment:
+            self._environment = dict(environment)
+            self._ask({"verb": "environment", "environment": self._environment})
+        known = self._environment
+        gone: dict[str, str | None] = {name: None for name in known if name not in environment}
+        return gone | {name: value for name, value in environment.items() if known.get(name) != value}
 
     def wait(self, timeout: float | None = None) -> Exit | None:
         """How the next child ended; None when none did within `timeout` seconds, or none is running.

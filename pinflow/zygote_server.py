@@ -3,39 +3,33 @@
 One loop over its sockets; a fork leaves the loop for good. It ends when the pipe CONTROL is closed at the other end.
 """
 
-import atexit
-import ctypes
 import gc
 import importlib
 import json
 import os
-import pkgutil
 import selectors
 import signal
 import socket
 import sys
-import tempfile
-import threading
 import time
-import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
+from pinflow import zygote_child
 from pinflow.zygote import OWN_GROUP, SAME_GROUP, Exit, frame, is_same_user, take_frame
-
-_PR_SET_PDEATHSIG = 1
-_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-_libc = ctypes.CDLL(None)
 
 
 @dataclass(eq=False)
 class _Connection:
-    """A client: its socket, what it sent so far, and where it wants to hear how its children ended."""
+    """A client: its socket, what it sent so far, and where it wants to hear how its children ended.
+
+    `environment` is that of its children, as far as it is the same for all of them.
+    """
 
     stream: socket.socket
     received: bytearray = field(default_factory=bytearray)
@@ -43,12 +37,15 @@ class _Connection:
     exits: socket.socket | None = None
     unsent: deque[bytes] = field(default_factory=deque)
     expires: float | None = None
+    environment: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass
 class _Child:
-    owner: _Connection | None
-    leads_group: bool
+    """A forked process; one without owner waits for its call, or has lost its owner and is being killed."""
+
+    owner: _Connection | None = None
+    leads_group: bool = False
 
 
 def _uptime() -> float:
@@ -68,6 +65,8 @@ class ZygoteServer:
         self._listener = listener
         self._connections: set[_Connection] = set()
         self._children: dict[int, _Child] = {}
+        self._spares: deque[tuple[int, socket.socket]] = deque()
+        self._spare_count = len(os.sched_getaffinity(0))
         self._ended = False
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -85,16 +84,29 @@ class ZygoteServer:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, _wake_up)
         while not self._ended:
-            for key, _ in self._selector.select(self._pause()):
+            keys = self._selector.select(self._pause())
+            for key, _ in keys:
                 key.data()
             self._expire()
+            if not keys:
+                self._prepare()
         for pid in self._children:
             self._kill(pid)
         while self._children:
             self._reap_one(os.WEXITED | os.WNOWAIT)
 
+    def _prepare(self) -> None:
+        """Fork a child ahead, while there is nothing else to do."""
+        if len(self._spares) < self._spare_count:
+            try:
+                self._spares.append(self._fork_spare())
+            except OSError:
+                self._spare_count = len(self._spares)
+
     def _pause(self) -> float | None:
-        """How long nothing runs out, in seconds; None: nothing can."""
+        """How long there is nothing to do, in seconds; None: until something comes."""
+        if len(self._spares) < self._spare_count:
+            return 0.0
         first = min((c.expires for c in self._connections if c.expires is not None), default=None)
         return None if first is None else max(0.0, first - _uptime())
 
@@ -148,6 +160,8 @@ class ZygoteServer:
             case "open":
                 connection.exits = socket.socket(fileno=connection.descriptors.popleft())
                 connection.exits.setblocking(False)
+            case "environment":
+                connection.environment = zygote_child.changes_to(request["environment"])
             case "fork":
                 return self._fork(connection, request["call"])
             case "lease":
@@ -206,7 +220,9 @@ class ZygoteServer:
         self._kill(found.si_pid)
         _, status, usage = os.wait4(found.si_pid, 0)
         child = self._children.pop(found.si_pid)
-        if child.owner:
+        if child.owner is None:
+            self._forget(found.si_pid)
+        else:
             code = os.waitstatus_to_exitcode(status)
             ended = Exit(
                 found.si_pid,
@@ -216,8 +232,14 @@ class ZygoteServer:
                 usage.ru_stime,
                 usage.ru_maxrss * 1024,
             )
-            self._report(child.owner, json.dumps(asdict(ended)).encode())
+            self._report(child.owner, json.dumps(vars(ended)).encode())
         return True
+
+    def _forget(self, pid: int) -> None:
+        """A child that waited for its call was killed."""
+        for spare in [spare for spare in self._spares if spare[0] == pid]:
+            self._spares.remove(spare)
+            spare[1].close()
 
     def _report(self, connection: _Connection, message: bytes) -> None:
         if not connection.exits:
@@ -242,25 +264,46 @@ class ZygoteServer:
 
     def _fork(self, connection: _Connection, call: dict[str, Any]) -> dict[str, Any]:
         output = connection.descriptors.popleft()
-        group = call["group"]
-        parent = os.getpid()
-        # A signal between the fork and the child's own handlers would run the zygote's.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+        call["environment"] = connection.environment | call["environment"]
         try:
-            pid = os.fork()
-            if pid == 0:
-                _live(call, output, parent, self._let_go)
+            pid = self._employ(call, output)
         except OSError as error:
             return {"error": str(error)}
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
             os.close(output)
-        if group != SAME_GROUP:
-            # Here too, so that a signal to the group reaches it as soon as its id is known.
-            with suppress(OSError):
-                os.setpgid(pid, group)
-        self._children[pid] = _Child(connection, leads_group=group == OWN_GROUP)
+        self._children[pid] = _Child(connection, leads_group=call["group"] == OWN_GROUP)
         return {"pid": pid}
+
+    def _employ(self, call: Mapping[str, Any], output: int) -> int:
+        """Give a call to a child that was forked ahead, or now if there is none."""
+        self._spare_count = len(os.sched_getaffinity(0))
+        while True:
+            pid, stream = self._spares.popleft() if self._spares else self._fork_spare()
+            with stream, suppress(ConnectionError, ProcessLookupError):  # one that was killed: the next
+                if call["group"] != SAME_GROUP:
+                    # Here, so that a signal to the group reaches it as soon as its id is known.
+                    os.setpgid(pid, call["group"])
+                zygote_child.send_call(stream, call, output)
+                return pid
+
+    def _fork_spare(self) -> tuple[int, socket.socket]:
+        parent = os.getpid()
+        ours, its = socket.socketpair()
+        with its:
+            # A signal between the fork and the child's own handlers would run the zygote's.
+            signal.pthread_sigmask(signal.SIG_BLOCK, zygote_child.HANDLED)
+            try:
+                pid = os.fork()
+                if pid == 0:
+                    ours.close()
+                    zygote_child.live(its, parent, self._let_go)
+            except BaseException:
+                ours.close()
+                raise
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, zygote_child.HANDLED)
+        self._children[pid] = _Child()
+        return pid, ours
 
     def _let_go(self) -> None:
         """In the child: close what belongs to the zygote."""
@@ -269,93 +312,14 @@ class ZygoteServer:
         os.close(self._control)
         for owned in (self._listener, self._wake_reader, self._wake_writer):
             owned.close()
+        for _, stream in self._spares:
+            stream.close()
         for connection in self._connections:
             connection.stream.close()
             if connection.exits:
                 connection.exits.close()
             for descriptor in connection.descriptors:
                 os.close(descriptor)
-
-
-def _live(call: dict[str, Any], output: int, parent: int, let_go: Callable[[], None]) -> NoReturn:
-    """The whole life of a child; never returns into the zygote's loop."""
-    code = 1
-    try:
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.close(output)
-        let_go()
-        _open_streams()
-        _bind_to_parent(parent)
-        if call["group"] != SAME_GROUP:
-            os.setpgid(0, call["group"])
-        _reset_signals()
-        _enter(call)
-        code = _exit_code(partial(pkgutil.resolve_name(call["function"]), **call["arguments"]))
-        _finish()
-    except BaseException:
-        code = 1
-        traceback.print_exc()
-    finally:
-        os._exit(code)
-
-
-def _exit_code(function: Callable[[], Any]) -> int:
-    try:
-        result = function()
-    except SystemExit as error:
-        result = error.code
-    if result is None or isinstance(result, int):
-        return int(result or 0) & 0xFF
-    print(result, file=sys.stderr)
-    return 1
-
-
-def _open_streams() -> None:
-    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
-    for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        stream = open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
-        setattr(sys, name, stream)
-
-
-def _bind_to_parent(parent: int) -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _reset_signals() -> None:
-    for number in _HANDLED:
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _enter(call: dict[str, Any]) -> None:
-    """Take on the environment, folder and import path of `call`, and state that must not be the zygote's."""
-    os.environ.clear()
-    os.environ.update(call["environment"])
-    os.chdir(call["folder"])
-    folders = [call["folder"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    sys.path[:0] = folders
-    sys.argv = [call["function"]]
-    importlib.invalidate_caches()
-    time.tzset()
-    tempfile.tempdir = None
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()
-    if "polars" in sys.modules:
-        # Polars has read its variables at import; this public call reads them again.
-        sys.modules["polars"].Config.load('{"environment": {}}')
-
-
-def _finish() -> None:
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon:
-            thread.join()
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -365,6 +329,7 @@ def main(arguments: Sequence[str]) -> None:
         importlib.import_module(name)
     # From Python 3.12 on, fork warns of the threads of libraries; those of Polars and jemalloc stand a fork.
     warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
+    zygote_child.open_streams()
     gc.collect()
     # Objects out of the collector's sight keep their pages shared with the children.
     gc.freeze()

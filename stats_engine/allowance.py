@@ -3,6 +3,8 @@
 `_dropped` counts values under names that were too many, `_dropped.NAME` values of a name that were too large.
 """
 
+from dataclasses import replace
+
 from pinflow.errors import PinflowError
 from pinflow.stats_engine.statistics import Statistics
 
@@ -11,6 +13,8 @@ MOST_NAMES = 10_000
 LONGEST_NAME = 255
 LONGEST_ITEM = 1000
 """Letters of an object's text."""
+LARGEST_COUNT = 2**63 - 1
+"""What a count holds, up or down, in a file and in SQL; beyond it stays there."""
 LARGEST_SIZE = 100_000
 """Items that a list may be asked to keep."""
 
@@ -54,6 +58,20 @@ def with_few_names(statistics: Statistics, most: int = MOST_NAMES) -> Statistics
         return statistics
     dropped = set(sorted(names)[most:])
     return statistics.without(dropped).merge(Statistics({DROPPED: len(dropped)}))
+
+
+def within_64_bits(statistics: Statistics) -> Statistics:
+    """Counts beyond 64 bits as the largest there is, each told by `_dropped.NAME`.
+
+    >>> dict(within_64_bits(Statistics({"a": 1, "b": -(2**70)})).counts)
+    {'a': 1, 'b': -9223372036854775807, '_dropped.b': 1}
+    """
+    over = [name for name, count in statistics.counts.items() if abs(count) > LARGEST_COUNT]
+    if not over:
+        return statistics
+    cut = {name: LARGEST_COUNT if statistics.counts[name] > 0 else -LARGEST_COUNT for name in over}
+    told = Statistics({f"{DROPPED}.{name}"[:LONGEST_NAME]: 1 for name in over})
+    return replace(statistics, counts={**statistics.counts, **cut}).merge(told)
 
 
 def without_largest(statistics: Statistics, excess: int) -> Statistics:

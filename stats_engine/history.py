@@ -70,10 +70,15 @@ class History:
 NO_HISTORY = History()
 
 
-def read_history(database: Database, workflow: str, job: str, names: Collection[str], before: date) -> History:
-    """The history of a job's statistics `names` before a date: two queries, however many names there are."""
+def read_history(
+    database: Database, workflow: str, job: str, names: Collection[str], before: date, step: int = 0
+) -> History:
+    """The history of a job's statistics `names` before a date: two queries, however many names there are.
+
+    With `step`, that of a step of a job that has several.
+    """
     first = before - min(LONGEST, before - date.min)
-    mine = _published(workflow, [job], first, before)
+    mine = _published(workflow, [job], first, before, step)
 
     def read(connection: sa.Connection) -> History:
         rows = connection.execute(_everything(mine, names)).all()
@@ -114,12 +119,12 @@ def names_counted(database: Database, workflow: str, job: str) -> set[str]:
     return set(transact(database, lambda connection: connection.scalars(sa.union(*names)).all()))
 
 
-def _published(workflow: str, jobs: Iterable[str], first: date, before: date) -> sa.ColumnElement[bool]:
+def _published(workflow: str, jobs: Iterable[str], first: date, before: date, step: int = 0) -> sa.ColumnElement[bool]:
     runs = JOB_STATS.c
     return sa.and_(
         runs.workflow == workflow,
         runs.job.in_(list(jobs)),
-        runs.step == 0,
+        runs.step == step,
         runs.published,
         runs.date < before.isoformat(),
         runs.date >= first.isoformat(),

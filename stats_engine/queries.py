@@ -112,12 +112,18 @@ class WaitingMail:
 
 
 def job_statistics(
-    engine: sa.Engine, job: str, date: str | None = None, *, workflow: str | None = None, run_id: str | None = None
+    engine: sa.Engine,
+    job: str,
+    date: str | None = None,
+    *,
+    workflow: str | None = None,
+    run_id: str | None = None,
+    step: int = 0,
 ) -> JobStatistics:
     """The published attempt's statistics of a job on a date; without one that is published, the last recorded.
 
-    Without `date`, the last date recorded; with `run_id`, those of this run alone. UnknownNameError for a job, a date
-    or a run that has none.
+    Without `date`, the last date recorded; with `run_id`, those of this run alone; with `step`, those of a step.
+    UnknownNameError for a job, a date or a run that has none.
     """
     table = JOB_STATS
     wanted = [table.c.job == job, table.c.step == 0]
@@ -138,7 +144,25 @@ def job_statistics(
         best = (table.c.published.desc(), table.c.recorded_at.desc(), table.c.attempt.desc())
         chosen = sa.select(table).where(*wanted, table.c.date == (date or max(dates))).order_by(*best).limit(1)
         row = connection.execute(chosen).mappings().one()
-        return JobStatistics(JobInfo(**row), _statistics(connection, row))
+        if not step:
+            return JobStatistics(JobInfo(**row), _statistics(connection, row))
+        found = _steps(connection, row)
+        if step > len(found):
+            known = [str(number) for number in range(1, len(found) + 1)]
+            raise UnknownNameError(f"step of {job}", str(step), known, f"pinflow stats {job}")
+        return found[step - 1]
+
+
+def step_statistics(engine: sa.Engine, info: JobInfo) -> list[JobStatistics]:
+    """The statistics of each step of an attempt, in their order; none for a job of one step (ST-20)."""
+    with engine.connect() as connection:
+        return _steps(connection, asdict(info))
+
+
+def _steps(connection: sa.Connection, key: Mapping[Any, Any]) -> list[JobStatistics]:
+    same = [JOB_STATS.c[name] == key[name] for name in KEY_COLUMNS if name != "step"]
+    found = connection.execute(sa.select(JOB_STATS).where(*same, JOB_STATS.c.step > 0).order_by(JOB_STATS.c.step))
+    return [JobStatistics(JobInfo(**row), _statistics(connection, row)) for row in found.mappings().all()]
 
 
 def distinct_counts(engine: sa.Engine, info: JobInfo) -> dict[str, Estimate]:

@@ -1,6 +1,7 @@
 """Keeping a job's statistics, alerts and mails in SQL: all of them in one transaction, or none (ST-03)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from pinflow.database import Database, transact
 from pinflow.errors import PinflowError
 from pinflow.stats_engine import rules
 from pinflow.stats_engine.alerts import Alert, JobKey
+from pinflow.stats_engine.allowance import within_64_bits
 from pinflow.stats_engine.raising import alert_row, post, raise_alerts, resolve_earlier
 from pinflow.stats_engine.statistics import Statistics
 from pinflow.stats_engine.tables import (
@@ -25,20 +27,28 @@ from pinflow.stats_engine.tables import (
 
 
 def record(
-    database: Database, key: JobKey, statistics: Statistics, alerts: Sequence[Alert], now: datetime
+    database: Database,
+    key: JobKey,
+    statistics: Statistics,
+    alerts: Sequence[Alert],
+    now: datetime,
+    steps: Sequence[Statistics] = (),
 ) -> frozenset[str]:
     """Keep the statistics of an attempt with its alerts and the mail about them; see `raising.raise_alerts`.
 
+    `steps` has those of each step of a job that has several, in their order: rows whose `step` counts from 1 (ST-20).
     Replaces what the same key recorded before, so that it may be called again after a crash. Attempts that end
     together are kept one after the other. Gives the rules whose alerts were accepted before: no reason to stop.
     """
 
-    def replace(connection: sa.Connection) -> frozenset[str]:
-        _replace_statistics(connection, key, statistics, now)
+    def keep(connection: sa.Connection) -> frozenset[str]:
+        _forget(connection, key)
+        for number, counted in enumerate((statistics, *steps)):
+            _insert(connection, replace(key, step=number), within_64_bits(counted), now)
         _await_others(connection, key)
         return raise_alerts(connection, key, alerts, now)
 
-    return transact(database, replace)
+    return transact(database, keep)
 
 
 def _await_others(connection: sa.Connection, key: JobKey) -> None:
@@ -98,10 +108,15 @@ def _is_key(table: sa.Table, key: JobKey) -> sa.ColumnElement[bool]:
     return sa.and_(*(table.c[name] == value for name, value in key.columns().items()))
 
 
-def _replace_statistics(connection: sa.Connection, key: JobKey, statistics: Statistics, now: datetime) -> None:
+def _forget(connection: sa.Connection, key: JobKey) -> None:
+    """Remove what the same attempt recorded before, of all its steps."""
     if is_recorded(connection, key):
+        places = {name: value for name, value in key.columns().items() if name != "step"}
         for table in (JOB_STATS, *STATISTICS):
-            connection.execute(table.delete().where(_is_key(table, key)))
+            connection.execute(table.delete().where(*(table.c[name] == value for name, value in places.items())))
+
+
+def _insert(connection: sa.Connection, key: JobKey, statistics: Statistics, now: datetime) -> None:
     connection.execute(JOB_STATS.insert(), _job_row(key, statistics, now))
     rows = {
         STAT_COUNTS: [{"name": name, "value": value} for name, value in statistics.counts.items()],

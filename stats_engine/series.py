@@ -38,14 +38,22 @@ class Point:
 
 
 def series(
-    database: Database, workflow: str, job: str, name: str, last: date, length: timedelta, country: str = ""
+    database: Database,
+    workflow: str,
+    job: str,
+    name: str,
+    last: date,
+    length: timedelta,
+    country: str = "",
+    *,
+    step: int = 0,
 ) -> list[Point]:
     """The points of the days before `last` and of itself, oldest first; days without a published run are left out.
 
     `name` is a count, a sum, a distinct count or a histogram, which stands for the number of its values;
     UnknownNameError for a name that was never counted.
     """
-    history = read_history(database, workflow, job, [name], last + timedelta(days=1))
+    history = read_history(database, workflow, job, [name], last + timedelta(days=1), step)
     if name not in history.values:
         raise UnknownNameError("number", name, _names(database, workflow, job), f"pinflow stats {job}")
     days = [day for day in history.dates if day > last - length]
@@ -53,10 +61,17 @@ def series(
 
 
 def forecasts(
-    database: Database, workflow: str, job: str, day: date, values: dict[str, float], country: str = ""
+    database: Database,
+    workflow: str,
+    job: str,
+    day: date,
+    values: dict[str, float],
+    country: str = "",
+    *,
+    step: int = 0,
 ) -> dict[str, Point]:
     """What was to be expected of a day's `values` by name, from the runs before it, in two queries."""
-    history = read_history(database, workflow, job, list(values), day)
+    history = read_history(database, workflow, job, list(values), day, step)
     return {name: _point(history, name, day, value, country) for name, value in values.items()}
 
 

@@ -6,6 +6,7 @@ own, decodes under a limit of memory and checks what it finds. thriftpy2 is impo
 
 import gzip
 import math
+import re
 import struct
 import zlib
 from typing import Any
@@ -28,36 +29,54 @@ from pinflow.stats_engine.thrift_reading import (
 )
 
 VERSION = 2
-JOB_SHARD = "job.thrift.gz"
+JOB = "job"
+"""The stem of the file of merged statistics."""
 LARGEST = 32 << 20
 """Bytes that a file may inflate to."""
 MEMORY = 512 << 20
 """Bytes that decoding it may take."""
 
+_STEP = re.compile(r"\.step-(\d+)\.thrift\.gz$")
 _VERSION_FIELD = b"\x08\x00\x01"
 """How the content begins: field 1, a 32-bit integer."""
 _CRC_FIELD = struct.Struct(">3sI1s")
 _CRC_MARKS = b"\x08\x00\x02", b"\x00"
 """How it ends: field 2, a 32-bit integer, and the end of the struct."""
-_LARGEST_COUNT = 2**63 - 1
 _LONGEST_SUM = 400
 """Bytes of an exact sum: more than 2 ** 64 of the largest doubles."""
 
 
-def shard_name(partition: int) -> str:
-    """The file name of a task's statistics, by its partition number.
+def shard_name(partition: int, step: int = 0) -> str:
+    """The file name of a task's statistics, by its partition number and, from 1, its step in a job of several.
 
-    >>> shard_name(3)
-    'part-00003.thrift.gz'
+    >>> shard_name(3), shard_name(3, step=2)
+    ('part-00003.thrift.gz', 'part-00003.step-2.thrift.gz')
     """
-    return f"part-{partition:05d}.thrift.gz"
+    return file_name(f"part-{partition:05d}", step)
+
+
+def file_name(stem: str, step: int = 0) -> str:
+    """A name for statistics of a step, or of a job's only step."""
+    return f"{stem}.step-{step}.thrift.gz" if step else f"{stem}.thrift.gz"
+
+
+def step_of(name: str) -> int:
+    """The step that a file's name tells, 0 where the job has only one.
+
+    >>> step_of("_stats/part-00003.step-2.thrift.gz"), step_of("part-00003.thrift.gz")
+    (2, 0)
+    """
+    found = _STEP.search(name)
+    return int(found[1]) if found else 0
 
 
 def encode(statistics: Statistics) -> bytes:
-    """The file's content. PinflowError for a count beyond 64 bits.
+    """The file's content.
 
-    What would be larger than may be read is left out, the largest lists first, and counted under `_dropped`.
+    A count beyond 64 bits is the largest that they hold, counted under `_dropped.NAME`. What would be larger than may
+    be read is left out, the largest lists first, and counted under `_dropped`.
     """
+    statistics = allowance.within_64_bits(statistics)
     content = _serialize(statistics)
     while len(content) > LARGEST:
         statistics = allowance.without_largest(statistics, len(content) - LARGEST)
@@ -184,9 +203,6 @@ def _serialize(statistics: Statistics) -> bytes:
 def _to_thrift(statistics: Statistics) -> Any:
     from pinflow.stats_engine.thrift_types import TYPES
 
-    for name, count in statistics.counts.items():
-        if abs(count) > _LARGEST_COUNT:
-            raise PinflowError(f"the count {name!r} is {count}, more than 64 bits hold; use add_sum")
     return TYPES.Statistics(
         version=VERSION,
         counts=dict(sorted(statistics.counts.items())),

@@ -82,7 +82,7 @@ JOB_STATS = sa.Table(
     sa.Index("job_stats_of_job", "job", "date"),
     **MYSQL,
 )
-"""One row for each attempt of a job whose statistics were recorded."""
+"""One row for each attempt of a job whose statistics were recorded, and for each step of one that has several."""
 
 STAT_COUNTS = _statistic("stat_counts", sa.Column("value", sa.BigInteger, nullable=False))
 STAT_SUMS = _statistic("stat_sums", sa.Column("value", sa.Double, nullable=False))
@@ -182,7 +182,7 @@ MAILS = sa.Table(
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("sent_at", UtcTime),
     sa.Index("mails_waiting", "state", "created_at"),
-    sa.CheckConstraint("state IN ('waiting', 'sent')", name="mail_state"),
+    sa.CheckConstraint("state IN ('waiting', 'sent', 'refused')", name="mail_state"),
     **MYSQL,
 )
 """The outbox: a mail is written with its alerts and waits here until every channel has taken it.
@@ -201,19 +201,27 @@ DELIVERIES = sa.Table(
     sa.Column("sent_at", UtcTime),
     sa.Column("error", LongText),
     sa.Index("deliveries_due", "channel", "state", "next_at"),
-    sa.CheckConstraint("state IN ('waiting', 'sent')", name="delivery_state"),
+    sa.CheckConstraint("state IN ('waiting', 'sent', 'refused')", name="delivery_state"),
     **MYSQL,
 )
 """One row for each mail and channel: the server or folder of the setting `mail`, and each webhook."""
 
-VIEWS = {
-    "v_counts": ("stat_counts", ("value",)),
-    "v_sums": ("stat_sums", ("value",)),
-    "v_histograms": ("stat_histograms", ("low", "high", "count")),
-    "v_items": ("stat_items", ("side", "rank", "item", "value")),
-    "v_distincts": ("stat_distincts", ("estimate", "low", "high")),
+_VIEWED = {
+    "counts": ("value",),
+    "sums": ("value",),
+    "histograms": ("low", "high", "count"),
+    "items": ("side", "rank", "item", "value"),
+    "distincts": ("estimate", "low", "high"),
 }
-"""Views of the published attempt's numbers: workflow, job, date, step, name and the table's own columns."""
+VIEWS = {
+    f"v_{'step_' if of_steps else ''}{kind}": (f"stat_{kind}", of_steps, columns)
+    for kind, columns in _VIEWED.items()
+    for of_steps in (False, True)
+}
+"""Views of the published attempt's numbers: workflow, job, date, name and the table's own columns.
+
+Those called `v_…` have the totals of jobs; those called `v_step_…`, with `step`, each step of jobs that have several.
+"""
 
 
 @sa.event.listens_for(METADATA, "after_create")
@@ -230,11 +238,11 @@ def _drop_views(_target: sa.MetaData, connection: sa.Connection, **_: Any) -> No
 
 def view_text(name: str, dialect: sa.Dialect) -> str:
     """The statement that makes a view."""
-    table, columns = VIEWS[name]
+    table, of_steps, columns = VIEWS[name]
     quote = dialect.identifier_preparer.quote_identifier
-    chosen = ", ".join(f"s.{quote(column)}" for column in ("workflow", "job", "date", "step", "name", *columns))
-    same = " AND ".join(f"s.{quote(column)} = j.{quote(column)}" for column in KEY_COLUMNS[:4])
+    first = ("workflow", "job", "date", *(["step"] if of_steps else []), "name")
+    chosen = ", ".join(f"s.{quote(column)}" for column in (*first, *columns))
+    same = " AND ".join(f"s.{quote(column)} = j.{quote(column)}" for column in KEY_COLUMNS)
     create = "CREATE VIEW IF NOT EXISTS" if dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
-    return (
-        f"{create} {name} AS SELECT {chosen} FROM {table} s JOIN job_stats j ON {same} WHERE j.published AND j.step = 0"
-    )
+    steps = "j.step > 0" if of_steps else "j.step = 0"
+    return f"{create} {name} AS SELECT {chosen} FROM {table} s JOIN job_stats j ON {same} WHERE j.published AND {steps}"

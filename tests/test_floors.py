@@ -17,6 +17,7 @@ GROUND = {
     "storage_hdfs",
     "webhdfs",
     "zygote",
+    "zygote_child",
     "zygote_server",
     "errors",
 }

@@ -229,6 +229,28 @@ def test_500_forks_in_a_row(forks: Forks) -> None:
     assert forks.wait() is None
 
 
+def test_each_call_is_done_once(forks: Forks, written: tuple[int, Path]) -> None:
+    environments = [{"PATH": os.environ["PATH"], "WORD": str(number), "PYTHONPATH": HERE} for number in range(100)]
+    for environment in environments:
+        forks.fork(Call("zygote_calls:speak", {}, environment, "/", written[0]))
+    assert {ended(forks).code for _ in environments} == {0}
+    words = sorted(int(line.split()[1]) for line in written[1].read_text().splitlines() if line.startswith("out"))
+    assert words == list(range(100))
+
+
+def test_children_forked_ahead_may_be_killed(forks: Forks, started: Zygote) -> None:
+    forks.fork(call("give"))
+    assert ended(forks).code == 0
+    zygote_process = psutil.Process(started.pid)
+    for _ in range(5):
+        for waiting in zygote_process.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                waiting.kill()
+                waiting.wait(10)
+        forks.fork(call("give", code=6))
+        assert ended(forks).code == 6
+
+
 def test_several_connections_at_once(started: Zygote) -> None:
     codes: list[list[int | None]] = []
 

@@ -44,6 +44,8 @@ from pinflow.workflows.shrinking import days_read, fuller_periods, without
 SMALL_JOB_BYTES = 4 << 20
 BUCKETS_A_SLOT = 4
 """A task works on a few buckets, one after the other in the same memory: less is held at a time, less is asked for."""
+BUCKET_SHARE = 32
+"""Of a task's memory, what a bucket may weigh: Parquet grows tenfold when it is read, and work on it takes copies."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class _NodeRun:
             self._keep(counted, evaluate(growing_maxima(self.node.rules), counted))
             raise FatalAlertError(f"{stopped}. Nothing was published. See: pinflow alerts") from stopped
         found = audit(self._database, self.node, self.key, output.statistics)
-        violations = self._keep(output.statistics, found)
+        violations = self._keep(output.statistics, found, output.steps)
         fatal = [violation for violation in violations if violation.degree == "fatal"]
         if fatal:
             raise FatalAlertError(
@@ -190,7 +192,7 @@ class _NodeRun:
             least = least_buckets(weight)
         else:
             least = BUCKETS_A_SLOT * self.settings.slot_count if weight > SMALL_JOB_BYTES else 1
-        return bucket_count(weight, self.settings.memory_bytes // 4, least)
+        return bucket_count(weight, self.settings.memory_bytes // BUCKET_SHARE, least)
 
     def _is_there(self, published: Published) -> bool:
         """Whether its files, and the rows that a node put into the serving store, are still there."""
@@ -217,13 +219,15 @@ class _NodeRun:
             "labels": ",".join(without(served_labels(self.warehouse, resolved, day), fuller)),
         }
 
-    def _keep(self, statistics: Statistics, violations: Sequence[Violation]) -> list[Violation]:
-        """Keep the statistics together with the alerts that they raise, in one transaction (ST-03).
+    def _keep(
+        self, statistics: Statistics, violations: Sequence[Violation], steps: Sequence[Statistics] = ()
+    ) -> list[Violation]:
+        """Keep the statistics, of steps too, together with the alerts that they raise, in one transaction (ST-03).
 
         Gives the violations that nobody has accepted.
         """
         alerts = alerts_of(violations)
-        accepted = record(self._database, self.key, statistics, alerts, datetime.now(UTC))
+        accepted = record(self._database, self.key, statistics, alerts, datetime.now(UTC), steps)
         self._alerted = bool(alerts)
         return [found for found, alert in zip(violations, alerts, strict=True) if alert.rule not in accepted]
 

@@ -1,17 +1,20 @@
 """Stage 4: rows into the serving store, a period at a time, its marker last (AN-13, AN-20)."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar
 
 import polars as pl
 
+from pinflow.hbase_schema.keys import BUCKETS
 from pinflow.hbase_schema.periods import AGGREGATIONS, period_start
 from pinflow.hbase_schema.rows import joined
 from pinflow.hbase_schema.store import open_store
 from pinflow.hbase_schema.tables import Section
 from pinflow.hbase_schema.writer import write_periods
 from pinflow.mr_jobs.analytics.columns import SEPARATOR
-from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.batch_job import BatchJob, Parts
 from pinflow.mr_jobs.clustering import bucket_of
 
 WRITTEN = {
@@ -20,7 +23,7 @@ WRITTEN = {
     "start": pl.Date,
     **dict.fromkeys(("rows", "cells", "deleted_rows", "deleted_cells"), pl.Int64),
 }
-NO_ROWS = pl.DataFrame(schema={"head": pl.String, "packed": pl.String, "cells": pl.UInt32})
+PARTS = 16
 
 
 class Persist(BatchJob):
@@ -59,7 +62,13 @@ class Persist(BatchJob):
                 packed += [made.with_columns(aggregations=pl.lit(wanted)) for wanted in labels]
         return pl.concat(packed) if packed else None
 
-    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def parts(self, frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Rows of the first sixteenth of all heads, of the second, …: only one is worked on at a time."""
+        part = pl.col("head").str.head(2).str.to_integer(base=16) // (len(BUCKETS) // PARTS)
+        parts = frame.with_columns(part=part).partition_by("part", as_dict=True, include_key=False)
+        yield from ((number, rows) for (number,), rows in parts.items())
+
+    def reduce_bucket(self, parts: Parts) -> pl.DataFrame:
         """Write the periods of the bucket, also those that have no rows."""
         if self.bucket == 0:
             named = {name for label in self._labels() for name in label.split(SEPARATOR)}
@@ -67,8 +76,7 @@ class Persist(BatchJob):
         written = []
         for label in self._labels():
             if bucket_of(pl.DataFrame({"aggregations": [label]}), self.cluster_by, self.options.buckets) == self.bucket:
-                rows = frame.filter(pl.col("aggregations") == label) if frame.width else NO_ROWS
-                written += self._write(joined(rows), label.split(SEPARATOR))
+                written += self._write(_Labelled(parts, label), label.split(SEPARATOR))
         return pl.DataFrame(written, schema=WRITTEN)
 
     def _labels(self) -> list[str]:
@@ -78,7 +86,7 @@ class Persist(BatchJob):
         """The rows of the store, packed and sorted, as `hbase_schema.rows` makes them."""
         raise NotImplementedError
 
-    def _write(self, packed: pl.DataFrame, aggregations: list[str]) -> list[dict[str, object]]:
+    def _write(self, packed: Iterable[pl.DataFrame], aggregations: list[str]) -> list[dict[str, object]]:
         day = date.fromisoformat(self.options.date)
         starts = {aggregation: period_start(aggregation, day) for aggregation in aggregations}
         options = {"version": self.options.version, "fence": self.options.fence}
@@ -94,3 +102,14 @@ class Persist(BatchJob):
             {"section": self.section.name, "aggregation": aggregation, "start": starts[aggregation], **result._asdict()}
             for aggregation, result in results.items()
         ]
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """The packed rows of one label, sorted in each part and from part to part."""
+
+    parts: Parts
+    label: str
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        return (joined(part.filter(pl.col("aggregations") == self.label)) for part in self.parts)

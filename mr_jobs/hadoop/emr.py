@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any, TextIO
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,10 +19,11 @@ from mrjob.step import StepFailedException
 from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.mr_jobs.hadoop.client import Told
 from pinflow.mr_jobs.hadoop.cluster import Cluster
-from pinflow.mr_jobs.hadoop.runner import ClusterRunner
+from pinflow.mr_jobs.hadoop.runner import ClusterRunner, step_run
 from pinflow.mr_jobs.hadoop.streaming import PYTHON, PlannedSteps, Step
 from pinflow.mr_jobs.job import DatasetJob
 from pinflow.mr_jobs.local_runner import JobSpec
+from pinflow.mr_jobs.native import StepRun
 from pinflow.storage import join
 
 LOGS = "emr-logs"
@@ -91,7 +93,8 @@ class EmrRunner(ClusterRunner):
         super().__init__(spec, cluster, environment, log)
         arguments = [*spec.arguments, f"{self._folder}/input"]
         self._steps = EmrSteps.of(self._job, arguments, join(self._folder, "mrjob"), join(cluster.folder, LOGS))
-        self._steps.on_step = self._remember
+        self._steps.on_step = self._submitted
+        self._started: list[float] = []
 
     def _sent(self, files: Mapping[str, str]) -> list[str]:
         sent = []
@@ -101,7 +104,7 @@ class EmrRunner(ClusterRunner):
             sent.append(f"{url}#{name}")
         return sent
 
-    def _run_steps(self, steps: Sequence[Step]) -> None:
+    def _run_steps(self, steps: Sequence[Step]) -> list[StepRun]:
         runner = self._steps
         runner.planned = dict(enumerate(steps))
         with self._heard() as heard, _explained(), runner:
@@ -113,9 +116,15 @@ class EmrRunner(ClusterRunner):
             except BaseException:
                 self._end(runner.submitted())
                 raise
-        for groups in runner.counters():
-            for group, counters in groups.items():
-                self._count({f"{group.strip()}/{name}": value for name, value in counters.items()})
+        ends = [*self._started[1:], monotonic()]
+        return [
+            step_run(_flat(groups), end - start)
+            for groups, start, end in zip(runner.counters(), self._started, ends, strict=True)
+        ]
+
+    def _submitted(self, what: str) -> None:
+        self._started.append(monotonic())
+        self._remember(what)
 
     @contextmanager
     def _heard(self) -> Iterator[list[str]]:
@@ -147,6 +156,10 @@ class EmrRunner(ClusterRunner):
                 client.terminate_job_flows(JobFlowIds=[cluster])
             elif steps:
                 client.cancel_steps(ClusterId=cluster, StepIds=steps, StepCancellationOption="TERMINATE_PROCESS")
+
+
+def _flat(groups: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    return {f"{group.strip()}/{name}": value for group, names in groups.items() for name, value in names.items()}
 
 
 @contextmanager

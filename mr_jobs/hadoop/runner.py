@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import TextIO
 
 from pinflow.errors import PinflowError
@@ -25,7 +26,7 @@ from pinflow.mr_jobs.hadoop.task import DESCRIPTION, INPUT_COUNTER, Description
 from pinflow.mr_jobs.inputs.splits import Split
 from pinflow.mr_jobs.local_runner import JobSpec, check_step
 from pinflow.mr_jobs.local_tasks import load_job
-from pinflow.mr_jobs.native import INPUT_ROWS, Usage
+from pinflow.mr_jobs.native import INPUT_ROWS, StepRun, Usage
 from pinflow.storage import is_remote, join, open_storage
 
 _APPLICATION = "application"
@@ -34,16 +35,11 @@ _PASSED = ("WEBHDFS_URL", "HADOOP_USER_NAME", "WEBHDFS_KERBEROS", "AWS_ENDPOINT_
 
 
 class ClusterRunner(ABC):
-    """Runs the steps of one job; its output goes to the folder `spec.output`, which must not be there yet.
-
-    Afterwards `usage` is what its tasks used, and `counters` are Hadoop's own and the job's, by `GROUP/NAME`.
-    """
+    """Runs the steps of one job; its output goes to the folder `spec.output`, which must not be there yet."""
 
     def __init__(
         self, spec: JobSpec, cluster: Cluster, environment: Mapping[str, str], log: TextIO | None = None
     ) -> None:
-        self.usage = Usage()
-        self.counters: dict[str, int] = {}
         self._spec, self._cluster = spec, cluster
         self._log = log or sys.stderr
         self._environment = dict(environment)
@@ -52,11 +48,8 @@ class ClusterRunner(ABC):
         self._job = load_job(spec.job)
 
     @abstractmethod
-    def _run_steps(self, steps: Sequence[Step]) -> None:
-        """Run the steps one after the other and add to `counters`; end them when this process is to end.
-
-        Raises `PinflowError`.
-        """
+    def _run_steps(self, steps: Sequence[Step]) -> list[StepRun]:
+        """Run the steps one after the other; end them when this process is to end. Raises `PinflowError`."""
 
     @abstractmethod
     def _end(self, submitted: str) -> None:
@@ -66,8 +59,11 @@ class ClusterRunner(ABC):
         """Files of this machine, by the name that a task finds them under, as Hadoop's client takes them."""
         return [f"{path}#{name}" for name, path in files.items()]
 
-    def run(self) -> None:
-        """Run all steps. Raises `PinflowError` of the kind of the task's error, with its words and where to look."""
+    def run(self) -> list[StepRun]:
+        """Run all steps; gives what Hadoop's counters, its own and the job's, say of each, by `GROUP/NAME`.
+
+        Raises `PinflowError` of the kind of the task's error, with its words and where to look.
+        """
         steps = self._job(list(self._spec.arguments)).steps()
         descriptions = [step.description(number) for number, step in enumerate(steps)]
         for description in descriptions:
@@ -75,10 +71,9 @@ class ClusterRunner(ABC):
         self._end_earlier_attempts()
         with client.ended_by_signal():
             try:
-                self._run_steps(self._planned(["reducer" in description for description in descriptions]))
+                return self._run_steps(self._planned(["reducer" in description for description in descriptions]))
             finally:
                 self._storage.delete(self._folder, recursive=True)
-        self._add_usage()
 
     def _planned(self, have_reducers: Sequence[bool]) -> list[Step]:
         """The steps, with everything sent that they need."""
@@ -168,10 +163,6 @@ class ClusterRunner(ABC):
             self._say(f"{failure.attempt} failed:\n{failure.trace}")
         return error_of(self._spec.job, told, failure, code)
 
-    def _count(self, counters: Mapping[str, int]) -> None:
-        for name, value in counters.items():
-            self.counters[name] = self.counters.get(name, 0) + value
-
     def _variables(self) -> dict[str, str]:
         passed = {name: self._environment[name] for name in _PASSED if name in self._environment}
         return {"POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "0", **passed}
@@ -180,17 +171,6 @@ class ClusterRunner(ABC):
         """Leave its id for a later attempt, in case that this process is killed."""
         with suppress(PinflowError):
             self._storage.write_bytes(f"{self._folder}/{_APPLICATION}", submitted.encode())
-
-    def _add_usage(self) -> None:
-        counters = self.counters
-        rows = counters.pop("/".join(INPUT_COUNTER), None)
-        if rows is not None:
-            counters[INPUT_ROWS] = rows
-        self.usage.tasks = sum(counters.get(f"Job Counters/Launched {kind} tasks", 0) for kind in ("map", "reduce"))
-        self.usage.lost = sum(counters.get(f"Job Counters/{kind} tasks", 0) for kind in _LOST)
-        self.usage.cpu_seconds = counters.get("Map-Reduce Framework/CPU time spent (ms)", 0) / 1000
-        peaks = (counters.get(f"Map-Reduce Framework/Peak {k} Physical memory (bytes)", 0) for k in ("Map", "Reduce"))
-        self.usage.peak_bytes = max(peaks)
 
     def _say(self, text: str) -> None:
         print(text, file=self._log, flush=True)
@@ -205,18 +185,36 @@ class HadoopRunner(ClusterRunner):
         super().__init__(spec, cluster, {**environment, "HADOOP_ROOT_LOGGER": "INFO,console"}, log)
         self._streaming = Streaming.of(self._job, spec.arguments)
 
-    def _run_steps(self, steps: Sequence[Step]) -> None:
+    def _run_steps(self, steps: Sequence[Step]) -> list[StepRun]:
         self._streaming.planned = dict(enumerate(steps))
+        runs = []
         for number in range(len(steps)):
-            told = Told(on_application=self._remember)
+            told, started = Told(on_application=self._remember), monotonic()
             command = self._streaming.command(number)
             code = client.run(command, self._environment, self._log, told, self._streaming.yarn)
             if code:
                 raise self._failed(told, code)
-            self._count(told.counters)
+            runs.append(step_run(told.counters, monotonic() - started))
+        return runs
 
     def _end(self, submitted: str) -> None:
         client.kill(submitted, self._streaming.yarn, self._environment)
+
+
+def step_run(told: Mapping[str, int], seconds: float) -> StepRun:
+    """What a step's counters say of it, and the time it took."""
+    counters = dict(told)
+    rows = counters.pop("/".join(INPUT_COUNTER), None)
+    if rows is not None:
+        counters[INPUT_ROWS] = rows
+    peaks = (counters.get(f"Map-Reduce Framework/Peak {k} Physical memory (bytes)", 0) for k in ("Map", "Reduce"))
+    usage = Usage(
+        tasks=sum(counters.get(f"Job Counters/Launched {kind} tasks", 0) for kind in ("map", "reduce")),
+        lost=sum(counters.get(f"Job Counters/{kind} tasks", 0) for kind in _LOST),
+        cpu_seconds=counters.get("Map-Reduce Framework/CPU time spent (ms)", 0) / 1000,
+        peak_bytes=max(peaks),
+    )
+    return StepRun(usage, seconds, counters)
 
 
 def _split_of_file(line: str) -> Split | None:

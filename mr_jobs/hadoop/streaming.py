@@ -48,7 +48,7 @@ class PlannedSteps:
 
     def _render_substep(self, step_num: int, mrc: str) -> str | None:
         if mrc not in self._get_step(step_num):  # type: ignore[attr-defined]
-            return None
+            return "cat" if mrc == "mapper" else None
         step = self.planned[step_num]
         python = " ".join(self._opts["python_bin"] or [f"python{PYTHON}"])  # type: ignore[attr-defined]
         archives = " ".join(url.rpartition("/")[2] for url in (step.libraries, step.code))

@@ -12,6 +12,7 @@ import click
 
 from pinflow.commands.output import DATE, DURATION, date_option, json_option, print_json, print_table
 from pinflow.commands.recorded import statistics_database
+from pinflow.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -44,7 +45,8 @@ class Shown(NamedTuple):
     def title(self) -> str:
         """Which attempt it is, in words."""
         state = "published" if self.info.published else "not published"
-        return f"{self.info.workflow} {self.info.date}: {self.info.job}, attempt {self.info.attempt} of " + (
+        step = f", step {self.info.step}" if self.info.step else ""
+        return f"{self.info.workflow} {self.info.date}: {self.info.job}{step}, attempt {self.info.attempt} of " + (
             f"{self.info.run_id}, {state}"
         )
 
@@ -54,6 +56,8 @@ class Shown(NamedTuple):
 @click.argument("name", required=False)
 @date_option("Day that the job worked on; default: the last.")
 @click.option("--last", type=DURATION, metavar="LENGTH", help="How much history of NAME to show; default: 90d.")
+@click.option("--step", type=click.IntRange(1), help="Only this step of a job that has several, from 1.")
+@click.option("--steps", "by_step", is_flag=True, help="Each step of the job beside the others, or NAME in each.")
 @click.option("--against", metavar="DAY|RUN", help="Show what differs from another day or run.")
 @click.option("--items", "most", type=click.IntRange(1), default=10, show_default=True, help="Items of a list to show.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw NAME into a .png or .svg file.")
@@ -63,6 +67,8 @@ def stats(
     name: str | None,
     date: date | None,
     last: timedelta | None,
+    step: int | None,
+    by_step: bool,
     against: str | None,
     most: int,
     plot: Path | None,
@@ -74,14 +80,19 @@ def stats(
     pinflow stats read_events
     pinflow stats read_events --date 2015-05-18 --against 2015-05-17
     pinflow stats read_events events_kept --last 90d --plot events.png
+    pinflow stats pagerank --steps
     """  # noqa: D301 - click's mark for lines that are not wrapped
     if name is None and (last or plot):
         raise click.UsageError("--last and --plot show one statistic: name it, as in pinflow stats JOB NAME --last 90d")
     if name is not None and against:
         raise click.UsageError("--against compares all statistics of a job: leave NAME out")
+    if by_step and (last or plot or against or step):
+        raise click.UsageError("--steps shows the steps of one day: leave --last, --plot, --against and --step out")
     with statistics_database() as engine:
-        shown = _read(engine, job, date)
-        if against:
+        shown = _read(engine, job, date, step=step or 0)
+        if by_step:
+            _show_steps(engine, shown, name, most, as_json)
+        elif against:
             _compare(shown, _other(engine, shown, against), most, as_json)
         elif name is None:
             _show_all(engine, shown, most, as_json)
@@ -89,7 +100,7 @@ def stats(
             _show_one(engine, shown, name, last or timedelta(days=90), most, plot, as_json)
 
 
-def _read(engine: "sa.Engine", job: str, day: date | None, **which: str) -> Shown:
+def _read(engine: "sa.Engine", job: str, day: date | None, **which: Any) -> Shown:
     from pinflow.stats_engine.queries import distinct_counts, job_statistics
 
     info, statistics = job_statistics(engine, job, day.isoformat() if day else None, **which)
@@ -101,15 +112,41 @@ def _other(engine: "sa.Engine", shown: Shown, against: str) -> Shown:
     try:
         day = DATE.convert(against, None, None)
     except click.UsageError:
-        return _read(engine, info.job, None, workflow=info.workflow, run_id=against)
-    return _read(engine, info.job, day, workflow=info.workflow)
+        return _read(engine, info.job, None, workflow=info.workflow, run_id=against, step=info.step)
+    return _read(engine, info.job, day, workflow=info.workflow, step=info.step)
+
+
+def _show_steps(engine: "sa.Engine", shown: Shown, name: str | None, most: int, as_json: bool) -> None:
+    from pinflow.stats_engine.queries import distinct_counts, step_statistics
+
+    found = [Shown(*one, distinct_counts(engine, one.info)) for one in step_statistics(engine, shown.info)]
+    if not found:
+        raise ConfigurationError(f"{shown.info.job} had one step on {shown.info.date}: pinflow stats {shown.info.job}")
+    if as_json:
+        steps = [_as_json(one.statistics, one.distincts) | {"step": one.info.step} for one in found]
+        print_json(asdict(shown.info) | {"steps": steps})
+        return
+    click.echo(shown.title)
+    wanted = {name} if name else {other for one in found for other in one.numbers}
+    if name is None or any(name in one.numbers for one in found):
+        rows = [(n, *(one.numbers.get(n) for one in found), shown.numbers.get(n)) for n in sorted(wanted)]
+        print_table(("name", *(f"step {one.info.step}" for one in found), "together"), rows, empty="nothing counted")
+        return
+    for one in found:
+        click.echo(f"\nstep {one.info.step}:")
+        if name in one.statistics.histograms:
+            _print_histogram(one.statistics, name, 8)
+        elif name in one.statistics.items:
+            _print_items(name, one.statistics.items[name], most)
+        else:
+            click.echo(f"it did not count {name}")
 
 
 def _show_all(engine: "sa.Engine", shown: Shown, most: int, as_json: bool) -> None:
     from pinflow.stats_engine.series import forecasts
 
     info, statistics, distincts = shown
-    points = forecasts(engine, info.workflow, info.job, date.fromisoformat(info.date), shown.numbers)
+    points = forecasts(engine, info.workflow, info.job, date.fromisoformat(info.date), shown.numbers, step=info.step)
     if as_json:
         bands = {name: _band(point) for name, point in points.items() if point.low is not None}
         print_json(asdict(info) | _as_json(statistics, distincts) | {"forecasts": bands})
@@ -166,7 +203,7 @@ def _show_one(
             click.echo(shown.title)
             _print_items(name, statistics.items[name], most)
         return
-    points = series(engine, info.workflow, info.job, name, date.fromisoformat(info.date), length)
+    points = series(engine, info.workflow, info.job, name, date.fromisoformat(info.date), length, step=info.step)
     if plot:
         write_plot(points, f"{info.job}: {name}", plot)
         click.echo(f"wrote {plot}", err=True)

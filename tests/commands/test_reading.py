@@ -41,12 +41,12 @@ def served(command: Command) -> Command:
     rows = metric_rows(pl.DataFrame({"subject": [SHORT, LONG], "platform": ["all", "all"], "like": [1, 2]}), ["like"])
     with open_store(str(command.home / "serving.db")) as store:
         store.create_tables()
-        write_periods(store, METRICS, {"daily": DAY}, rows, version="1")
+        write_periods(store, METRICS, {"daily": DAY}, [rows], version="1")
         for section in (TOP_ITEMS, AUDIENCES):
-            write_periods(store, section, {"daily": DAY}, rows.clear(), version="1")
+            write_periods(store, section, {"daily": DAY}, [], version="1")
         old = {"subject": [LONG], "platform": ["web"], "items": ["pins"], "by": ["old_rank"], "rank": [1], "id": ["a"]}
         lists = top_rows(pl.DataFrame({**old, "value": [2.5]}))
-        write_periods(store, TOP_ITEMS, {"weekly": DAY}, lists, version="1")
+        write_periods(store, TOP_ITEMS, {"weekly": DAY}, [lists], version="1")
     return command
 
 

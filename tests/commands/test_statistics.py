@@ -37,14 +37,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for back in reversed(range(80)):
         day = LAST - timedelta(days=back)
         stats = StatsEngine()
-        events = int((1200 if day.weekday() < 5 else 900) * numbers.lognormvariate(0, 0.04))
-        stats.incr_count("events", events // 4 if day == DIP else events)
+        events = int((1200 if day.weekday() < 5 else 900) * numbers.lognormvariate(0, 0.04)) // (4 if day == DIP else 1)
+        stats.incr_count("events", events)
         stats.add_sum("revenue", 2.5)
         stats.add_to_histogram("age", [10, 20, 20, 40 + back % 2])
         stats.add_item("pins", ["old", "both"] if back else ["both", "new"], [3, 2])
         stats.add_distinct("users", list(range(50)))
         key = JobKey("demo", f"demo-{day}-1", "count", 1, day.isoformat(), "ann@example.com")
-        record(engine, key, stats.statistics(), [], NOW)
+        steps = [
+            Statistics({"nodes": n}, items={"ranks": Items(1, (Item(f"best {n}", n),))})
+            for n in (events, events // 2, 7)
+        ]
+        record(engine, key, stats.statistics(), [], NOW, steps)
         mark_published(engine, key)
     # a second run of the last day, not published
     key = JobKey("demo", f"demo-{LAST}-2", "count", 1, LAST.isoformat(), "ann@example.com")
@@ -140,6 +144,8 @@ def test_days_and_runs_are_compared(run: Run) -> None:
         (("count", "events", "--plot", "x.gif"), "ends with .png or .svg"),
         (("count", "--against", "demo-2015-05-18-9"), "did you mean 'demo-2015-05-18-"),
         (("count", "--date", "2014-01-01"), "2014-01-01"),
+        (("count", "--step", "4"), "no step of count"),
+        (("count", "nodes", "--steps", "--last", "3d"), "--steps shows the steps of one day"),
     ],
 )
 def test_what_cannot_be_shown_is_said(home: Path, arguments: tuple[str, ...], says: str) -> None:
@@ -147,6 +153,21 @@ def test_what_cannot_be_shown_is_said(home: Path, arguments: tuple[str, ...], sa
     text = result.output + str(result.exception)
     assert result.exit_code != 0
     assert says in text
+
+
+def test_steps_stand_beside_each_other(run: Run) -> None:
+    lines = [line.split() for line in run("count", "--steps", "--date", str(DIP)).output.splitlines()]
+    events = next(float(line[1].replace(",", "")) for line in lines if line[0] == "nodes")
+    assert [line[1:] for line in lines if line[0] == "nodes"] == [[f"{events:,.0f}", f"{events // 2:,.0f}", "7"]]
+    shown = run("count", "ranks", "--steps", "--date", str(DIP)).output
+    best = [line.split()[1:] for line in shown.splitlines() if line.startswith("best")]
+    assert best == [[f"{n:.0f}", f"{n:,.0f}"] for n in (events, events // 2, 7)]
+    steps = json.loads(run("count", "--steps", "--json").output)["steps"]
+    assert [one["step"] for one in steps] == [1, 2, 3]
+    assert steps[2]["counts"] == {"nodes": 7}
+    points = json.loads(run("count", "nodes", "--step", "2", "--last", "9d", "--json").output)["points"]
+    assert [point["outside"] for point in points] == [p["date"] == str(DIP) for p in points]
+    assert "step 3" in run("count", "--step", "3", "--against", str(DIP)).output
 
 
 def test_bars_add_up_and_grow_with_their_counts() -> None:

@@ -105,10 +105,10 @@ def test_rows_are_written_and_read_fast(address: Address) -> None:
         speeds = []
         for day in range(1, 4):
             start = time.monotonic()
-            result = write_periods(store, METRICS, {"daily": date(2015, 5, day)}, packed, version="1")["daily"]
+            result = write_periods(store, METRICS, {"daily": date(2015, 5, day)}, [packed], version="1")["daily"]
             speeds.append(result.cells / (time.monotonic() - start))
         for day in range(1, 32):
-            write_periods(store, METRICS, {"daily": date(2016, 5, day)}, frame(100, 1), version="1")
+            write_periods(store, METRICS, {"daily": date(2016, 5, day)}, [frame(100, 1)], version="1")
         table = store.table("analytics_metrics")
         prefixes = [series_prefix(f"d:site{number}.example.com", "all", "daily") for number in range(100)]
         times = []

@@ -29,14 +29,14 @@ STARTS = {"daily": DAY, "weekly": DAY, "monthly": date(2015, 5, 1)}
 TABLE = "analytics_metrics"
 
 
-def packed(likes: dict[str, int], platforms: Sequence[str] = ("all",)) -> pl.DataFrame:
+def packed(likes: dict[str, int], platforms: Sequence[str] = ("all",)) -> list[pl.DataFrame]:
     rows = [(name, platform, number) for name, number in likes.items() for platform in platforms]
     frame = pl.DataFrame(
         rows,
         orient="row",
         schema={"subject": pl.String, "platform": pl.String, "like": pl.Int64},
     )
-    return metric_rows(frame, ["like"])
+    return [metric_rows(frame, ["like"])]
 
 
 def likes(store: Store, subject: str, aggregation: str = "daily") -> list[int]:

@@ -106,6 +106,44 @@ class WordsByCount(MRJob):
         yield count, sorted(words)
 
 
+class Halvings(RecordJob):
+    """Whole numbers, one a line, halved in each of three steps; a zero is left out."""
+
+    schema: ClassVar = {"value": pl.Int64, "n": pl.Int64}
+
+    def steps(self) -> list[MRStep]:
+        return [
+            MRStep(mapper=self.read, combiner=self.add, reducer=self.halve),
+            MRStep(reducer=self.halve),
+            MRStep(mapper=self.keep, reducer=self.row),
+        ]
+
+    def read(self, _: None, line: str) -> Iterator[tuple[int, int]]:
+        die_once()
+        self.stats.incr_count("seen")
+        yield int(line), 1
+
+    def add(self, value: int, counts: Iterable[int]) -> Iterator[tuple[int, int]]:
+        self.stats.incr_count("combined")
+        yield value, sum(counts)
+
+    def halve(self, value: int, counts: Iterable[int]) -> Iterator[tuple[int, int]]:
+        number = sum(counts)
+        self.stats.add_item("ranks", value, value, size=2)
+        self.stats.add_to_histogram("rank", value)
+        self.stats.incr_count("values")
+        if value // 2:
+            yield value // 2, number
+
+    def keep(self, value: int, count: int) -> Iterator[tuple[int, int]]:
+        self.stats.incr_count("seen")
+        yield value, count
+
+    def row(self, value: int, counts: Iterable[int]) -> Iterator[tuple[int, dict[str, int]]]:
+        self.stats.incr_count("values")
+        yield value, {"value": value, "n": sum(counts)}
+
+
 class CountingCombiner(MRJob):
     """A plain mrjob job whose combiner counts too."""
 

@@ -106,6 +106,39 @@ def test_a_record_job(tmp_path: Path, runner: str, slots: int) -> None:
 
 
 @RUNNERS
+@SLOTS
+def test_each_step_of_a_record_job_has_statistics(tmp_path: Path, runner: str, slots: int) -> None:
+    numbers = [number % 11 for number in range(33)]
+    output = run(tmp_path, "Halvings", [str(number) for number in numbers], runner, slots=slots)
+    # three of each: 10 -> 5, 9 8 -> 4, 7 6 -> 3, 5 4 -> 2, 3 2 -> 1; then 5 4 4 -> 2, 3 3 2 2 -> 1
+    assert rows(tmp_path) == [(1, 12), (2, 9)]
+    own = [{n: step.counts[n] for n in ("seen", "values") if n in step.counts} for step in output.steps]
+    assert own == [{"seen": 33, "values": 11}, {"values": 5}, {"seen": 4, "values": 2}]
+    assert [item for item, _ in output.steps[0].items["ranks"].top] == ["10", "9"]
+    assert [item for item, _ in output.steps[1].items["ranks"].top] == ["5", "4"]
+    assert [output.steps[n].histograms["rank"].count for n in (0, 1)] == [11, 5]
+    assert "ranks" not in output.steps[2].items
+    assert "combined" not in output.steps[1].counts
+    total = output.statistics
+    assert (total.counts["seen"], total.counts["values"]) == (37, 18)
+    assert total.histograms["rank"].count == 16
+    assert total.sums["cpu_seconds"] == pytest.approx(sum(step.sums["cpu_seconds"] for step in output.steps))
+    assert total.sums["seconds"] >= sum(step.sums["seconds"] for step in output.steps)
+    assert total.histograms["task_seconds"].count == sum(s.histograms["task_seconds"].count for s in output.steps)
+    [folder] = tmp_path.glob("_attempt-*")
+    for number, step in enumerate(output.steps, start=1):
+        stored = folder / f"_stats/job.step-{number}.thrift.gz"
+        assert decode(stored.read_bytes(), "step").counts == step.counts
+
+
+def test_the_steps_of_a_job_with_a_lost_task_are_counted_once(tmp_path: Path) -> None:
+    numbers = [str(number) for number in range(11)]
+    output = run(tmp_path, "Halvings", numbers, slots=2, **{DIE_ONCE: str(tmp_path / "died")})
+    assert [step.counts.get("values") for step in output.steps] == [11, 5, 2]
+    assert [step.counts.get("lost_attempts") for step in output.steps] == [1, None, None]
+
+
+@RUNNERS
 def test_keys_like_those_of_statistics_are_keys(tmp_path: Path, runner: str) -> None:
     words = ["\0statistics", "\0\0statistics", "\0", "statistics"]
     output = run(tmp_path, "WordRows", [" ".join(words), words[0]], runner)
@@ -125,6 +158,9 @@ def words_by_count() -> list[list[object]]:
 def test_a_plain_mrjob_job(tmp_path: Path, runner: str, slots: int) -> None:
     output = run(tmp_path, "WordsByCount", TEXT, runner, slots=slots)
     assert lines(tmp_path) == words_by_count()
+    different = {"text/counts": len(words_by_count()), "text/different words": len(WORDS)}
+    steps = [{n: c for n, c in step.counts.items() if n.startswith("text/")} for step in output.steps]
+    assert steps == [{"text/lines": 40, "text/words": WORDS.total()}, different]
     assert counts(output) == {
         "text/lines": 40,
         "text/words": WORDS.total(),

@@ -8,6 +8,7 @@ import polars as pl
 
 from pinflow.hbase_schema.reader import audience
 from pinflow.hbase_schema.store import open_store
+from pinflow.hbase_schema.tables import DATA_START
 from pinflow.mr_jobs.launch import launch
 from pinflow.mr_jobs.local_runner import JobSpec
 
@@ -60,3 +61,27 @@ def test_rows_of_more_periods_than_are_written_together_come_to_all_of_them(tmp_
     assert served == {"daily": {"d:a": 1, "p:b": 2}} | longer
     assert (counts["rows_read"], counts["rows_kept"], counts["periods_left_out"]) == (3, 3, 0)
     assert "rows_left_out" not in counts
+
+
+def test_rows_of_many_subjects_lie_in_order_and_their_cells_from_several_files_come_together(tmp_path: Path) -> None:
+    subjects = [f"d:site{number}.example" for number in range(300)]
+    lines = []
+    for number, countries in enumerate((["US"], ["DE", "FR"])):
+        rows = [(f"a:{name}", "all", "daily", "country", country, 5) for name in subjects for country in countries]
+        names = ["subject", "platform", "aggregations", "dimension", "value", "users"]
+        pl.DataFrame(rows, schema=names, orient="row").write_parquet(tmp_path / f"{number}.parquet")
+        lines.append((str(tmp_path / f"{number}.parquet"), 8 << 20))
+    serving = str(tmp_path / "serving.db")
+    options = (f"--date={DAY}", "--labels=daily", f"--serving={serving}", "--fence=1", "--version=v", "--to=parquet")
+    job = "pinflow.mr_jobs.analytics.persist_audience:PersistAudience"
+    spec = JobSpec(job, options, tuple(lines), str(tmp_path / "_attempt-1"), buckets=4, slots=2)
+    counts = launch(spec, "inline", os.environ).statistics.counts
+    assert (counts["rows_written"], counts["cells_written"]) == (300, 900)
+    with open_store(serving) as store:
+        keys = [key for key, _ in store.table("analytics_metrics").scan(row_start=DATA_START)]
+        assert keys == sorted(keys)
+        assert len(set(keys)) == 300
+        for name in subjects:
+            found = audience(store, name, "all", "daily", day=DAY)
+            assert found
+            assert found["country"] == {"US": 5, "DE": 5, "FR": 5}

@@ -23,7 +23,7 @@ OTHER = pl.DataFrame({"id": ["z"], "x": [0.5]})
 PARCELS = [
     Parcel(0, ROWS, FRAME),
     Parcel(3, ROWS, OTHER),
-    Parcel(0, ROWS, FRAME.reverse()),
+    Parcel(0, ROWS, FRAME.reverse(), part=7),
     Parcel(3, BAD, None, b"one\nbad\tline\n"),
     Parcel(0, STATISTICS, None, bytes(range(256))),
 ]
@@ -50,7 +50,7 @@ def through_files(folder: Path, *tasks: list[Parcel]) -> FileShuffleReader:
 
 
 def assert_same(found: list[Parcel], wanted: list[Parcel]) -> None:
-    assert [(p.bucket, p.kind, p.data) for p in found] == [(p.bucket, p.kind, p.data) for p in wanted]
+    assert [(p.bucket, p.kind, p.data, p.part) for p in found] == [(p.bucket, p.kind, p.data, p.part) for p in wanted]
     for one, two in zip(found, wanted, strict=True):
         assert (one.frame is None) == (two.frame is None)
         if one.frame is not None and two.frame is not None:
@@ -68,13 +68,23 @@ def test_files_give_back_the_same_parcels_by_bucket(tmp_path: Path) -> None:
     reader = through_files(tmp_path, PARCELS)
     assert reader.buckets() == [0, 3]
     for bucket in (0, 3):
-        assert_same(list(reader.read(bucket)), [p for p in PARCELS if p.bucket == bucket])
+        wanted = sorted((p for p in PARCELS if p.bucket == bucket), key=lambda p: p.part)
+        assert_same(list(reader.read(bucket)), wanted)
     assert list(reader.read(1)) == []
 
 
 def test_files_of_all_map_tasks_are_read_in_their_order(tmp_path: Path) -> None:
     reader = through_files(tmp_path, [Parcel(1, ROWS, FRAME)], [Parcel(1, ROWS, OTHER), Parcel(2, ROWS, FRAME)])
     assert_same(list(reader.read(1)), [Parcel(1, ROWS, FRAME), Parcel(1, ROWS, OTHER)])
+
+
+def test_lower_parts_of_all_map_tasks_are_read_first(tmp_path: Path) -> None:
+    one = [Parcel(1, ROWS, FRAME, part=2), Parcel(1, ROWS, OTHER), Parcel(1, BAD, None, b"bad\n")]
+    two = [Parcel(1, ROWS, OTHER, part=1), Parcel(1, ROWS, FRAME), Parcel(2, ROWS, FRAME, part=1)]
+    reader = through_files(tmp_path, one, two)
+    rows = [Parcel(1, ROWS, OTHER), Parcel(1, ROWS, FRAME), Parcel(1, ROWS, OTHER, part=1), one[0]]
+    assert_same(list(reader.read(1, [ROWS])), rows)
+    assert_same(list(reader.read(1, [STATISTICS, BAD])), one[2:])
 
 
 def test_parcels_without_an_index_are_not_seen(tmp_path: Path) -> None:

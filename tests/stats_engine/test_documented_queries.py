@@ -49,6 +49,7 @@ EXPECTED: dict[str, Any] = {
     "Where does the median of a histogram lie?": [(2.0, 2.03125, 0.75)],
     "Which items are new at the top?": [(1, "new", 9.0)],
     "Does what went in come out?": [("2015-05-18", 150, 149)],
+    "How did a number develop from step to step?": [(1, 900, None), (2, 90, -810), (3, 4, -86)],
     "What does a month cost?": [("2015-05", "read_events", 0.1, 10)],
 }
 
@@ -107,6 +108,11 @@ def _fill(database: sa.Engine, key: JobKey, now: datetime) -> None:
             record(database, replace(own, run_id="analytics-0"), Statistics(counts={"events_kept": 1}), [], now)
         read.add_sum("cpu_seconds", 36.0)
         _publish(database, own, now, read, 10.0)
+    ranked = replace(key, workflow="ranking", date=DAY.isoformat(), job="pagerank")
+    moved = [Statistics(counts={"moved": number}) for number in (900, 90, 4)]
+    record(database, replace(ranked, attempt=2), Statistics(), [], now, moved[:2])
+    record(database, ranked, Statistics(counts={"moved": 994}), [], now, moved)
+    mark_published(database, ranked)
 
 
 def _publish(database: sa.Engine, key: JobKey, now: datetime, stats: StatsEngine, seconds: float) -> None:

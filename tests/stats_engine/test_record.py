@@ -1,6 +1,6 @@
 import sqlite3
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,9 @@ from pinflow.errors import PinflowError, UnknownNameError
 from pinflow.stats_engine import queries, rules
 from pinflow.stats_engine.alerts import Alert, JobKey, alerts_of
 from pinflow.stats_engine.engine import StatsEngine
+from pinflow.stats_engine.history import read_history
 from pinflow.stats_engine.record import mark_published, notify, record
-from pinflow.stats_engine.statistics import Statistics
+from pinflow.stats_engine.statistics import Item, Items, Statistics
 from pinflow.stats_engine.tables import METADATA
 
 FEW_USERS = rules.absolute("users", min=10)
@@ -274,6 +275,35 @@ def test_numbers_come_back_as_they_went_in(database: sa.Engine, key: JobKey, now
     assert found.statistics.sums == sums
     assert found.statistics.counts == {"most": 2**63 - 1}
     assert found.info.recorded_at == now
+
+
+def test_a_count_beyond_64_bits_is_kept_as_the_most_they_hold(database: sa.Engine, key: JobKey, now: datetime) -> None:
+    record(database, key, Statistics(counts={"over": 2**70, "under": -(2**70)}), [], now)
+    found = queries.job_statistics(database, "read_events").statistics.counts
+    assert found == {"over": 2**63 - 1, "under": 1 - 2**63, "_dropped.over": 1, "_dropped.under": 1}
+
+
+def test_each_step_is_kept_and_none_is_left_of_what_was_recorded_before(
+    database: sa.Engine, key: JobKey, now: datetime
+) -> None:
+    steps = [
+        Statistics(counts={"n": number}, items={"top": Items(1, (Item(f"i{number}", 1.0),))}) for number in (1, 2, 4)
+    ]
+    record(database, key, Statistics(counts={"n": 7}), [], now, steps)
+    record(database, key, Statistics(counts={"n": 3}), [], now, steps[:2])
+    record(database, replace(key, attempt=2), Statistics(counts={"n": 9}), [], now, steps)
+    mark_published(database, key)
+    assert _sql(database, "SELECT name, value FROM v_counts") == [("n", 3)]
+    assert _sql(database, "SELECT step, value FROM v_step_counts ORDER BY step") == [(1, 1), (2, 2)]
+    assert _sql(database, "SELECT step, item FROM v_step_items ORDER BY step") == [(1, "i1"), (2, "i2")]
+    assert _sql(database, "SELECT step, published FROM job_stats WHERE attempt = 1 ORDER BY step") == [
+        (0, 1),
+        (1, 1),
+        (2, 1),
+    ]
+    assert read_history(database, key.workflow, key.job, ["n"], date(2015, 5, 20)).values["n"] == {
+        date.fromisoformat(key.date): 3
+    }
 
 
 def test_a_day_of_long_texts_is_kept(database: sa.Engine, key: JobKey, now: datetime) -> None:

@@ -55,7 +55,7 @@ def test_the_content_is_thrift_as_the_schema_says() -> None:
 
 def test_names_of_files() -> None:
     assert shards.shard_name(12) == "part-00012.thrift.gz"
-    assert shards.JOB_SHARD == "job.thrift.gz"
+    assert shards.file_name(shards.JOB) == "job.thrift.gz"
 
 
 @given(st.integers(0, len(GOOD) - 1))
@@ -204,9 +204,15 @@ def test_without_a_version_it_is_damaged(tmp_path: Path) -> None:
         shards.decode(_newer(None, tmp_path), "x")
 
 
-def test_a_count_beyond_64_bits_is_refused() -> None:
-    with pytest.raises(PinflowError, match="64 bits"):
-        shards.encode(Statistics(counts={"n": 2**63}))
+def test_a_count_beyond_64_bits_stays_at_the_most_that_they_hold() -> None:
+    most = 2**63 - 1
+    given = {"n": 2**63, "down": -(2**70), "most": most, "least": -most}
+    kept = shards.decode(shards.encode(Statistics(counts=given)), "a").counts
+    told = {"_dropped.n": 1, "_dropped.down": 1}
+    assert kept == {"n": most, "down": -most, "most": most, "least": -most, **told}
+    again = merge_shards([("a", shards.encode(Statistics(counts=given)))] * 3)
+    assert again.counts["n"] == 3 * most  # rules see a number above any maximum; files and SQL the most they hold
+    assert shards.decode(shards.encode(again), "a").counts["_dropped.n"] == 4
 
 
 def test_merging_names_the_damaged_shard() -> None:

@@ -1,0 +1,145 @@
+"""The whole life of a child of the zygote: it is forked ahead, waits for its call, does it and ends.
+
+What most calls need is done before the call comes. Each page of the zygote's memory that a child touches has to be
+copied for it, which is most of what a short job costs; so little Python runs here as can be.
+"""
+
+import atexit
+import ctypes
+import importlib
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+"""The signals that the zygote handles; blocked while a child is forked."""
+
+_PR_SET_PDEATHSIG = ctypes.c_int(1)
+_SIGKILL = ctypes.c_ulong(signal.SIGKILL)
+_prctl = ctypes.CDLL(None).prctl
+_LENGTH = struct.Struct("!I")
+_FIRST_BYTES = 1 << 16
+
+
+def open_streams() -> None:
+    """Make the standard streams those of a child, whatever its descriptors will be; in the zygote, which uses none."""
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = open(descriptor, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+
+
+def changes_to(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """What makes this process's environment the given one: new values, None for what is to go."""
+    gone: dict[str, str | None] = {name: None for name in os.environ if name not in environment}
+    return gone | {name: value for name, value in environment.items() if os.environ.get(name) != value}
+
+
+def send_call(stream: socket.socket, call: Mapping[str, Any], output: int) -> None:
+    """Give a waiting child its call; `environment` holds changes to its own, see `changes_to`."""
+    body = json.dumps(call).encode()
+    data = _LENGTH.pack(len(body)) + body
+    sent = socket.send_fds(stream, [data], [output])
+    if sent < len(data):  # a child that has all of it closes its end
+        stream.sendall(data[sent:])
+
+
+def live(stream: socket.socket, parent: int, let_go: Callable[[], None]) -> NoReturn:
+    """The life of a child that was just forked; never returns into the zygote's loop."""
+    code = 1
+    try:
+        let_go()
+        _bind_to_parent(parent)
+        _reset_signals()
+        tempfile.tempdir = None
+        if "numpy.random" in sys.modules:
+            sys.modules["numpy.random"].seed()
+        call = _receive_call(stream)
+        _enter(call["environment"], call["folder"], call["function"])
+        code = _exit_code(call["function"], call["arguments"])
+        _finish()
+    except BaseException:
+        code = 1
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def find(name: str) -> Any:
+    """The function `package.module:name`."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _bind_to_parent(parent: int) -> None:
+    _prctl(_PR_SET_PDEATHSIG, _SIGKILL, None, None, None)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _reset_signals() -> None:
+    for number in HANDLED:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _receive_call(stream: socket.socket) -> dict[str, Any]:
+    """Wait for the call, and let stdout and stderr go where it says; ends with the zygote."""
+    data, (output,), _, _ = socket.recv_fds(stream, _FIRST_BYTES, 1)
+    while len(data) < _LENGTH.size + _LENGTH.unpack_from(data)[0]:
+        data += stream.recv(_FIRST_BYTES)
+    stream.close()
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    call: dict[str, Any] = json.loads(data[_LENGTH.size :])
+    return call
+
+
+def _enter(changes: Mapping[str, str | None], folder: str, name: str) -> None:
+    """Take on the environment, folder and import path of a call."""
+    for variable, value in changes.items():
+        if value is not None:
+            os.environ[variable] = value
+        else:
+            os.environ.pop(variable, None)
+    os.chdir(folder)
+    folders = [folder, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[:0] = folders
+    for each in folders:  # what was found there before may be old
+        sys.path_importer_cache.pop(each, None)
+    sys.argv = [name]
+    time.tzset()
+    if "polars" in sys.modules and any(variable.startswith("POLARS_") for variable in changes):
+        # Polars has read its variables at import; this public call reads them again.
+        sys.modules["polars"].Config.load('{"environment": {}}')
+
+
+def _exit_code(name: str, arguments: Mapping[str, Any]) -> int:
+    try:
+        result = find(name)(**arguments)
+    except SystemExit as error:
+        result = error.code
+    if result is None or isinstance(result, int):
+        return int(result or 0) & 0xFF
+    print(result, file=sys.stderr)
+    return 1
+
+
+def _finish() -> None:
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
