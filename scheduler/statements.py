@@ -9,6 +9,7 @@ from pinflow.database import server_now, told
 from pinflow.scheduler.states import (
     DONE_STATES,
     FINAL_STATES,
+    AttemptState,
     JobState,
     RunState,
     job_sources,
@@ -351,6 +352,17 @@ STILL_RUNNING = sa.select(attempt.c.fence).where(
     attempt.c.fence.in_(b("b_fences", expanding=True)), attempt.c.state == "running"
 )
 
+# What the attempts of jobs left that did not fail, the newest first.
+LEFT_BY_JOBS = (
+    sa.select(attempt.c.job, attempt.c.result)
+    .where(
+        attempt.c.run_id == b("b_run_id"),
+        attempt.c.job.in_(b("b_jobs", expanding=True)),
+        is_one_of(attempt.c.state, [AttemptState.SUCCEEDED.value, AttemptState.SKIPPED.value]),
+        attempt.c.result.is_not(None),
+    )
+    .order_by(attempt.c.attempt.desc())
+)
 # Whether a transaction's event is there.
 SAME_EVENT = sa.select(event.c.id).where(
     event.c.run_id == b("b_run_id"),

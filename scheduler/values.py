@@ -4,14 +4,9 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import sqlalchemy as sa
-
-from pinflow.database import fetch
 from pinflow.errors import ConfigurationError
 from pinflow.scheduler.parameters import KINDS as SCALARS
 from pinflow.scheduler.parameters import Parameter
-from pinflow.scheduler.states import AttemptState
-from pinflow.scheduler.tables import attempt
 from pinflow.zygote import JSON
 
 if TYPE_CHECKING:
@@ -24,18 +19,6 @@ VALUES = "values"
 _STRUCTURES: Mapping[str, type] = {"list": list, "object": dict}
 KINDS = (*SCALARS, *_STRUCTURES)
 _SHOWN = 200
-
-# What the attempts of jobs left that did not fail, the newest first.
-_LEFT = (
-    sa.select(attempt.c.job, attempt.c.result)
-    .where(
-        attempt.c.run_id == sa.bindparam("b_run_id"),
-        attempt.c.job.in_(sa.bindparam("b_jobs", expanding=True)),
-        attempt.c.state.in_([AttemptState.SUCCEEDED.value, AttemptState.SKIPPED.value]),
-        attempt.c.result.is_not(None),
-    )
-    .order_by(attempt.c.attempt.desc())
-)
 
 
 class NotGivenError(ConfigurationError):
@@ -96,8 +79,13 @@ def shown(values: Mapping[str, JSON]) -> str:
 
 def taken(store: "Store", run_id: str, takes: Mapping[str, str]) -> dict[str, JSON]:
     """The values that a job takes, each from the last attempt that left it. Raises `NotGivenError`."""
+    from pinflow.database import fetch  # those who only declare values need no database
+    from pinflow.scheduler import statements as sql
+
     sources = {name: source.rpartition(".")[::2] for name, source in takes.items()}
-    rows = fetch(store.engine, _LEFT, {"b_run_id": run_id, "b_jobs": sorted({job for job, _ in sources.values()})})
+    rows = fetch(
+        store.engine, sql.LEFT_BY_JOBS, {"b_run_id": run_id, "b_jobs": sorted({job for job, _ in sources.values()})}
+    )
     return {name: _newest(run_id, rows, job, value) for name, (job, value) in sources.items()}
 
 
