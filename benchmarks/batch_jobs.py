@@ -27,6 +27,12 @@ ROOT = Path(__file__).parents[1]
 DAY = date(2015, 5, 18)
 PINS = 10_000
 MODULE = "benchmarks.batch_jobs"
+CONFIGURATION = f"""\
+input = "input"
+workflows = ["{MODULE}"]
+[source]
+format = "canonical"
+"""
 JOBS = "BENCHMARK_JOBS"
 """Variable with the number of jobs."""
 
@@ -87,7 +93,7 @@ def _seconds(jobs: int) -> float:
         pins.mkdir(parents=True)
         rows = ({"pin_id": f"p{n}", "board_id": f"b{n % 99}", "owner_id": "o", "domain": "d"} for n in range(PINS))
         (pins / "pins.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-        Path(folder, "pinflow.toml").write_text(f'input = "input"\nworkflows = ["{MODULE}"]\n')
+        Path(folder, "pinflow.toml").write_text(CONFIGURATION)
         command = [sys.executable, "-m", "pinflow.cli", "run", "many", "--date", DAY.isoformat()]
         environment = {"PYTHONPATH": str(ROOT), JOBS: str(jobs)}
         start = time.perf_counter()

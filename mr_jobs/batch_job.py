@@ -27,6 +27,7 @@ from pinflow.mr_jobs.shuffle import (
     ShuffleWriter,
     read_lines,
 )
+from pinflow.mr_jobs.sizes import held_bytes
 from pinflow.mr_jobs.splits import DatasetSplit, read_parquet, read_split
 from pinflow.stats_engine import shards
 from pinflow.stats_engine.statistics import Statistics
@@ -146,7 +147,7 @@ class BatchJob(DatasetJob):
         size = 0
         for frame in self._mapped():
             held.append(frame)
-            size += int(frame.estimated_size())
+            size += held_bytes(frame)
             if size > self.memory // 8:
                 self._send(writer, held)
                 held, size = [], 0

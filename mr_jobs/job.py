@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 from mrjob.job import MRJob
+from mrjob.options import _add_basic_args, _add_job_args, _add_step_args
 
 from pinflow.config import parse_size
 from pinflow.mr_jobs.clustering import bucket_of
@@ -40,7 +41,10 @@ class DatasetJob(MRJob):
 
     def configure_args(self) -> None:
         """Declare the options that every job has."""
-        super().configure_args()
+        if Task.current(os.environ) is None:
+            super().configure_args()
+        else:
+            self._configure_task()
         self.add_passthru_arg("--date", default="", help="day of the run, YYYY-MM-DD")
         self.add_passthru_arg("--days", default="", help="published days of the periods of the run, by comma")
         self.add_passthru_arg("--to", choices=("lines", "parquet"), default="lines", help="form of the output")
@@ -48,6 +52,12 @@ class DatasetJob(MRJob):
         self.add_passthru_arg("--buckets", type=int, default=1, help="buckets of the output, a power of two")
         self.add_passthru_arg("--table", action="append", default=[], help="NAME=FOLDER of a dataset to join with")
         self.add_passthru_arg("--memory", default=DEFAULT_MEMORY, help="what a task may hold of its data")
+
+    def _configure_task(self) -> None:
+        """The options of mrjob but for the hundred of its runners: of no use to a task, and slow to declare."""
+        self.arg_parser.add_argument(dest="args", nargs="*")
+        for declare in (_add_basic_args, _add_job_args, _add_step_args):
+            declare(self.arg_parser)
 
     @property
     def stats(self) -> StatsEngine:
@@ -66,7 +76,7 @@ class DatasetJob(MRJob):
         if task is None:
             output: Output = LineOutput(self.stdout)
         else:
-            output = ParquetOutput(task, partition_by=self.partition_by, limit=self.memory // 16)
+            output = ParquetOutput(task, partition_by=self.partition_by, limit=self.memory // 8)
         yield output
         output.close()
         if task is not None:

@@ -15,11 +15,13 @@ from typing import Any
 from mrjob.job import MRJob
 
 from pinflow.errors import ConfigurationError, FatalAlertError, InputMissingError, PinflowError
+from pinflow.mr_jobs import slots
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.executors import Executor
 from pinflow.mr_jobs.local_tasks import load_job, message_file, read_message, reserve_message
 from pinflow.mr_jobs.native import StepRun
 from pinflow.mr_jobs.progress import INTERVAL, Watch, read_report
+from pinflow.mr_jobs.slots import Slots
 from pinflow.mr_jobs.task import STATS_FOLDER, STEP_VARIABLE
 from pinflow.stats_engine.rules import INPUT_BYTES
 from pinflow.storage import explained
@@ -58,7 +60,7 @@ class _Task:
     """A task to run: its partition, function and arguments; `folder` is where its parcels go, if it has any.
 
     `input_bytes` is known of tasks that read the job's input; `started` is a time of the monotonic clock. One that
-    `counts` has to leave a shard of statistics in its output.
+    `counts` has to leave a shard of statistics in its output. `first` is the map task that its process does before.
     """
 
     partition: int
@@ -69,6 +71,7 @@ class _Task:
     input_bytes: int | None = None
     started: float = 0.0
     counts: bool = False
+    first: "_Task | None" = None
 
 
 @dataclass
@@ -87,6 +90,7 @@ class LocalRunner:
         self._runs = [StepRun()]
         self._weights = dict(self.spec.lines)
         self._watch = Watch(self.spec.maxima)
+        self._slots = Slots(self.spec.slots)
         self._counts = "--to=parquet" in self.spec.arguments
 
     def run(self) -> list[StepRun]:
@@ -100,11 +104,12 @@ class LocalRunner:
         job = load_job(self.spec.job)
         self._temporary.mkdir(parents=True, exist_ok=True)
         started = monotonic()
-        if issubclass(job, BatchJob):
-            self._run_batches(job)
-            self._runs[0].seconds = monotonic() - started
-        else:
-            self._run_lines(job)
+        with self._slots:
+            if issubclass(job, BatchJob):
+                self._run_batches(job)
+                self._runs[0].seconds = monotonic() - started
+            else:
+                self._run_lines(job)
         shutil.rmtree(self._temporary, ignore_errors=True)
         return self._runs
 
@@ -138,13 +143,28 @@ class LocalRunner:
             arguments = {"job": self.spec.job, "arguments": self._arguments("--mapper", "--step-num=0"), "lines": lines}
             maps.append(_Task(number, "run_batch_task", arguments, folder=folder, input_bytes=self._weight(lines)))
             maps[-1].counts = self._counts and not shuffles
+        is_small = sum(self._weights.values()) <= SMALL_TASK_BYTES
+        if shuffles and is_small and len(maps) == self._reducer_count == 1 and not self._watch.maxima:
+            self._run_in_one(maps[0])
+            return
         done = self._run_all(maps, "map")
         if shuffles:
             self._run_all(self._reducers([folder for folder in done if folder]), "reduce")
 
+    def _run_in_one(self, only_map: _Task) -> None:
+        """Do the map and the reduce task of a small job in one process: two would cost more than what they do."""
+        folder = self._folder(only_map)
+        (task,) = self._reducers([folder] if folder else [])
+        task.first, task.input_bytes = only_map, only_map.input_bytes
+        self._run_all([task], "reduce")
+
+    @property
+    def _reducer_count(self) -> int:
+        return max(1, min(self.spec.slots, self.spec.buckets))
+
     def _reducers(self, folders: list[Path]) -> list[_Task]:
         from_folders = [f"--shuffle-from={folder}" for folder in folders]
-        count = max(1, min(self.spec.slots, self.spec.buckets))
+        count = self._reducer_count
         tasks = []
         for number in range(count):
             buckets = ",".join(map(str, range(number, self.spec.buckets, count)))
@@ -232,15 +252,16 @@ class LocalRunner:
         running: dict[int, _Task] = {}
         folders: dict[int, Path | None] = {}
         while waiting or running:
-            while waiting and len(running) < self.spec.slots:
+            while waiting and len(running) < self.spec.slots and self._slots.take(wait=not running):
                 task = waiting.pop()
                 running[self._start(task, kind)] = task
-            exit = self.executor.wait(INTERVAL if self._watch.maxima else None)
+            exit = self.executor.wait(self._patience(is_short=bool(waiting) and len(running) < self.spec.slots))
             self._look(running.values(), kind)
             if exit is None or exit.pid not in running:
                 self._watch.check()
                 continue
             task = running.pop(exit.pid)
+            self._slots.give_back()
             self._runs[self._step].usage.add(exit, monotonic() - task.started, task.input_bytes)
             if self._succeeded(task, exit, kind):
                 self._commit(task, kind, into or self._output)
@@ -252,6 +273,12 @@ class LocalRunner:
             if waiting or running:  # what has ended is judged as a whole
                 self._watch.check()
         return [folders[task.partition] for task in tasks]
+
+    def _patience(self, *, is_short: bool) -> float | None:
+        """For how many seconds to wait for the end of a task: until it is time to look for a slot, or at its counts."""
+        if is_short:
+            return slots.INTERVAL
+        return INTERVAL if self._watch.maxima else None
 
     def _look(self, tasks: Iterable[_Task], kind: str) -> None:
         """Take in how far the watched counts of tasks are."""
@@ -267,9 +294,26 @@ class LocalRunner:
         return f"attempt_{self._key}_{self._step:04d}_{letter}_{task.partition:06d}_{task.attempt}"
 
     def _start(self, task: _Task, kind: str) -> int:
-        attempt = self._attempt(task, kind)
         task.started = monotonic()
-        output = self._temporary / attempt
+        function, environment, arguments = task.function, self._environment_of(task, kind), self._given(task, kind)
+        if task.first:
+            shutil.rmtree(str(self._folder(task.first)), ignore_errors=True)  # of an attempt that was killed
+            pairs = ((task.first, "map"), (task, kind))
+            arguments = {"tasks": [self._given(*pair) | {"environment": self._environment_of(*pair)} for pair in pairs]}
+            function = "run_batch_tasks"
+        call = Call(
+            function=f"{TASKS}:{function}",
+            arguments=arguments,
+            environment={**self.environment, **self._watch.variables, "POLARS_MAX_THREADS": "1", **environment},
+            folder=str(Path.cwd()),
+            output=1,
+            group=os.getpgrp(),
+        )
+        return self.executor.fork(call)
+
+    def _given(self, task: _Task, kind: str) -> dict[str, Any]:
+        """The arguments of an attempt, whose output folder is made."""
+        output = self._temporary / self._attempt(task, kind)
         with explained("write", str(output)):
             output.mkdir(parents=True, exist_ok=True)
             reserve_message(output)
@@ -279,35 +323,31 @@ class LocalRunner:
             arguments["folder"] = str(folder)
         elif folder:
             arguments["arguments"] = [*arguments["arguments"], f"--shuffle-to={folder}"]
-        environment = {
-            **self.environment,
-            **self._watch.variables,
-            "POLARS_MAX_THREADS": "1",
+        return arguments
+
+    def _environment_of(self, task: _Task, kind: str) -> dict[str, str]:
+        """Hadoop's contract of a task."""
+        attempt = self._attempt(task, kind)
+        return {
             "mapreduce_task_partition": str(task.partition),
             "mapreduce_task_attempt_id": attempt,
-            "mapreduce_task_output_dir": str(output),
+            "mapreduce_task_output_dir": str(self._temporary / attempt),
             "mapreduce_task_ismap": "true" if kind == "map" else "false",
             "mapreduce_job_reduces": str(self.spec.slots),
             **({STEP_VARIABLE: str(self._step + 1)} if len(self._runs) > 1 else {}),
         }
-        call = Call(
-            function=f"{TASKS}:{task.function}",
-            arguments=arguments,
-            environment=environment,
-            folder=str(Path.cwd()),
-            output=1,
-            group=os.getpgrp(),
-        )
-        return self.executor.fork(call)
 
     def _succeeded(self, task: _Task, exit: Exit, kind: str) -> bool:
         """Whether the task ended well; False when it is to be tried again."""
         if exit.code == 0:
             return True
-        name = f"{kind} task {task.partition} of {self.spec.job}"
+        pairs = [(task.first, "map"), (task, kind)] if task.first else [(task, kind)]
+        name = f"{' and '.join(part for _, part in pairs)} task {task.partition} of {self.spec.job}"
         if exit.signal is None:
-            if message := read_message(self._temporary / self._attempt(task, kind)):
-                raise _KINDS.get(exit.code, PinflowError)(f"{name} failed: {message}")
+            for each, part in pairs:
+                if message := read_message(self._temporary / self._attempt(each, part)):
+                    failed = f"{part} task {each.partition} of {self.spec.job}"
+                    raise _KINDS.get(exit.code, PinflowError)(f"{failed} failed: {message}")
             raise PinflowError(f"{name} failed with exit code {exit.code}; what it said stands in the job's log")
         if task.attempt + 1 >= MAX_ATTEMPTS:
             raise PinflowError(f"{name} was killed by signal {exit.signal} in each of {MAX_ATTEMPTS} attempts")
@@ -315,6 +355,8 @@ class LocalRunner:
 
     def _commit(self, task: _Task, kind: str, target: Path) -> None:
         """Move what the task wrote to where it belongs; statistics always belong to the job."""
+        if task.first:
+            self._commit(task.first, "map", target)
         source = self._temporary / self._attempt(task, kind)
         size = 0
         files = _files(source)

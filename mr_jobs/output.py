@@ -7,6 +7,7 @@ from typing import BinaryIO, Protocol
 
 import polars as pl
 
+from pinflow.mr_jobs.sizes import held_bytes
 from pinflow.mr_jobs.task import BAD_FOLDER, Task
 from pinflow.stats_engine.engine import engine
 from pinflow.stats_engine.rules import OUTPUT_ROWS
@@ -69,7 +70,7 @@ class ParquetOutput:
         engine().note_passing(OUTPUT_ROWS, frame.height)
         for folder, rows in self._by_folder(frame):
             self._held.setdefault((folder, number), []).append(rows)
-            self._held_bytes[folder, number] += int(rows.estimated_size())
+            self._held_bytes[folder, number] += held_bytes(rows)
         while self._held_bytes.total() > self._limit:
             [(largest, _)] = self._held_bytes.most_common(1)
             self._flush(largest)

@@ -4,6 +4,7 @@ Each setting is described once, here; docs/reference/configuration.md is tested 
 count from pinflow.toml when they stand in it, else from the working folder.
 """
 
+import json
 import os
 import re
 import tomllib
@@ -11,22 +12,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_origin
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
 
 from pinflow.errors import ConfigurationError
 
 FILE_NAME = "pinflow.toml"
+PREFIX = "pinflow_"
 PATH_SETTINGS = ("home", "input", "warehouse", "serving", "mail")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -90,12 +84,10 @@ def hide_secrets(url: str) -> str:
     return re.sub(r"^(https?://[^/?#]*)[/?#].+", r"\1/…", shown, flags=re.DOTALL)
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings of one invocation."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PINFLOW_", env_nested_delimiter="__", extra="forbid", validate_default=True
-    )
+    model_config = ConfigDict(extra="forbid", validate_default=True)
 
     home: str = Field(".pinflow", description="Folder of all embedded state.")
     input: str = Field("", description="Folder of the raw events and objects; also s3:// and hdfs://.")
@@ -104,9 +96,7 @@ class Settings(BaseSettings):
     database: str = Field("", description="SQLAlchemy URL of scheduler and statistics; default `HOME/pinflow.db`.")
     serving: str = Field("", description="File of the table store, or `hbase://host:port`; default `HOME/serving.db`.")
     mail: str = Field("", description="A Maildir folder or `smtp://user:password@host:port`; default `HOME/mail`.")
-    webhooks: Annotated[list[str], NoDecode] = Field(
-        [], description="URLs that get each mail as JSON too; in PINFLOW_WEBHOOKS by comma."
-    )
+    webhooks: list[str] = Field([], description="URLs that get each mail as JSON too; in PINFLOW_WEBHOOKS by comma.")
     mail_from: str = Field("pinflow@localhost", description="Sender of all mail.")
     owner: str = Field("owner@localhost", description="Owner of the built-in workflows' jobs: who gets the mail.")
     country: str = Field("", description="Whose public holidays forecasts expect: `US`, or a part of it, `GB-ENG`.")
@@ -118,7 +108,7 @@ class Settings(BaseSettings):
     keep: str = Field("35d", description="How long datasets, serving rows and bad lines are kept.")
     keep_statistics: str = Field("800d", description="How long the statistics of jobs are kept.")
     top: int = Field(100, ge=1, le=999, description="Length of the top lists.")
-    workflows: Annotated[list[str], NoDecode] = Field(
+    workflows: list[str] = Field(
         ["pinflow.workflows.analytics"], description="Modules that declare workflows; in PINFLOW_WORKFLOWS by comma."
     )
     connections: dict[str, str] = Field(
@@ -163,18 +153,6 @@ class Settings(BaseSettings):
     def _is_size(cls, value: str) -> str:
         parse_size(value)
         return value
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` hands over: it merges the file, the environment and the options itself."""
-        return (init_settings,)
 
     @cached_property
     def home_path(self) -> Path:
@@ -271,11 +249,34 @@ def load(
 
 
 def _environment() -> dict[str, Any]:
+    """The settings of PINFLOW_* variables, whose names are not told apart by case.
+
+    One in a section is named by all names on the way to it, joined by `__`; a section as a whole is a JSON object.
+    """
+    found: dict[str, Any] = {}
+    for variable, value in sorted(os.environ.items()):
+        first, *rest = variable.lower().removeprefix(PREFIX).split("__")
+        if variable.lower().startswith(PREFIX) and first in Settings.model_fields:
+            is_section = bool(rest) or _is_section(first)
+            read = _read_variable(variable, value) if is_section else value
+            for name in reversed(rest):
+                read = {name: read}
+            found = _merge(found, {first: read})
+    return found
+
+
+def _is_section(name: str) -> bool:
+    kind = Settings.model_fields[name].annotation
+    return get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, BaseModel))
+
+
+def _read_variable(variable: str, value: str) -> Any:
+    if not value.lstrip().startswith("{"):
+        return value
     try:
-        found = EnvSettingsSource(Settings)()
-    except SettingsError as error:
-        raise ConfigurationError(f"cannot read the PINFLOW_* variables: {error}") from error
-    return {name: value for name, value in found.items() if name in Settings.model_fields}
+        return json.loads(value)
+    except ValueError as error:
+        raise ConfigurationError(f"cannot read {variable}: {error}; write a JSON object, or plain text") from error
 
 
 def _read(file: Path) -> dict[str, Any]:

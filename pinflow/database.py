@@ -112,12 +112,16 @@ _NOW = sa.select(server_now())
 
 def now(connection: Connection) -> datetime:
     """The database's time: that of its server, for a file that of this machine."""
-    moment: datetime | None = connection.scalar(_NOW)
-    return moment or datetime.now(UTC)
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    moment: datetime = connection.execute(_NOW).scalar_one()
+    return moment
 
 
 def clock_of(engine: Engine) -> datetime:
     """The database's time, asked outside of any transaction."""
+    if engine.dialect.name == "sqlite":
+        return datetime.now(UTC)
 
     def attempt() -> datetime:
         with engine.connect() as connection:

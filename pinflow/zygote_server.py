@@ -23,6 +23,9 @@ from typing import Any
 from pinflow import zygote_child
 from pinflow.zygote import OWN_GROUP, SAME_GROUP, Exit, frame, is_same_user, take_frame
 
+_GARBAGE = 10_000
+"""After how many new objects children look for garbage: most end before."""
+
 
 @dataclass(eq=False)
 class _Connection:
@@ -325,6 +328,7 @@ class ZygoteServer:
 def main(arguments: Sequence[str]) -> None:
     """Import the modules to be kept ready, then serve."""
     control, listener, *preload = arguments
+    gc.disable()  # what is imported stays
     for name in preload:
         importlib.import_module(name)
     # From Python 3.12 on, fork warns of the threads of libraries; those of Polars and jemalloc stand a fork.
@@ -333,6 +337,8 @@ def main(arguments: Sequence[str]) -> None:
     gc.collect()
     # Objects out of the collector's sight keep their pages shared with the children.
     gc.freeze()
+    gc.set_threshold(_GARBAGE)
+    gc.enable()
     ZygoteServer(int(control), socket.socket(fileno=int(listener))).serve()
 
 

@@ -1,5 +1,7 @@
 """Every statement of the store, built once, each with a line on what it does."""
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 from sqlalchemy import bindparam as b
 
@@ -14,12 +16,18 @@ from pinflow.scheduler.states import (
 )
 from pinflow.scheduler.tables import attempt, dependency, event, fence, job, pool, run, signals, worker, workflow
 
-# The last fence number that was given; only ever within a transaction that writes.
-LAST_FENCE = sa.select(fence.c.last)
-# Raise it by `b_count`, at least to `b_least`. A server tells the result.
+
+def is_one_of(column: sa.Column[str], states: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Whether a column holds one of the constants: as part of the text, which then need not be made anew each time."""
+    return column.in_([sa.literal_column(f"'{state}'") for state in states])
+
+
+# Raise the last fence number that was given by `b_count`, at least to `b_least`. A server tells the result.
 RAISE_FENCE = sa.update(fence).values(
     last=told(sa.case((fence.c.last + b("b_count") > b("b_least"), fence.c.last + b("b_count")), else_=b("b_least")))
 )
+# The same where a statement can return it.
+RAISED_FENCE = RAISE_FENCE.returning(fence.c.last)
 
 # Make or refresh the row of a workflow, of a worker.
 DELETE_WORKFLOW = sa.delete(workflow).where(workflow.c.name == b("b_name"))
@@ -71,7 +79,7 @@ SEIZE_RUN = (
     .where(
         run.c.run_id == b("b_run_id"),
         run.c.fence == b("b_seen"),
-        run.c.state.in_([RunState.RUNNING.value, *run_sources(RunState.RUNNING)]),
+        is_one_of(run.c.state, [RunState.RUNNING.value, *run_sources(RunState.RUNNING)]),
     )
     .values(
         state=RunState.RUNNING.value,
@@ -108,7 +116,7 @@ def end_run(target: RunState) -> sa.Update:
     """End a run in the state `target`, if its driver still holds it."""
     return (
         sa.update(run)
-        .where(run.c.run_id == b("b_run_id"), run.c.fence == b("b_fence"), run.c.state.in_(run_sources(target)))
+        .where(run.c.run_id == b("b_run_id"), run.c.fence == b("b_fence"), is_one_of(run.c.state, run_sources(target)))
         .values(state=target.value, reason=b("b_reason"), finished_at=b("b_now"), lease_until=None)
     )
 
@@ -169,7 +177,7 @@ OPEN_JOB = (
     sa.select(job.c.name)
     .where(
         job.c.run_id == b("b_run_id"),
-        job.c.state.in_([s.value for s in JobState if s not in FINAL_STATES]),
+        is_one_of(job.c.state, [s.value for s in JobState if s not in FINAL_STATES]),
     )
     .limit(1)
 )
@@ -194,17 +202,26 @@ WAITING_DEPENDENTS = (
 _ONE_JOB = sa.and_(job.c.run_id == b("b_run_id"), job.c.name == b("b_name"))
 # One job.
 JOB = sa.select(job).where(_ONE_JOB)
-# A job waits for one job less.
-COUNT_DOWN = sa.update(job).where(_ONE_JOB, job.c.unmet > 0).values(unmet=job.c.unmet - 1)
+_SOME_JOBS = sa.and_(job.c.run_id == b("b_run_id"), job.c.name.in_(b("b_names", expanding=True)))
+# Jobs wait for one job less.
+COUNT_DOWN = (
+    sa.update(job)
+    .where(_SOME_JOBS, job.c.state == JobState.WAITING.value, job.c.unmet > 1)
+    .values(unmet=job.c.unmet - 1)
+)
 
 
 def move_job(target: JobState) -> sa.Update:
     """Move a job from any state that allows it to `target`."""
-    return sa.update(job).where(_ONE_JOB, job.c.state.in_(job_sources(target)))
+    return sa.update(job).where(_ONE_JOB, is_one_of(job.c.state, job_sources(target)))
 
 
-# The last thing that a job waited for is done.
-UNBLOCK = move_job(JobState.READY).values(state=JobState.READY.value, unmet=0)
+# The last thing that jobs waited for is done.
+UNBLOCK = (
+    sa.update(job)
+    .where(_SOME_JOBS, job.c.state == JobState.WAITING.value, job.c.unmet == 1)
+    .values(state=JobState.READY.value, unmet=0)
+)
 # Something before a job failed.
 BLOCK = move_job(JobState.UPSTREAM_FAILED).values(
     state=JobState.UPSTREAM_FAILED.value, reason=b("b_reason"), finished_at=b("b_now")

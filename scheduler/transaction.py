@@ -62,7 +62,11 @@ class Transaction:
 
     def change(self, statement: Any, **values: Any) -> None:
         """Change exactly one row; raises `StaleFenceError` when it is not there or not in a state that allows it."""
-        if self._connection.execute(statement, values).rowcount != 1:
+        self.change_all(statement, 1, values)
+
+    def change_all(self, statement: Any, count: int, values: dict[str, Any]) -> None:
+        """As `change`, of so many rows."""
+        if self._connection.execute(statement, values).rowcount != count:
             raise StaleFenceError(
                 f"refused: {values.get('b_name') or values.get('b_run_id') or values.get('b_fence')} is not this "
                 "worker's any more, since another has taken it over; see: pinflow show RUN"
@@ -129,9 +133,11 @@ class Transaction:
         All runs take them from one row: it must not stay locked for as long as a transaction lasts.
         """
         least = int(self.now.timestamp() * 1_000_000) + count - 1
-        result = self._numbers.execute(sql.RAISE_FENCE, {"b_count": count, "b_least": least})
-        is_told = self._connection.dialect.name != "sqlite"
-        last = result.lastrowid if is_told else self.first(sql.LAST_FENCE).last
+        values = {"b_count": count, "b_least": least}
+        if self._connection.dialect.name == "sqlite":
+            last = self._numbers.execute(sql.RAISED_FENCE, values).scalar_one()
+        else:
+            last = self._numbers.execute(sql.RAISE_FENCE, values).lastrowid
         return range(last - count + 1, last + 1)
 
     def note_worker(self, worker: str, zygote: str | None, slots: int) -> None:
@@ -146,7 +152,8 @@ class Transaction:
         usual = usual_seconds(self.rows(TIMES, b_workflow=definition.workflow))
         self.insert(sql.INSERT_JOB, rows.job_rows(run_id, definition, usual))
         self.insert(sql.INSERT_DEPENDENCY, [{"run_id": run_id, "after": b, "job": j} for b, j in pairs])
-        self._note_workflow(definition, run_id)
+        self._connection.execute(sql.DELETE_WORKFLOW, {"b_name": definition.workflow})
+        self.insert(sql.INSERT_WORKFLOW, [rows.workflow_row(definition, run_id)])
         fence = self.take_fences(1)[0]
         self.insert(sql.INSERT_RUN, [rows.run_row(run_id, definition, serial, worker, fence, self.now, lease)])
         self.tell(run_id, None, None, None, RunState.RUNNING.value, worker)
@@ -296,11 +303,14 @@ class Transaction:
 
     def _unblock(self, run_id: str, job: str) -> None:
         # In a run that goes on a job may be done again: what has ended since it was done first does not count it.
-        for row in self.rows(sql.WAITING_DEPENDENTS, b_run_id=run_id, b_after=job):
-            last = row.unmet == 1
-            self.change(sql.UNBLOCK if last else sql.COUNT_DOWN, b_run_id=run_id, b_name=row.name)
-            if last:
-                self.tell(run_id, row.name, None, JobState.WAITING.value, JobState.READY.value)
+        waiting = self.rows(sql.WAITING_DEPENDENTS, b_run_id=run_id, b_after=job)
+        ready = [row.name for row in waiting if row.unmet == 1]
+        others = [row.name for row in waiting if row.unmet != 1]
+        for statement, names in ((sql.UNBLOCK, ready), (sql.COUNT_DOWN, others)):
+            if names:
+                self.change_all(statement, len(names), {"b_run_id": run_id, "b_names": names})
+        for name in ready:
+            self.tell(run_id, name, None, JobState.WAITING.value, JobState.READY.value)
 
     def _block(self, run_id: str, job: str, reason: str) -> None:
         queue = [job]
@@ -384,14 +394,3 @@ class Transaction:
     def _close_attempts(self, run_id: str, state: AttemptState, reason: str) -> None:
         values = {"b_run_id": run_id, "b_state": state.value, "b_reason": reason, "b_now": self.now}
         self._connection.execute(sql.CLOSE_ATTEMPTS, values)
-
-    def _note_workflow(self, definition: Definition, run_id: str) -> None:
-        self._connection.execute(sql.DELETE_WORKFLOW, {"b_name": definition.workflow})
-        row = {
-            "name": definition.workflow,
-            "owner": definition.owner,
-            "description": definition.description,
-            "digest": definition.digest,
-            "last_run_id": run_id,
-        }
-        self.insert(sql.INSERT_WORKFLOW, [row])

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy import bindparam as b
 
-from pinflow.scheduler.statements import ABOUT_RUN
+from pinflow.scheduler.statements import ABOUT_RUN, is_one_of
 from pinflow.scheduler.states import ACTIVE_STATES, JobState, RunState
 from pinflow.scheduler.tables import attempt, job, pool, run, signals, worker
 
@@ -30,7 +30,7 @@ SHARED_RUNS = (
             sa.or_(job.c.not_before.is_(None), job.c.not_before <= b("b_now")),
         )
         .correlate(run),
-        ~sa.exists().where(ABOUT_RUN, signals.c.action.in_(["abort", "drain", "pause"])).correlate(run),
+        ~sa.exists().where(ABOUT_RUN, is_one_of(signals.c.action, ["abort", "drain", "pause"])).correlate(run),
     )
     .order_by(sa.literal_column("active"), run.c.created_at)
 )
@@ -40,7 +40,7 @@ _OPEN_CLAIMS = (
     .where(
         run.c.state == RunState.RUNNING.value,
         run.c.shared == 1,
-        job.c.state.in_([s.value for s in ACTIVE_STATES]),
+        is_one_of(job.c.state, sorted(ACTIVE_STATES)),
         attempt.c.state == "running",
     )
 )

@@ -1,5 +1,6 @@
 """Which past values a forecast may learn from (ST-23): good and accepted ones, and alarmed ones that have repeated."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -9,7 +10,7 @@ import numpy as np
 
 from pinflow.errors import ConfigurationError
 from pinflow.stats_engine.smoothing import Floats
-from pinflow.stats_engine.special_days import Days
+from pinflow.stats_engine.special_days import Days, as_days
 
 ValueState = Literal["good", "alarmed", "accepted", "excluded"]
 """`alarmed` values are not learnt from until the owner accepts them or they repeat; `excluded` ones never are."""
@@ -48,13 +49,13 @@ def baseline(history: Iterable[Observation], day: date, changes: Sequence[Expect
     """
     by_day = {seen.day: seen for seen in history if seen.day < day and seen.value is not None}
     used = _usable([by_day[when] for when in sorted(by_day)])
-    dates = np.array([seen.day for seen in used], dtype="datetime64[D]")
+    dates = as_days(seen.day for seen in used)
     values = np.array([(seen.value or 0.0) * _factor(seen.day, day, changes) for seen in used], dtype=float)
     return dates, values
 
 
 def _factor(seen: date, day: date, changes: Sequence[ExpectedChange]) -> float:
-    return float(np.prod([change.factor for change in changes if seen < change.start <= day]))
+    return math.prod(change.factor for change in changes if seen < change.start <= day)
 
 
 def _usable(history: list[Observation]) -> list[Observation]:

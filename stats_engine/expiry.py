@@ -1,4 +1,4 @@
-"""Statistics are forgotten after a time; alerts stay."""
+"""Statistics and mails are forgotten after a time; alerts stay."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,10 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from pinflow.database import fetch, transact
-from pinflow.stats_engine.tables import JOB_STATS, KEY_COLUMNS, STATISTICS
+from pinflow.stats_engine.tables import DELIVERIES, JOB_STATS, KEY_COLUMNS, MAILS, STATISTICS
 
 ATTEMPTS_AT_ONCE = 50
 """Of so many attempts the rows go in one transaction, so that others do not wait for long."""
+MAILS_AT_ONCE = 500
 
 
 def forget(engine: sa.Engine, before: datetime, *, dry_run: bool = False) -> dict[str, int]:
@@ -24,7 +25,24 @@ def forget(engine: sa.Engine, before: datetime, *, dry_run: bool = False) -> dic
     if not dry_run:
         for start in range(0, len(keys), ATTEMPTS_AT_ONCE):
             _delete(engine, keys[start : start + ATTEMPTS_AT_ONCE])
-    return dict(sorted(Counter(key.job for key in keys).items()))
+    return dict(sorted(Counter(key.job for key in keys if key.step == 0).items()))
+
+
+def forget_mails(engine: sa.Engine, before: datetime, *, dry_run: bool = False) -> int:
+    """Remove the mails from before a time that were sent, or refused for good; gives how many. Others wait on."""
+    old = sa.and_(MAILS.c.created_at < before, MAILS.c.state.in_(("sent", "refused")))
+    found = [row.message_id for row in fetch(engine, sa.select(MAILS.c.message_id).where(old))]
+    for start in range(0, 0 if dry_run else len(found), MAILS_AT_ONCE):
+        _delete_mails(engine, found[start : start + MAILS_AT_ONCE])
+    return len(found)
+
+
+def _delete_mails(engine: sa.Engine, numbers: Sequence[str]) -> None:
+    def delete(connection: sa.Connection) -> None:
+        for table in (DELIVERIES, MAILS):
+            connection.execute(table.delete().where(table.c.message_id.in_(numbers)))
+
+    transact(engine.execution_options(writes=True), delete)
 
 
 def _delete(engine: sa.Engine, keys: Sequence[sa.Row[Any]]) -> None:

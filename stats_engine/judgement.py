@@ -11,6 +11,7 @@ from pinflow.stats_engine.budget import DAYS_OF_YEAR, alarm_odds
 from pinflow.stats_engine.drift import NO_DRIFT, Drift, drift, limit
 from pinflow.stats_engine.forecast import Prediction, predict
 from pinflow.stats_engine.outlook import LEARNING_DAYS, cadence
+from pinflow.stats_engine.special_days import as_days
 
 DRIFT_SHARE = 1 / 3
 """Of the false alarms that a rule may raise, these are for drifts."""
@@ -28,8 +29,8 @@ class Past:
 
     def judged_per_year(self, day: date) -> float:
         """How often a value comes, told from the dates before `day`."""
-        days = [seen.day for seen in self.observations if seen.day < day and seen.value is not None]
-        return DAYS_OF_YEAR / cadence(np.array(sorted(days), dtype="datetime64[D]"))
+        days = sorted(seen.day for seen in self.observations if seen.day < day and seen.value is not None)
+        return DAYS_OF_YEAR / cadence(as_days(days))
 
     def predict(self, day: date, false_alarms: float) -> Prediction:
         """The forecast for a day, its band as wide as so many false alarms a year allow."""

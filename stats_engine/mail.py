@@ -25,6 +25,7 @@ TIMEOUT = 10.0
 VALID_MAIL = "a folder, smtp://user:password@host:port?starttls=1 or smtps://user:password@host"
 _PORTS = {"smtp": 25, "smtps": 465}
 _OPTIONS = {"starttls"}
+_PERMANENT = 500
 _NO = {"0", "false", "no"}
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 _UNSENDABLE = (
@@ -38,6 +39,13 @@ _UNSENDABLE = (
     AttributeError,
 )
 """What one mail alone may be refused for, some of it by the standard library's parser of addresses."""
+
+
+def _is_for_good(error: Exception) -> bool:
+    """Whether the same mail would be refused again: by an answer from 500 on, or before any server saw it."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return all(code >= _PERMANENT for code, _ in error.recipients.values())
+    return not isinstance(error, smtplib.SMTPResponseException) or error.smtp_code >= _PERMANENT
 
 
 def mail_channel(url: str, sender: str) -> Channel:
@@ -138,7 +146,7 @@ class SmtpServer:
                 message: EmailMessage = email_of(post, self.sender)
                 server.send_message(message)
             except _UNSENDABLE as error:
-                raise RefusedError(self._safe(error)) from error
+                raise RefusedError(self._safe(error), for_good=_is_for_good(error)) from error
             except (OSError, smtplib.SMTPException) as error:
                 raise self._away(error) from error
 

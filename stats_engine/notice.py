@@ -101,6 +101,18 @@ def notice_of(connection: sa.Connection, key: JobKey, rows: Sequence[sa.Row[Any]
     )
 
 
+def notice_about(row: Any, consequence: str, commands: Sequence[tuple[str, str]]) -> Notice:
+    """The notice about one row of the table of alerts that no statistic shows; what to do about it is added."""
+    every = [
+        ("all about it", f"pinflow alerts show {row.id}"),
+        *commands,
+        ("I am on it", f"pinflow alerts ack {row.id}"),
+    ]
+    note = note_of(row, (), Record(alarms=1))
+    key = row.workflow, row.run_id, row.job, row.attempt, row.date, row.owner
+    return Notice(*key, (note,), consequence, tuple(every))
+
+
 def note_of(row: Any, history: Sequence[tuple[str, float]], record: Record) -> AlertNote:
     """A row of the table of alerts, with what came before it."""
     own = {name: getattr(row, name) for name in Alert.__dataclass_fields__} | {"learning": bool(row.learning)}

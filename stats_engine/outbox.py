@@ -19,6 +19,8 @@ from pinflow.stats_engine.tables import DELIVERIES, MAILS
 
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=1)
+LEAST_TRIES = 5
+"""A mail that is refused for good is tried so often, over a quarter of an hour: the server may be set up wrongly."""
 CLAIM = timedelta(minutes=5)
 """How long a mail is its sender's alone: longer than any server may take to answer for one mail."""
 
@@ -36,7 +38,11 @@ class Post:
 
 
 class RefusedError(Exception):
-    """One mail was not taken; others may be. Its text holds no secret."""
+    """One mail was not taken; others may be. Its text holds no secret. `for_good`: nor will it be later."""
+
+    def __init__(self, text: str, *, for_good: bool = True) -> None:
+        super().__init__(text)
+        self.for_good = for_good
 
 
 class AwayError(Exception):
@@ -68,9 +74,12 @@ class Delivery(NamedTuple):
 def deliver(engine: sa.Engine, channels: Sequence[Channel], now: datetime, *, every: bool = False) -> Delivery:
     """Send the mails that are due through each channel; with `every` also those whose pause is not over.
 
-    What cannot be sent waits, from a minute at first to an hour, for a later call. Several processes may deliver at
-    once: a mail that one of them is sending is left to it.
+    What cannot be sent waits, from a minute at first to an hour, for a later call; what a channel has refused for good
+    LEAST_TRIES times stays refused until a call with `every`. Several processes may deliver at once: a mail that one
+    of them is sending is left to it.
     """
+    if every:
+        _take_up(engine, now)
     if not channels or not _address(engine, channels):
         return Delivery(0, 0, None)
     done = [_deliver_by(engine, channel, now, every=every) for channel in channels]
@@ -172,7 +181,8 @@ def _postpone(engine: sa.Engine, held: Sequence[_Claimed], channel: str, error: 
 
     def later(claimed: _Claimed) -> dict[str, Any]:
         pause = min(FIRST_PAUSE * 2 ** min(claimed.attempts - 1, 10), LONGEST_PAUSE)
-        return {"error": text, "next_at": now + pause}
+        is_over = isinstance(error, RefusedError) and error.for_good and claimed.attempts >= LEAST_TRIES
+        return {"error": text, "next_at": now + pause, "state": "refused" if is_over else "waiting"}
 
     _note(engine, held, channel, later)
     return text
@@ -190,15 +200,43 @@ def _note(
 
 
 def _settle(engine: sa.Engine, channels: Sequence[Channel], now: datetime) -> None:
-    """Mark as sent the mails that every channel has taken."""
+    """Mark as sent the mails that every channel has taken, as refused those that some have refused for good."""
     names = [channel.name for channel in channels]
-    taken = (
-        sa.select(sa.func.count())
-        .select_from(DELIVERIES)
-        .where(
-            DELIVERIES.c.message_id == MAILS.c.message_id, DELIVERIES.c.state == "sent", DELIVERIES.c.channel.in_(names)
-        )
-    )
-    is_done = sa.and_(MAILS.c.state == "waiting", taken.scalar_subquery() == len(names))
-    change = MAILS.update().where(is_done).values(state="sent", sent_at=now)
-    transact(engine, lambda connection: connection.execute(change))
+    same = (DELIVERIES.c.message_id == MAILS.c.message_id, DELIVERIES.c.channel.in_(names))
+
+    def in_state(*states: str) -> Any:
+        found = sa.select(sa.func.count()).select_from(DELIVERIES).where(*same, DELIVERIES.c.state.in_(states))
+        return found.scalar_subquery()
+
+    waits = MAILS.c.state == "waiting"
+    is_sent = sa.and_(waits, in_state("sent") == len(names))
+    is_refused = sa.and_(waits, in_state("sent", "refused") == len(names))
+
+    def settle(connection: sa.Connection) -> None:
+        connection.execute(MAILS.update().where(is_sent).values(state="sent", sent_at=now))
+        connection.execute(MAILS.update().where(is_refused).values(state="refused"))
+
+    transact(engine, settle)
+
+
+def _take_up(engine: sa.Engine, now: datetime) -> None:
+    """Let wait again what was refused for good."""
+
+    def take_up(connection: sa.Connection) -> None:
+        for table, values in ((DELIVERIES, {"state": "waiting", "next_at": now}), (MAILS, {"state": "waiting"})):
+            connection.execute(table.update().where(table.c.state == "refused").values(**values))
+
+    transact(engine, take_up)
+
+
+def drop_refused(engine: sa.Engine) -> int:
+    """Give up the mails that were refused for good; gives how many there were."""
+    numbers = sa.select(MAILS.c.message_id).where(MAILS.c.state == "refused")
+
+    def drop(connection: sa.Connection) -> int:
+        gone = connection.scalars(numbers).all()
+        for table in (DELIVERIES, MAILS):
+            connection.execute(table.delete().where(table.c.message_id.in_(gone)))
+        return len(gone)
+
+    return transact(engine, drop)

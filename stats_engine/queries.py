@@ -12,6 +12,7 @@ from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.stats_engine.alerts import AlertState
 from pinflow.stats_engine.distincts import Estimate
 from pinflow.stats_engine.rules import Degree
+from pinflow.stats_engine.states import PENDING
 from pinflow.stats_engine.statistics import Histogram, Item, Items, Statistics
 from pinflow.stats_engine.tables import (
     ALERT_CHANGES,
@@ -99,9 +100,13 @@ class AlertChange:
 
 @dataclass(frozen=True)
 class WaitingMail:
-    """A mail that a channel has not taken; None where it was not tried yet."""
+    """A mail that a channel has not taken; None where it was not tried yet.
+
+    `state` is waiting, or refused for good: then it is tried again only when somebody says so.
+    """
 
     message_id: str
+    state: str
     recipient: str
     subject: str
     created_at: datetime
@@ -190,7 +195,7 @@ def list_alerts(
 
 
 class Notices(NamedTuple):
-    """What someone who ran a workflow should know: alerts of the run, and mails of any run that could not be sent."""
+    """What someone who ran a workflow should know: the run's alerts that nobody has dealt with, and mails not sent."""
 
     alerts: int
     unsent_mails: int
@@ -198,8 +203,9 @@ class Notices(NamedTuple):
 
 def notices(engine: sa.Engine, run_id: str) -> Notices:
     """Count them."""
-    alerts = sa.select(sa.func.count()).select_from(ALERTS).where(ALERTS.c.run_id == run_id)
-    mails = sa.select(sa.func.count()).select_from(MAILS).where(MAILS.c.state == "waiting")
+    pending = (ALERTS.c.run_id == run_id, ALERTS.c.state.in_(PENDING))
+    alerts = sa.select(sa.func.count()).select_from(ALERTS).where(*pending)
+    mails = sa.select(sa.func.count()).select_from(MAILS).where(MAILS.c.state != "sent")
     counted = sa.select(alerts.scalar_subquery().label("alerts"), mails.scalar_subquery().label("unsent_mails"))
     (row,) = fetch(engine, counted)
     return Notices(row.alerts, row.unsent_mails)
@@ -223,13 +229,14 @@ def alert_changes(engine: sa.Engine, number: int) -> list[AlertChange]:
 
 
 def waiting_mails(engine: sa.Engine) -> list[WaitingMail]:
-    """The mails that some channel has not taken yet, with why, the oldest first."""
+    """The mails that some channel has not taken, with why, the oldest first."""
     joined = MAILS.outerjoin(
-        DELIVERIES, sa.and_(DELIVERIES.c.message_id == MAILS.c.message_id, DELIVERIES.c.state == "waiting")
+        DELIVERIES, sa.and_(DELIVERIES.c.message_id == MAILS.c.message_id, DELIVERIES.c.state != "sent")
     )
     columns = [MAILS.c[name] for name in ("message_id", "recipient", "subject", "created_at")]
     columns += [DELIVERIES.c[name] for name in ("channel", "attempts", "next_at", "error")]
-    query = sa.select(*columns).select_from(joined).where(MAILS.c.state == "waiting").order_by(MAILS.c.created_at)
+    state = sa.func.coalesce(DELIVERIES.c.state, MAILS.c.state).label("state")
+    query = sa.select(*columns, state).select_from(joined).where(MAILS.c.state != "sent").order_by(MAILS.c.created_at)
     with engine.connect() as connection:
         return [WaitingMail(**row) for row in connection.execute(query).mappings()]
 

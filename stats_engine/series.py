@@ -3,19 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from pinflow.database import Database, transact
 from pinflow.errors import UnknownNameError
 from pinflow.stats_engine.baseline import ValueState
-from pinflow.stats_engine.budget import DAYS_OF_YEAR, AlarmBudget, alarm_odds
-from pinflow.stats_engine.forecast import predict
 from pinflow.stats_engine.history import History, read_history
+from pinflow.stats_engine.judgement import Past
+from pinflow.stats_engine.rules import FALSE_ALARMS
 from pinflow.stats_engine.tables import STAT_COUNTS, STAT_DISTINCTS, STAT_HISTOGRAMS, STAT_SUMS
 
-BAND_ODDS = alarm_odds(AlarmBudget().warnings, [DAYS_OF_YEAR])
-"""Values outside of a band come about twelve times a year by chance."""
+
+class Owner(NamedTuple):
+    """Whose public holidays a job's statistics keep, and how many false alarms a year one of its rules may raise."""
+
+    country: str = ""
+    false_alarms: float = FALSE_ALARMS["warning"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ def series(
     name: str,
     last: date,
     length: timedelta,
-    country: str = "",
+    owner: Owner = Owner(),  # noqa: B008 - it cannot be changed
     *,
     step: int = 0,
 ) -> list[Point]:
@@ -57,7 +62,7 @@ def series(
     if name not in history.values:
         raise UnknownNameError("number", name, _names(database, workflow, job), f"pinflow stats {job}")
     days = [day for day in history.dates if day > last - length]
-    return [_point(history, name, day, history.value(name, day), country) for day in days]
+    return [_point(history, name, day, history.value(name, day), owner) for day in days]
 
 
 def forecasts(
@@ -66,18 +71,19 @@ def forecasts(
     job: str,
     day: date,
     values: dict[str, float],
-    country: str = "",
+    owner: Owner = Owner(),  # noqa: B008 - it cannot be changed
     *,
     step: int = 0,
 ) -> dict[str, Point]:
     """What was to be expected of a day's `values` by name, from the runs before it, in two queries."""
     history = read_history(database, workflow, job, list(values), day, step)
-    return {name: _point(history, name, day, value, country) for name, value in values.items()}
+    return {name: _point(history, name, day, value, owner) for name, value in values.items()}
 
 
-def _point(history: History, name: str, day: date, value: float | None, country: str) -> Point:
-    observations, changes = history.observations(name), history.changes.get(name, ())
-    found = predict(observations, day, alarm_odds=BAND_ODDS, country=country, changes=changes)
+def _point(history: History, name: str, day: date, value: float | None, owner: Owner) -> Point:
+    """The forecast is the one that a temporal rule on the name makes."""
+    past = Past(history.observations(name), history.changes.get(name, ()), owner.country)
+    found = past.predict(day, owner.false_alarms)
     expected = None if found.low is None else found.expected
     return Point(day, value, history.states.get(name, {}).get(day, "good"), expected, found.low, found.high)
 

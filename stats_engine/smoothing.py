@@ -48,25 +48,29 @@ def smoothed(values: Floats, rate: float) -> Floats:
 
     Block by block, as products with matrices: many times faster than place by place.
     """
-    length = values.shape[-1]
-    padding = [(0, 0)] * (values.ndim - 1) + [(0, -length % BLOCK)]
-    blocks = np.pad(values, padding).reshape(*values.shape[:-1], -1, BLOCK)
+    blocks = _cut(values, BLOCK)
     decay = _decay(1 - rate)
     left = blocks @ decay.after
     carried = np.zeros_like(left)
     for number in range(1, left.shape[-1]):
         carried[..., number] = carried[..., number - 1] * (1 - rate) ** BLOCK + left[..., number - 1]
     sums: Floats = blocks @ decay.within + carried[..., None] * decay.fading
-    return sums.reshape(*values.shape[:-1], -1)[..., :length]
+    return sums.reshape(*values.shape[:-1], -1)[..., : values.shape[-1]]
+
+
+def _cut(values: Floats, size: int) -> Floats:
+    """The last axis in pieces of `size`, zeros at its end."""
+    length = values.shape[-1]
+    whole = np.zeros((*values.shape[:-1], length + -length % size))
+    whole[..., :length] = values
+    return whole.reshape(*values.shape[:-1], -1, size)
 
 
 def seasonal(values: Floats, memory: float, period: int) -> Floats:
     """Sum of the values whole seasons before each place, each season back weighing `memory` times; last axis."""
-    length = values.shape[-1]
-    padding = [(0, 0)] * (values.ndim - 1) + [(0, -length % period)]
-    seasons = np.pad(values, padding).reshape(*values.shape[:-1], -1, period).swapaxes(-1, -2)
+    seasons = _cut(values, period).swapaxes(-1, -2)
     sums = smoothed(seasons, 1 - memory).swapaxes(-1, -2)
-    return sums.reshape(*values.shape[:-1], -1)[..., :length]
+    return sums.reshape(*values.shape[:-1], -1)[..., : values.shape[-1]]
 
 
 def season_offsets(values: Floats, known: Flags, period: int, memories: Sequence[float]) -> Floats:

@@ -4,6 +4,7 @@ What such a day does to a series is learned from the series' own past: from the 
 from days of the same kind. So a day has names, by which it is found again, and one kind.
 """
 
+from collections.abc import Iterable
 from datetime import date, timedelta
 from enum import IntEnum
 from functools import lru_cache
@@ -23,6 +24,16 @@ TURN_OF_THE_YEAR = (
     *((1, day) for day in range(1, 4)),
 )
 FREE_DAYS = {(12, 25), (1, 1)}
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+def as_days(days: Iterable[date]) -> Days:
+    """Dates as a column, by their numbers: numpy takes ten times as long over date objects.
+
+    >>> as_days([date(2015, 5, 18)])
+    array(['2015-05-18'], dtype='datetime64[D]')
+    """
+    return (np.fromiter((day.toordinal() for day in days), dtype=np.int64) - _EPOCH).astype("datetime64[D]")
 
 
 class Kind(IntEnum):

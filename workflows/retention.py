@@ -19,7 +19,7 @@ from pinflow.mr_jobs.hadoop.cluster import ENVIRONMENT, FOLDER, JOBS
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
 from pinflow.scheduler.tables import attempt
-from pinflow.stats_engine.expiry import forget
+from pinflow.stats_engine.expiry import forget, forget_mails
 from pinflow.storage import join, open_storage
 
 GRACE = timedelta(hours=1)
@@ -77,6 +77,8 @@ def _statistics(settings: Settings, now: datetime, *, dry_run: bool) -> Iterator
     with Store(open_database(settings.database_url)) as store:
         for job, attempts in forget(store.engine, before, dry_run=dry_run).items():
             yield Removal("statistics", f"{attempts} attempts of {job}", f"days and runs before {before.date()}")
+        if mails := forget_mails(store.engine, before, dry_run=dry_run):
+            yield Removal("mails", f"{mails} that were sent or refused", f"before {before.date()}")
 
 
 def _running(settings: Settings, now: datetime) -> Collection[str]:

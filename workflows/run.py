@@ -8,21 +8,18 @@ from typing import Any
 
 from pinflow.config import Settings, project_folder
 from pinflow.database import open_database
-from pinflow.errors import ExitCode, PinflowError
-from pinflow.mr_jobs.inputs.discover import Source
+from pinflow.errors import PinflowError
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.processes import Place
 from pinflow.scheduler.reading import RunInfo, definition_of
 from pinflow.scheduler.records import Event, Opened
 from pinflow.scheduler.run import RunResult, execute
 from pinflow.scheduler.store import Store
-from pinflow.stats_engine.alerts import JobKey
 from pinflow.stats_engine.channels import channels_of
 from pinflow.stats_engine.outbox import deliver
-from pinflow.stats_engine.record import notify
 from pinflow.storage import free_bytes
 from pinflow.workflows.catalog import definition
-from pinflow.workflows.node import INPUT_READY
+from pinflow.workflows.missing import tell_missing_of
 from pinflow.workflows.watching import watching
 from pinflow.zygote import Zygote
 
@@ -147,16 +144,6 @@ def check_room(place: str, option: str) -> None:
 
 def _tell(settings: Settings, store: Store, request: Request, result: RunResult) -> None:
     """Mail the owner when input was waited for in vain, and whatever mail could not be sent before."""
-    engine = store.engine.execution_options(writes=True)
-    now = datetime.now(UTC)
-    if result.driven and request.wait and result.exit_code is ExitCode.INPUT_MISSING:
-        run = result.run
-        key = JobKey(run.workflow, run.run_id, INPUT_READY, 1, run.date, settings.owner)
-        missing = Source.from_settings(settings).expectation(request.date)
-        body = (
-            f"{missing}.\n\nThe run {run.run_id} waited {request.wait} for it and has ended. Nothing was published; "
-            f"what was published before stands.\n\nRun it once the input is there:\n"
-            f"  pinflow run {run.workflow} --date {run.date} --wait 6h\n"
-        )
-        notify(engine, key, f"input of {run.workflow} {run.date} is missing", body, "fatal", "input_missing", now)
+    if result.driven:
+        tell_missing_of(settings, store, result.run.run_id, request.wait, datetime.now(UTC))
     post(settings, store)

@@ -10,6 +10,7 @@ from pinflow.database import open_database
 from pinflow.errors import PinflowError
 from pinflow.scheduler.lateness import warn
 from pinflow.scheduler.store import Store
+from pinflow.workflows.missing import tell_missing
 
 SECONDS = 10.0
 """How often it is looked."""
@@ -39,7 +40,7 @@ def _watch(settings: Settings, stop: threading.Event, seconds: float) -> None:
 
 
 def look(settings: Settings) -> None:
-    """Warn of what is late now, let detached backfills go on, and send the mails that wait."""
+    """Warn of what is late and of input that is missing, let detached backfills go on, and send the mails that wait."""
     from pinflow.workflows.backfilling import push_anew
     from pinflow.workflows.run import post
 
@@ -47,6 +48,7 @@ def look(settings: Settings) -> None:
     try:
         with Store(engine) as store:
             warn(store)
+            tell_missing(settings, store, store.clock())
             push_anew(settings)
             post(settings, store)
     finally:

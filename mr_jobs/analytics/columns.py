@@ -1,13 +1,18 @@
-"""The names that the analytics jobs share: event types, counted columns, period membership."""
+"""The names that the analytics jobs share: event types, counted columns, period membership.
+
+Polars is imported where it is used: workflows need the names alone.
+"""
 
 from collections.abc import Sequence
 from datetime import date
 from functools import reduce
 from operator import or_
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from pinflow.hbase_schema.periods import AGGREGATIONS, days, period_start
+
+if TYPE_CHECKING:
+    import polars as pl
 
 EVENT_TYPES = ("impression", "clickthrough", "repin", "like", "create")
 NETWORKS = ("on", "off")
@@ -21,18 +26,22 @@ DaySet = tuple[str, list[str]]
 SEPARATOR = "+"
 
 
-def sum_counts() -> list[pl.Expr]:
+def sum_counts() -> "list[pl.Expr]":
     """Every count column summed, null as 0."""
+    import polars as pl
+
     return [pl.col(name).sum().cast(pl.Int64) for name in COUNTS]
 
 
-def with_all_counts(frame: pl.DataFrame) -> pl.DataFrame:
+def with_all_counts(frame: "pl.DataFrame") -> "pl.DataFrame":
     """The frame with each count column there, Int64, 0 where absent."""
+    import polars as pl
+
     missing = [pl.lit(0, pl.Int64).alias(name) for name in COUNTS if name not in frame.columns]
     return frame.with_columns(*missing).with_columns(pl.col(*COUNTS).fill_null(0).cast(pl.Int64))
 
 
-def rank_columns(frame: pl.DataFrame) -> list[str]:
+def rank_columns(frame: "pl.DataFrame") -> list[str]:
     """The columns that hold the values of rankings, finite or null."""
     return [name for name in frame.columns if name.startswith(RANK_PREFIX)]
 
@@ -52,8 +61,10 @@ def day_sets(day: date, published: Sequence[str]) -> list[DaySet]:
     return [(SEPARATOR.join(aggregations), list(chosen)) for chosen, aggregations in sets.items()]
 
 
-def set_bits(sets: Sequence[DaySet], width: int = 1) -> pl.Expr:
+def set_bits(sets: Sequence[DaySet], width: int = 1) -> "pl.Expr":
     """Per row, an integer with bit `i * width` set when the row's `date` belongs to day set i."""
+    import polars as pl
+
     bits = {}
     for name in sorted({day for _, chosen in sets for day in chosen}):
         bits[name] = reduce(or_, (1 << (i * width) for i, (_, chosen) in enumerate(sets) if name in chosen), 0)

@@ -1,6 +1,5 @@
 """What looked wrong, and what people do about it: alerts and the outbox of their mails."""
 
-import getpass
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -12,10 +11,11 @@ from pinflow import config
 from pinflow.commands.output import DURATION, date_option, json_option, print_json, print_table
 from pinflow.commands.recorded import statistics_database
 from pinflow.errors import ExitCode
+from pinflow.scheduler.identity import user_name
 
 if TYPE_CHECKING:
     from pinflow.stats_engine.alerts import AlertState
-    from pinflow.stats_engine.queries import AlertRow
+    from pinflow.stats_engine.queries import AlertRow, WaitingMail
     from pinflow.stats_engine.states import Verb
 
 EPILOG = """\b
@@ -60,12 +60,17 @@ def list_(job: str | None, date: date | None, every: bool, as_json: bool) -> Non
         end_mutes(engine, datetime.now(UTC))
         states: tuple[AlertState, ...] | None = None if every else PENDING
         found = queries.list_alerts(engine, job=job, date=date.isoformat() if date else None, states=states)
+        unsent = queries.waiting_mails(engine)
     if as_json:
         print_json(found)
         return
     rows = ((a.id, a.degree, a.state, a.date, a.job, a.message, a.run_id) for a in found)
     columns = ("id", "degree", "state", "date", "job", "what", "run")
     print_table(columns, rows, empty="no alerts" if every else "no open alerts; old ones: pinflow alerts --all")
+    refused = sum(mail.state == "refused" for mail in unsent)
+    if unsent:
+        told = f"{len(unsent) - refused} mails wait to be sent, {refused} were refused for good"
+        click.echo(f"{told}; see why with: pinflow alerts deliver", err=True)
 
 
 @alerts.command()
@@ -152,29 +157,47 @@ def reopen(**said: Any) -> None:
 
 
 @alerts.command()
-@click.option("--now", "every", is_flag=True, help="Try also what waits for its next try.")
+@click.option("--now", "every", is_flag=True, help="Try also what waits for its next try, or was refused for good.")
+@click.option("--drop-refused", "drop", is_flag=True, help="Then give up the mails that are refused for good.")
 @json_option
-def deliver(every: bool, as_json: bool) -> None:
+def deliver(every: bool, drop: bool, as_json: bool) -> None:
     """Send the mails that wait, to the mail server or folder and the webhooks; exit code 1 if some could not be sent.
 
-    Each run does so too. Let cron do it every few minutes, so that mails go out also when nothing runs.
+    Each run does so too. Let cron do it every few minutes, so that mails go out also when nothing runs. A mail that
+    the server refuses for good (with an answer from 500 on) is tried five times, then only with --now.
     """
     from pinflow.stats_engine.channels import channels_of
     from pinflow.stats_engine.outbox import deliver as send
+    from pinflow.stats_engine.outbox import drop_refused
     from pinflow.stats_engine.queries import waiting_mails
 
     settings = config.load()
     with statistics_database() as engine:
         done = send(engine, channels_of(settings), datetime.now(UTC), every=every)
-        waiting = waiting_mails(engine)
+        dropped = drop_refused(engine) if drop else 0
+        left = waiting_mails(engine)
     if as_json:
-        print_json({"sent": done.sent, "failed": done.waiting, "error": done.error, "waiting": waiting})
+        values = {"sent": done.sent, "failed": done.waiting, "error": done.error, "dropped": dropped, "waiting": left}
+        print_json(values)
     else:
-        rows = [(m.created_at, m.recipient, m.subject, m.channel, m.attempts, m.next_at, m.error) for m in waiting]
-        click.echo(f"{done.sent} sent, {len(rows)} wait")
-        if rows:
-            print_table(("since", "to", "subject", "channel", "tries", "next try", "why"), rows, empty="")
+        refused = sum(mail.state == "refused" for mail in left)
+        more = f", {refused} refused for good" if refused else ""
+        given_up = f", {dropped} given up" if drop else ""
+        click.echo(f"{done.sent} sent, {len(left) - refused} wait{more}{given_up}")
+        _print_unsent(left)
     sys.exit(ExitCode.FAILED if done.waiting else ExitCode.SUCCEEDED)
+
+
+def _print_unsent(mails: "Sequence[WaitingMail]") -> None:
+    following = [mail.state if mail.state == "refused" else mail.next_at for mail in mails]
+    rows = [
+        (mail.created_at, mail.recipient, mail.subject, mail.channel, mail.attempts, when, mail.error)
+        for mail, when in zip(mails, following, strict=True)
+    ]
+    if rows:
+        print_table(("since", "to", "subject", "channel", "tries", "next try", "why"), rows, empty="")
+    if any(mail.state == "refused" for mail in mails):
+        click.echo("try the refused ones again: pinflow alerts deliver --now; give them up: --drop-refused")
 
 
 def _act(
@@ -190,7 +213,7 @@ def _act(
 
     now = datetime.now(UTC)
     with statistics_database() as engine:
-        act(engine, numbers, verb, person=by or _user(), why=why, now=now, until=now + length)
+        act(engine, numbers, verb, person=by or user_name(), why=why, now=now, until=now + length)
         found = [queries.alert_row(engine, number) for number in numbers]
     if as_json:
         print_json(found)
@@ -200,10 +223,3 @@ def _act(
 
 def _until(row: "AlertRow") -> str:
     return f" until {row.muted_until:%Y-%m-%d %H:%M} UTC" if row.state == "muted" and row.muted_until else ""
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "unknown"

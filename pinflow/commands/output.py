@@ -8,8 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from pinflow.config import Settings, parse_duration
 
@@ -114,6 +112,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
     if not rows:
         click.echo(empty)
         return
+    from rich.console import Console  # few commands that speak to machines need them
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         is_number = all(isinstance(row[number], int | float) or row[number] is None for row in rows)

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from pinflow import config
 from pinflow.commands.output import DATE, DURATION, date_option, json_option, print_json, print_table
 from pinflow.commands.recorded import statistics_database
-from pinflow.errors import ConfigurationError
+from pinflow.errors import ConfigurationError, PinflowError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from pinflow.stats_engine.distincts import Estimate
     from pinflow.stats_engine.queries import JobInfo
-    from pinflow.stats_engine.series import Point
+    from pinflow.stats_engine.series import Owner, Point
     from pinflow.stats_engine.statistics import Items, Statistics
 
 QUANTILES = (0.5, 0.9, 0.99)
@@ -146,7 +147,8 @@ def _show_all(engine: "sa.Engine", shown: Shown, most: int, as_json: bool) -> No
     from pinflow.stats_engine.series import forecasts
 
     info, statistics, distincts = shown
-    points = forecasts(engine, info.workflow, info.job, date.fromisoformat(info.date), shown.numbers, step=info.step)
+    day, whose = date.fromisoformat(info.date), _judged_as(info)
+    points = forecasts(engine, info.workflow, info.job, day, shown.numbers, whose, step=info.step)
     if as_json:
         bands = {name: _band(point) for name, point in points.items() if point.low is not None}
         print_json(asdict(info) | _as_json(statistics, distincts) | {"forecasts": bands})
@@ -159,6 +161,19 @@ def _show_all(engine: "sa.Engine", shown: Shown, most: int, as_json: bool) -> No
         _print_histogram(statistics, name, 8)
     for name, items in sorted(statistics.items.items()):
         _print_items(name, items, most)
+
+
+def _judged_as(info: "JobInfo") -> "Owner":
+    """As the job's own rules judge; as one rule with the whole budget where no workflow declares it any more."""
+    from pinflow.stats_engine.series import Owner
+    from pinflow.workflows.declared import find_job
+
+    settings = config.load()
+    try:
+        node = find_job(settings, info.job, info.workflow).node
+    except PinflowError:
+        return Owner(settings.country)
+    return Owner(node.country, node.allowed["warning"])
 
 
 def _print_numbers(points: Mapping[str, "Point"]) -> None:
@@ -203,7 +218,8 @@ def _show_one(
             click.echo(shown.title)
             _print_items(name, statistics.items[name], most)
         return
-    points = series(engine, info.workflow, info.job, name, date.fromisoformat(info.date), length, step=info.step)
+    day, whose = date.fromisoformat(info.date), _judged_as(info)
+    points = series(engine, info.workflow, info.job, name, day, length, whose, step=info.step)
     if plot:
         write_plot(points, f"{info.job}: {name}", plot)
         click.echo(f"wrote {plot}", err=True)

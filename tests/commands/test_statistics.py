@@ -18,7 +18,10 @@ from pinflow.database import open_database
 from pinflow.scheduler.schema import prepare
 from pinflow.stats_engine.alerts import JobKey
 from pinflow.stats_engine.engine import StatsEngine
+from pinflow.stats_engine.history import read_history
 from pinflow.stats_engine.record import mark_published, record
+from pinflow.stats_engine.rules import Background, temporal
+from pinflow.stats_engine.series import Owner, forecasts
 from pinflow.stats_engine.statistics import Histogram, Item, Items, Statistics
 
 LAST = date(2015, 5, 18)
@@ -78,6 +81,22 @@ def test_a_day_is_shown_with_its_forecasts(run: Run) -> None:
     assert "age: 4 values  p50 20.12" in shown.output
     assert "pins, lowest:" in shown.output
     assert "outside" not in run("count").output.replace("outside of", "")
+
+
+def test_the_band_is_the_one_of_the_jobs_rules(home: Path) -> None:
+    """Holidays and budget of the workflow that declares the job; the rule alarms just outside of the band shown."""
+    database = open_database(f"sqlite:///{home}/pinflow.db").execution_options(writes=True)
+    day, whose = LAST, Owner("US", 0.7)
+    history = read_history(database, "demo", "count", ["events"], day)
+    found = forecasts(database, "demo", "count", day, {"events": 1000.0}, whose)["events"]
+    background = Background(day=day, read_history=lambda: history, country="US", allowed={"warning": 0.7, "fatal": 0.1})
+    rule = temporal("events")
+    assert found.low is not None
+    assert found.high is not None
+    for value, alarms in ((found.low * 0.99, 1), (found.low * 1.01, 0), (found.high * 0.99, 0), (found.high * 1.01, 1)):
+        assert len(rule.judge(Statistics(sums={"events": value}), background)) == alarms
+    wider = forecasts(database, "demo", "count", day, {"events": 1000.0}, Owner("US", 12.0))["events"]
+    assert (found.low, found.high) != (wider.low, wider.high)
 
 
 def test_json_has_everything(run: Run) -> None:

@@ -1,5 +1,6 @@
 """Small jobs for the runner's tests: one of each kind."""
 
+import json
 import os
 import signal
 import sys
@@ -233,6 +234,38 @@ class HalfWritten(Totals):
             (folder / "_stats" / "part-00000.thrift.gz").write_bytes(b"half of a shard")
             os.kill(os.getpid(), signal.SIGKILL)
         return super().reduce(frame)
+
+
+class Leaving(Totals):
+    """Leaves in the map task, as if all were well."""
+
+    def map(self, batch: pl.DataFrame) -> pl.DataFrame:
+        os._exit(0)
+
+
+class Hungry(Totals):
+    """Asks for more memory than there is."""
+
+    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+        raise MemoryError("no room for a frame")
+
+
+class Telling(Totals):
+    """Tells in the log what its tasks know of themselves."""
+
+    def map(self, batch: pl.DataFrame) -> pl.DataFrame:
+        self._tell()
+        return super().map(batch)
+
+    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+        self._tell()
+        return super().reduce(frame)
+
+    def _tell(self) -> None:
+        names = ("ismap", "partition", "attempt_id", "output_dir")
+        told = {name: os.environ[f"mapreduce_task_{name}"] for name in names} | {"process": os.getpid()}
+        with Path(os.environ["SAMPLE_TRACES"]).open("a") as file:
+            file.write(f"{json.dumps(told)}\n")
 
 
 class Quitting(WordRows):

@@ -196,6 +196,51 @@ def test_a_task_killed_while_writing_leaves_nothing_behind(tmp_path: Path, files
     assert counts(output) == {"rows_read": 150, "keys": 9, "output_rows": 9}
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> str:
+    """A file of all rows, as small as the input of a task."""
+    file = tmp_path / "small.parquet"
+    pl.DataFrame(EVERY_ROW, schema={"key": pl.String, "value": pl.Int64}, orient="row").write_parquet(file)
+    return str(file)
+
+
+def test_a_small_job_has_both_tasks_in_one_process(tmp_path: Path, small: str) -> None:
+    traces = tmp_path / "traces"
+    output = run(tmp_path, "Telling", [small], SAMPLE_TRACES=str(traces))
+    assert rows(tmp_path) == totals()
+    assert counts(output) == {"rows_read": 150, "keys": 9, "output_rows": 9}
+    assert output.statistics.histograms["value"].count == 150
+    assert output.usage.tasks == 1
+    mapped, *reduced = [json.loads(line) for line in traces.read_text().splitlines()]
+    assert {told["process"] for told in reduced} == {mapped["process"]} != {os.getpid()}
+    assert (mapped["ismap"], {told["ismap"] for told in reduced}) == ("true", {"false"})
+    for told, letter in ((mapped, "m"), (reduced[0], "r")):
+        assert told["partition"] == "0"
+        assert told["attempt_id"].endswith(f"_0000_{letter}_000000_0")
+        assert Path(told["output_dir"]).name == told["attempt_id"]
+
+
+@pytest.mark.parametrize("job", ["Totals", "HalfWritten"])
+def test_a_small_job_that_is_killed_is_tried_again(tmp_path: Path, small: str, job: str) -> None:
+    output = run(tmp_path, job, [small], **{DIE_ONCE: str(tmp_path / "died")})
+    assert (tmp_path / "died").exists()
+    assert rows(tmp_path) == totals()
+    assert counts(output) == {"rows_read": 150, "keys": 9, "output_rows": 9}
+    assert output.usage.tasks == 2
+
+
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        ("Leaving", "reduce task 0 of .* ended without its statistics"),
+        ("Hungry", "reduce task 0 of .*: MemoryError"),
+    ],
+)
+def test_a_small_job_that_ends_early_fails(tmp_path: Path, small: str, job: str, told: str) -> None:
+    with pytest.raises(PinflowError, match=told):
+        run(tmp_path, job, [small])
+
+
 def test_a_task_that_leaves_no_statistics_fails_the_job(tmp_path: Path) -> None:
     with pytest.raises(PinflowError, match=r"step 1 task 0 of .*Vanishing ended without its statistics"):
         run(tmp_path, "Vanishing", TEXT)

@@ -150,7 +150,9 @@ def test_a_deadlock_is_tried_again(new_store, other, make, mariadb):
     opened = store.open_run(make(JOBS), "w")
     claims = store.advance(opened.lease, [], 2).claims
     # The other has changed more rows, so the server ends the store's transaction, not this one.
-    other.executemany("INSERT INTO worker VALUES (%s, NULL, 1, NOW(6))", [(f"w{n}",) for n in range(500)])
+    other.executemany(
+        "INSERT INTO worker (worker, slots, started_at) VALUES (%s, 1, NOW(6))", [(f"w{n}",) for n in range(500)]
+    )
     other.execute("SELECT * FROM job WHERE run_id = %s AND name = 'a' FOR UPDATE", (opened.run_id,))
     before = deadlocks(mariadb)
     ended: list[object] = []

@@ -19,6 +19,7 @@ from pinflow.stats_engine import outbox as outbox_module
 from pinflow.stats_engine.alerts import JobKey
 from pinflow.stats_engine.mail import mail_channel
 from pinflow.stats_engine.outbox import CLAIM, Delivery, Post
+from pinflow.stats_engine.queries import waiting_mails
 from pinflow.stats_engine.record import notify
 from pinflow.stats_engine.tables import DELIVERIES, MAILS
 
@@ -46,11 +47,12 @@ class Inbox:
 
     def __init__(self, refuse: str = "") -> None:
         self.refuse = refuse
+        self.answer = "550 not this one"
         self.envelopes: list[Envelope] = []
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         if self.refuse and self.refuse in str(envelope.content, "utf-8"):
-            return "550 not this one"
+            return self.answer
         self.envelopes.append(envelope)
         return "250 taken"
 
@@ -153,6 +155,41 @@ def test_one_refused_mail_does_not_hold_up_others(outbox: sa.Engine, now: dateti
     assert (delivery.sent, delivery.waiting) == (2, 1)
     assert "550" in str(delivery.error)
     assert _states(outbox) == ["sent", "sent", "waiting"]
+
+
+@pytest.mark.parametrize(("answer", "state"), [("550 not this one", "refused"), ("450 not yet", "waiting")])
+def test_what_is_refused_for_good_is_given_up_until_somebody_asks(
+    outbox: sa.Engine, now: datetime, answer: str, state: str
+) -> None:
+    inbox, port = Inbox(refuse="body 1"), free_port()
+    inbox.answer = answer
+    channels = [mail_channel(f"smtp://127.0.0.1:{port}", "pinflow@localhost")]
+    with smtp_server(inbox, port):
+        for minutes in (0, 1, 3, 7, 15, 60, 600):
+            outbox_module.deliver(outbox, channels, now + timedelta(minutes=minutes))
+    assert _states(outbox) == sorted(["sent", "sent", state])
+    (left,) = waiting_mails(outbox)
+    assert (left.state, left.attempts) == (state, 5 if state == "refused" else 7)
+    assert answer[:3] in str(left.error)
+
+    later = now + timedelta(days=1)
+    with smtp_server(inbox, port):
+        outbox_module.deliver(outbox, channels, later, every=True)
+        assert _states(outbox) == sorted(["sent", "sent", state])
+        inbox.refuse = ""
+        outbox_module.deliver(outbox, channels, later, every=True)
+    assert _states(outbox) == ["sent"] * 3
+    assert len({message["Message-ID"] for message in inbox.messages()}) == len(inbox.envelopes) == 3
+
+
+def test_refused_mails_can_be_given_up(outbox: sa.Engine, key: JobKey, tmp_path: Path, now: datetime) -> None:
+    notify(outbox, replace(key, owner="a\nb@example.com", run_id="r"), "s", "b", "warning", "x", now)
+    assert outbox_module.drop_refused(outbox) == 0
+    for hours in range(5):
+        deliver(outbox, str(tmp_path / "mail"), now + timedelta(hours=hours))
+    assert _states(outbox) == ["refused", "sent", "sent", "sent"]
+    assert outbox_module.drop_refused(outbox) == 1
+    assert (_states(outbox), waiting_mails(outbox)) == (["sent"] * 3, [])
 
 
 def test_a_recipient_that_is_no_address_does_not_hold_up_others(

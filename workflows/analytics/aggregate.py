@@ -1,12 +1,15 @@
 """Stage 2: counts of pins and boards, metrics and audiences of domains and profiles (AN-11)."""
 
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.scheduler.declare import Node
 from pinflow.stats_engine.rules import OUTPUT_BYTES, OUTPUT_ROWS, Rule, absolute, balance, ratio, temporal
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.node import Day, Periods
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def graph(plan: Plan) -> "nx.DiGraph[str]":

@@ -1,12 +1,15 @@
 """Stage 1: what the raw input holds, checked and cut to the fields that later stages use (AN-09, AN-10)."""
 
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.scheduler.declare import Condition, Node
 from pinflow.stats_engine.rules import OUTPUT_ROWS, Rule, absolute, balance, fresh, ratio, temporal
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.node import INPUT_READY, Day, Raw
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 OBJECTS = ("pins", "boards", "users")
 UNREAD = ("blank_lines", "bad_lines")

@@ -1,11 +1,14 @@
 """Stage 4: everything into the serving store, where readers see a period once it is whole (AN-13)."""
 
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from pinflow.scheduler.declare import Node
 from pinflow.stats_engine.rules import absolute, balance
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.node import Day
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 SUBJECTS = ("domain", "profile")
 SECTIONS = {

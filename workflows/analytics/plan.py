@@ -3,13 +3,14 @@
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from pinflow.scheduler.declare import Job, Node
 from pinflow.stats_engine.rules import Rule
 from pinflow.workflows.node import Input, mapreduce
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 JOBS = "pinflow.mr_jobs.analytics"
 
@@ -62,6 +63,8 @@ class Plan:
     @staticmethod
     def graph(nodes: Sequence[Node]) -> "nx.DiGraph[str]":
         """The nodes as a DAG: an edge leads from a node to each that comes after it."""
+        import networkx as nx  # a list of workflows needs no graph
+
         graph: nx.DiGraph[str] = nx.DiGraph()
         for node in nodes:
             graph.add_node(node.name, job=node)

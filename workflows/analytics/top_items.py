@@ -1,11 +1,14 @@
 """Stage 3: the top pins and boards of each domain and profile (AN-12)."""
 
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from pinflow.scheduler.declare import Node
 from pinflow.stats_engine.rules import absolute
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.node import Periods
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 ITEMS = {"pins": "pin_counts", "boards": "board_counts"}
 

@@ -1,0 +1,95 @@
+"""Who is told that input did not come, and when that is taken back."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pinflow.config import Settings
+from pinflow.database import open_database
+from pinflow.scheduler.store import Store
+from pinflow.scheduler.tables import job, run, workflow
+from pinflow.stats_engine import queries
+from pinflow.stats_engine.message import email_of
+from pinflow.stats_engine.outbox import Post
+from pinflow.stats_engine.tables import MAILS
+from pinflow.workflows.missing import tell_missing, tell_missing_of
+
+NOW = datetime(2015, 5, 19, 6, tzinfo=UTC)
+SETTINGS = Settings(owner="everybody@example.com")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(open_database(f"sqlite:///{tmp_path}/pinflow.db")) as opened:
+        yield opened
+
+
+def insert(store: Store, table: sa.Table, **values: Any) -> None:
+    """A row whose columns have some value, if they must and none is given."""
+    plain: dict[type, Any] = {int: 0, str: "", object: NOW}
+    required = [c for c in table.c if not c.nullable and c.server_default is None and c.autoincrement is not True]
+    filled = {column.name: plain[column.type.python_type] for column in required}
+    with store.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(table.insert(), filled | values)
+
+
+def add_run(store: Store, serial: int, state: str, exit_code: int | None, *, shared: int = 1, ago: int = 1) -> str:
+    run_id, started = f"daily-2015-05-18-{serial}", NOW - timedelta(hours=6)
+    day = {"workflow": "daily", "date": "2015-05-18", "serial": serial, "created_at": NOW - timedelta(days=ago)}
+    ended = {"started_at": started, "wait_until": NOW, "shared": shared, "state": "failed"}
+    insert(store, run, run_id=run_id, **day, **ended)
+    insert(
+        store, job, run_id=run_id, name="input_ready", state=state, exit_code=exit_code, reason="no events of the 18th"
+    )
+    return run_id
+
+
+def mails(store: Store) -> list[Post]:
+    with store.engine.connect() as connection:
+        return [Post(*row) for row in connection.execute(sa.select(*(MAILS.c[n] for n in Post.__dataclass_fields__)))]
+
+
+def test_a_run_that_nobody_follows_is_told_once_with_what_to_do(store: Store) -> None:
+    insert(store, workflow, name="daily", owner="ann@example.com")
+    run_id = add_run(store, 1, "failed", 4)
+    add_run(store, 2, "failed", 1)
+    add_run(store, 3, "failed", 4, shared=0)
+    add_run(store, 4, "failed", 4, ago=31)
+    assert [tell_missing(SETTINGS, store, NOW) for _ in range(3)] == [1, 0, 0]
+    (alert,) = queries.list_alerts(store.engine)
+    assert (alert.run_id, alert.rule, alert.degree, alert.owner) == (
+        run_id,
+        "input_missing",
+        "fatal",
+        "ann@example.com",
+    )
+    (mail,) = mails(store)
+    assert "no events of the 18th.\nThe run daily-2015-05-18-1 waited 6:00:00 for it and has ended." in mail.body
+    html = email_of(mail, "pinflow@localhost").get_body(("html",)).get_content()  # type: ignore[union-attr]
+    for text in ("FATAL: input of daily 2015-05-18 is missing", "pinflow run daily --date 2015-05-18 --wait 6h"):
+        assert text in html
+        assert text in mail.body
+    assert f"pinflow alerts ack {alert.id}" in html
+
+
+def test_a_run_of_a_command_is_told_when_it_waited(store: Store) -> None:
+    run_id = add_run(store, 1, "failed", 4, shared=0)
+    assert tell_missing_of(SETTINGS, store, run_id, timedelta(0), NOW) == 0
+    assert tell_missing_of(SETTINGS, store, run_id, timedelta(hours=6), NOW) == 1
+    assert mails(store)[0].recipient == "everybody@example.com"
+
+
+def test_input_that_a_later_run_finds_resolves_the_alert(store: Store) -> None:
+    add_run(store, 1, "succeeded", None)
+    add_run(store, 2, "failed", 4)
+    tell_missing(SETTINGS, store, NOW)
+    assert [alert.state for alert in queries.list_alerts(store.engine)] == ["open"]
+    add_run(store, 3, "succeeded", None)
+    tell_missing(SETTINGS, store, NOW)
+    (alert,) = queries.list_alerts(store.engine)
+    assert alert.state == "resolved"
+    assert "a later run found the input" in queries.alert_changes(store.engine, alert.id)[-1].why
