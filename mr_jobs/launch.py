@@ -47,11 +47,11 @@ def launch(spec: JobSpec, runner: str, environment: Mapping[str, str], cluster: 
     """Run the job, merge its statistics with what the runner knows, and store them as `_stats/job.thrift.gz` (ST-06).
 
     Those of the steps of a job that has several are stored beside it, as `_stats/job.step-N.thrift.gz` (ST-20). The
-    runner hadoop needs `cluster`, and its output is a URL. Raises what the runner raises; the attempt's folder
-    stays for a look at it.
+    runners hadoop and emr need `cluster`, and their output is a URL. Raises what the runner raises; the attempt's
+    folder stays for a look at it.
     """
     started = monotonic()
-    runs = _run_on(cluster, spec, environment) if cluster else _run_here(spec, runner, environment)
+    runs = _run_on(runner, cluster, spec, environment) if cluster else _run_here(spec, runner, environment)
     whole = together(runs)
     storage = open_storage(spec.output)
     files = sorted(storage.walk(spec.output), key=lambda entry: entry.path)
@@ -84,10 +84,10 @@ def _run_here(spec: JobSpec, runner: str, environment: Mapping[str, str]) -> lis
         tasks.close()
 
 
-def _run_on(cluster: Cluster, spec: JobSpec, environment: Mapping[str, str]) -> list[StepRun]:
-    from pinflow.mr_jobs.hadoop.runner import HadoopRunner  # few runs need it
+def _run_on(runner: str, cluster: Cluster, spec: JobSpec, environment: Mapping[str, str]) -> list[StepRun]:
+    from pinflow.mr_jobs.hadoop.runners import cluster_runner  # few runs need it
 
-    return HadoopRunner(spec, cluster, environment).run()
+    return cluster_runner(runner)(spec, cluster, environment).run()
 
 
 def describe(published: Published, folder: str) -> None:

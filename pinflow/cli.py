@@ -90,7 +90,7 @@ class LazyGroup(click.Group):
 @click.option("--input", type=click.Path(), help="Folder of raw events and objects, or of access logs.")
 @click.option("--warehouse", help="Folder of the datasets; default: HOME/warehouse.")
 @click.option("--serving", help="Serving store; default: HOME/serving.db.")
-@click.option("--runner", help="Where MapReduce jobs run: local, inline or hadoop.")
+@click.option("--runner", help="Where MapReduce jobs run: local, inline, hadoop or emr.")
 @click.version_option(package_name="pinflow")
 def cli(**options: Any) -> None:
     """Turn event logs into daily data products: per-domain and per-profile analytics, top items.

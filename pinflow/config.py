@@ -102,7 +102,7 @@ class Settings(BaseModel):
     country: str = Field("", description="Whose public holidays forecasts expect: `US`, or a part of it, `GB-ENG`.")
     warnings_a_year: float = Field(12, gt=0, description="False warnings of forecasts that a workflow may raise.")
     fatals_a_year: float = Field(1, gt=0, description="False fatal alerts of forecasts that a workflow may raise.")
-    runner: Literal["local", "inline", "hadoop"] = Field("local", description="Where MapReduce jobs run.")
+    runner: Literal["local", "inline", "hadoop", "emr"] = Field("local", description="Where MapReduce jobs run.")
     slots: int = Field(0, ge=0, description="Processes at once; 0: one for each core.")
     memory: str = Field("512MB", description="What one task may hold of its data before it splits or spills.")
     keep: str = Field("35d", description="How long datasets, serving rows and bad lines are kept.")

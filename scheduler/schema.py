@@ -21,8 +21,7 @@ from pinflow.stats_engine import tables as statistics
 
 UNNUMBERED = "0000"
 """Has tables, but no revision: from before there were any."""
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0009", "0008")
-"""In the order in which they are applied."""
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "pinflow_version"
 FENCE = "claims"

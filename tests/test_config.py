@@ -64,7 +64,7 @@ def test_modules_by_comma(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ("slots = [", "cannot read the configuration"),
         ("slost = 3", "unknown setting 'slost'; known: home, .*slots"),
         ("[source]\nsiet = 'x'", r"unknown setting 'source\.siet'; known: source\.format, .*source\.site, "),
-        ('runner = "spark"', "'local', 'inline' or 'hadoop'"),
+        ('runner = "spark"', "'local', 'inline', 'hadoop' or 'emr'"),
         ('keep = "a month"', "35d"),
         ('memory = "0GB"', "256MB"),
         ("[source]\nbad_share = 2", "source.bad_share"),

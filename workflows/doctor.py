@@ -23,7 +23,7 @@ from pinflow.stats_engine.mail import try_out
 from pinflow.stats_engine.webhooks import Webhook
 from pinflow.storage import is_remote, join, open_storage
 from pinflow.workflows.catalog import catalog
-from pinflow.workflows.on_cluster import cluster_of
+from pinflow.workflows.on_cluster import PLACES, cluster_of
 from pinflow.workflows.run import check_room, prepare_home
 
 PROBE = "_probe"
@@ -140,13 +140,15 @@ def _single_regions(store: Store) -> str:
 
 
 def _runner(settings: Settings) -> str:
-    if settings.runner != "hadoop":
+    if settings.runner not in PLACES:
         return f"{settings.runner}, {settings.slot_count} tasks at once"
-    from pinflow.mr_jobs.hadoop.probe import try_out as run_probe  # mrjob's Hadoop runner is heavy
+    from pinflow.mr_jobs.hadoop import probe  # mrjob's runners of clusters are heavy
 
-    told = run_probe(cluster_of(settings, f"doctor-{secrets.token_hex(4)}"), os.environ, io.StringIO())
+    cluster = cluster_of(settings, f"doctor-{secrets.token_hex(4)}")
+    is_emr = settings.runner == "emr"
+    told = probe.ask_emr(cluster) if is_emr else probe.try_out(cluster, os.environ, io.StringIO())
     beside = "" if is_remote(settings.serving_url) else "; persist jobs run here, since the serving store is a file"
-    return f"hadoop: {told}{beside}"
+    return f"{settings.runner}: {told}{beside}"
 
 
 def _mail(settings: Settings) -> str:

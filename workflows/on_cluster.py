@@ -12,7 +12,10 @@ from pinflow.mr_jobs.inputs.visitors import SECRET_NAME, load_secret
 from pinflow.storage import is_remote, join
 from pinflow.workflows.node import MapReduce
 
-HDFS = ("hdfs://", "webhdfs://", "swebhdfs://")
+PLACES = {"hadoop": ("hdfs://", "webhdfs://", "swebhdfs://"), "emr": ("s3://",)}
+"""Runners that work on a cluster, and the storage that its tasks write to."""
+
+_EXAMPLES = {"hadoop": "HDFS, hdfs://namenode:8020/warehouse", "emr": "S3, s3://bucket/warehouse"}
 _COUNTRIES = "countries.mmdb"
 _ONCE = {"mapreduce.map.speculative": "false", "mapreduce.reduce.speculative": "false"}
 
@@ -22,18 +25,18 @@ def runs_on_cluster(node: MapReduce, settings: Settings) -> bool:
 
     Those that write into a table store that is a file of this machine run here, whatever the runner is.
     """
-    return settings.runner == "hadoop" and not (node.serves and not is_remote(settings.serving_url))
+    return settings.runner in PLACES and not (node.serves and not is_remote(settings.serving_url))
 
 
 def cluster_of(settings: Settings, name: str) -> Cluster:
     """The cluster, for the attempt or other undertaking `name`.
 
-    Raises `ConfigurationError` when the warehouse is not in HDFS, where the tasks write.
+    Raises `ConfigurationError` when the warehouse is not where the tasks write: in HDFS, or in S3 for EMR.
     """
-    if not settings.warehouse_url.startswith(HDFS):
+    if not settings.warehouse_url.startswith(PLACES[settings.runner]):
         raise ConfigurationError(
-            f"the runner hadoop cannot write to the warehouse {settings.warehouse_url!r}; valid is a folder in HDFS, "
-            "hdfs://namenode:8020/warehouse. Set warehouse, or use: pinflow --runner local"
+            f"the runner {settings.runner} cannot write to the warehouse {settings.warehouse_url!r}; valid is a folder "
+            f"in {_EXAMPLES[settings.runner]}. Set warehouse, or use: pinflow --runner local"
         )
     return Cluster(
         folder=join(settings.warehouse_url, FOLDER),

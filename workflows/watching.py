@@ -1,4 +1,4 @@
-"""Beside the work of a process: owners are warned of what is late, backfills go on, and waiting mails are sent."""
+"""Beside the work of a process: owners hear of what is late or missing, backfills go on, waiting mails are sent."""
 
 import logging
 import threading
@@ -10,7 +10,6 @@ from pinflow.database import open_database
 from pinflow.errors import PinflowError
 from pinflow.scheduler.lateness import warn
 from pinflow.scheduler.store import Store
-from pinflow.workflows.missing import tell_missing
 
 SECONDS = 10.0
 """How often it is looked."""
@@ -40,8 +39,9 @@ def _watch(settings: Settings, stop: threading.Event, seconds: float) -> None:
 
 
 def look(settings: Settings) -> None:
-    """Warn of what is late and of input that is missing, let detached backfills go on, and send the mails that wait."""
+    """Warn of what is late now and of missing input, let detached backfills go on, and send the mails that wait."""
     from pinflow.workflows.backfilling import push_anew
+    from pinflow.workflows.missing import tell_missing
     from pinflow.workflows.run import post
 
     engine = open_database(settings.database_url)

@@ -21,10 +21,10 @@ _END_SECONDS = 60.0
 
 @dataclass
 class Told:
-    """What the client has said so far; counters are named `GROUP/NAME`."""
+    """What the client has said so far; counters are named `GROUP/NAME`. `place` is where to look, for people."""
 
     application: str = ""
-    tracking: str = ""
+    place: str = ""
     counters: dict[str, int] = field(default_factory=dict)
     failed_attempts: list[str] = field(default_factory=list)
     tail: list[str] = field(default_factory=list)
@@ -104,9 +104,10 @@ def _take_in(line: str, told: Told) -> None:
     told.tail = [*told.tail[1 - _TAIL :], line.rstrip()]
     if not told.application and (found := _APPLICATION.search(line)):
         told.application = found[0]
+        told.place = f"YARN application: {found[0]}"
         told.on_application(found[0])
     if found := _TRACKING.search(line):
-        told.tracking = found[1]
+        told.place = f"YARN application: {found[1]}"
     if found := _ATTEMPT_FAILED.search(line):
         told.failed_attempts.append(found[1])
 

@@ -30,8 +30,8 @@ def failure_of(told: Told, storage: Storage, folder: str) -> Failure | None:
 
 
 def error_of(job: str, told: Told, failure: Failure | None, code: int) -> PinflowError:
-    """The error that tells why the job failed, with the address of YARN's page about it."""
-    where = f". Its YARN application: {told.tracking or told.application}" if told.application else ""
+    """The error that tells why the job failed, and where to look: the address of YARN's page about it."""
+    where = f". Its {told.place}" if told.place else ""
     if failure is None:
         kind, reason = _from_client(told.tail, code)
         return kind(f"{job} failed: {reason}{where}")

@@ -10,6 +10,7 @@ from typing import TextIO
 from mrjob.job import MRJob
 
 from pinflow.mr_jobs.hadoop.cluster import Cluster
+from pinflow.mr_jobs.hadoop.emr import reachable
 from pinflow.mr_jobs.hadoop.runner import HadoopRunner
 from pinflow.mr_jobs.local_runner import JobSpec
 from pinflow.storage import join, open_storage
@@ -21,6 +22,11 @@ class Probe(MRJob):
     def mapper(self, _: None, line: str) -> Iterator[tuple[str, str]]:
         """One pair, whatever the line says."""
         yield platform.node(), f"Python {sys.version.split()[0]} at {sys.executable}"
+
+
+def ask_emr(cluster: Cluster) -> str:
+    """What EMR answers to a question that costs nothing; raises `PinflowError`."""
+    return f"{reachable(Probe, cluster.folder)} answers; no job was tried, which would cost a cluster"
 
 
 def try_out(cluster: Cluster, environment: Mapping[str, str], log: TextIO) -> str:

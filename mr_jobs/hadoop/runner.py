@@ -1,4 +1,4 @@
-"""Runs a job on Hadoop: its steps as Hadoop Streaming jobs on YARN, its files in the cluster's file system.
+"""Runs a job on a cluster: its steps as Hadoop Streaming jobs, its files in the cluster's file system.
 
 A map task gets a small file of input lines, which name what it is to read; it writes below its own output folder, so
 that Hadoop's committer publishes the files of exactly one attempt of each task.
@@ -6,6 +6,7 @@ that Hadoop's committer publishes the files of exactly one attempt of each task.
 
 import json
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,25 +34,35 @@ _LOST = ("Failed map", "Failed reduce", "Killed map", "Killed reduce")
 _PASSED = ("WEBHDFS_URL", "HADOOP_USER_NAME", "WEBHDFS_KERBEROS", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
 
 
-class HadoopRunner:
+class ClusterRunner(ABC):
     """Runs the steps of one job; its output goes to the folder `spec.output`, which must not be there yet."""
 
     def __init__(
         self, spec: JobSpec, cluster: Cluster, environment: Mapping[str, str], log: TextIO | None = None
     ) -> None:
-        self._runs: list[StepRun] = []
         self._spec, self._cluster = spec, cluster
         self._log = log or sys.stderr
-        self._environment = {**environment, "HADOOP_ROOT_LOGGER": "INFO,console"}
+        self._environment = dict(environment)
         self._folder = join(cluster.folder, JOBS, cluster.name)
         self._storage = open_storage(cluster.folder)
         self._job = load_job(spec.job)
-        self._streaming = Streaming.of(self._job, spec.arguments)
+
+    @abstractmethod
+    def _run_steps(self, steps: Sequence[Step]) -> list[StepRun]:
+        """Run the steps one after the other; end them when this process is to end. Raises `PinflowError`."""
+
+    @abstractmethod
+    def _end(self, submitted: str) -> None:
+        """End what an earlier attempt had remembered as `submitted`."""
+
+    def _sent(self, files: Mapping[str, str]) -> list[str]:
+        """Files of this machine, by the name that a task finds them under, as Hadoop's client takes them."""
+        return [f"{path}#{name}" for name, path in files.items()]
 
     def run(self) -> list[StepRun]:
-        """Run all steps; gives what Hadoop's counters, its own and the job's, say of each.
+        """Run all steps; gives what Hadoop's counters, its own and the job's, say of each, by `GROUP/NAME`.
 
-        Raises `PinflowError` of the kind of the task's error, with its words and YARN's link.
+        Raises `PinflowError` of the kind of the task's error, with its words and where to look.
         """
         steps = self._job(list(self._spec.arguments)).steps()
         descriptions = [step.description(number) for number, step in enumerate(steps)]
@@ -60,20 +71,35 @@ class HadoopRunner:
         self._end_earlier_attempts()
         with client.ended_by_signal():
             try:
-                self._run_steps(["reducer" in description for description in descriptions])
+                return self._run_steps(self._planned(["reducer" in description for description in descriptions]))
             finally:
                 self._storage.delete(self._folder, recursive=True)
-        return self._runs
 
-    def _run_steps(self, have_reducers: Sequence[bool]) -> None:
-        archives = self._send_archives()
+    def _planned(self, have_reducers: Sequence[bool]) -> list[Step]:
+        """The steps, with everything sent that they need."""
+        libraries, code = self._send_archives()
         self._send_input()
+        files = [f"{self._folder}/{DESCRIPTION}", f"{self._folder}/{SCRIPT.name}", *self._sent(self._cluster.files)]
         inputs = f"{self._folder}/input"
+        steps = []
         for number, has_reducer in enumerate(have_reducers):
             last = number == len(have_reducers) - 1
             output = self._spec.output if last else f"{self._folder}/step-{number}"
-            self._run_step(number, [inputs], output, self._reducers() if has_reducer else 0, archives)
+            steps.append(
+                Step(
+                    inputs=[inputs],
+                    output=output,
+                    name=f"pinflow {self._cluster.name}",
+                    reducers=self._reducers() if has_reducer else 0,
+                    files=files,
+                    libraries=libraries,
+                    code=code,
+                    variables=self._variables(),
+                    properties=self._cluster.properties,
+                )
+            )
             inputs = output
+        return steps
 
     def _reducers(self) -> int:
         wanted = reducer_count(sum(weight for _, weight in self._spec.lines))
@@ -89,7 +115,7 @@ class HadoopRunner:
                 application = self._storage.read_if_exists(f"{entry.path}/{_APPLICATION}")
                 if application:
                     self._say(f"ending {application.decode()}, which an earlier attempt left behind")
-                    client.kill(application.decode(), self._streaming.yarn, self._environment)
+                    self._end(application.decode())
                 self._storage.delete(entry.path, recursive=True)
 
     def _send_archives(self) -> list[str]:
@@ -130,47 +156,53 @@ class HadoopRunner:
                 self._storage.write_file(uploaded[split.path], Path(split.path))
             yield json.dumps(split.to_json() | {"path": uploaded[split.path]}), weight
 
-    def _run_step(self, number: int, inputs: list[str], output: str, reducers: int, archives: list[str]) -> None:
-        step = Step(
-            number=number,
-            inputs=inputs,
-            output=output,
-            name=f"pinflow {self._cluster.name}",
-            reducers=reducers,
-            files=[
-                f"{self._folder}/{DESCRIPTION}",
-                f"{self._folder}/{SCRIPT.name}",
-                *(f"{path}#{name}" for name, path in self._cluster.files.items()),
-            ],
-            libraries=archives[0],
-            code=archives[1],
-            variables=self._variables(),
-            properties=self._cluster.properties,
-        )
-        told, started = Told(on_application=self._remember), monotonic()
-        command = self._streaming.command(step)
-        code = client.run(command, self._environment, self._log, told, self._streaming.yarn)
-        if code:
-            failure = failure_of(told, self._storage, self._folder)
-            if failure and failure.trace:
-                self._say(f"{failure.attempt} failed:\n{failure.trace}")
-            raise error_of(self._spec.job, told, failure, code)
-        self._runs.append(_step_run(told.counters, monotonic() - started))
+    def _failed(self, told: Told, code: int) -> PinflowError:
+        """Why a step failed."""
+        failure = failure_of(told, self._storage, self._folder)
+        if failure and failure.trace:
+            self._say(f"{failure.attempt} failed:\n{failure.trace}")
+        return error_of(self._spec.job, told, failure, code)
 
     def _variables(self) -> dict[str, str]:
         passed = {name: self._environment[name] for name in _PASSED if name in self._environment}
         return {"POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "0", **passed}
 
-    def _remember(self, application: str) -> None:
-        """Leave the application's id for a later attempt, in case that this process is killed."""
+    def _remember(self, submitted: str) -> None:
+        """Leave its id for a later attempt, in case that this process is killed."""
         with suppress(PinflowError):
-            self._storage.write_bytes(f"{self._folder}/{_APPLICATION}", application.encode())
+            self._storage.write_bytes(f"{self._folder}/{_APPLICATION}", submitted.encode())
 
     def _say(self, text: str) -> None:
         print(text, file=self._log, flush=True)
 
 
-def _step_run(told: Mapping[str, int], seconds: float) -> StepRun:
+class HadoopRunner(ClusterRunner):
+    """Runs each step with the command `hadoop` of this machine, as a job on YARN."""
+
+    def __init__(
+        self, spec: JobSpec, cluster: Cluster, environment: Mapping[str, str], log: TextIO | None = None
+    ) -> None:
+        super().__init__(spec, cluster, {**environment, "HADOOP_ROOT_LOGGER": "INFO,console"}, log)
+        self._streaming = Streaming.of(self._job, spec.arguments)
+
+    def _run_steps(self, steps: Sequence[Step]) -> list[StepRun]:
+        self._streaming.planned = dict(enumerate(steps))
+        runs = []
+        for number in range(len(steps)):
+            told, started = Told(on_application=self._remember), monotonic()
+            command = self._streaming.command(number)
+            code = client.run(command, self._environment, self._log, told, self._streaming.yarn)
+            if code:
+                raise self._failed(told, code)
+            runs.append(step_run(told.counters, monotonic() - started))
+        return runs
+
+    def _end(self, submitted: str) -> None:
+        client.kill(submitted, self._streaming.yarn, self._environment)
+
+
+def step_run(told: Mapping[str, int], seconds: float) -> StepRun:
+    """What a step's counters say of it, and the time it took."""
     counters = dict(told)
     rows = counters.pop("/".join(INPUT_COUNTER), None)
     if rows is not None:

@@ -1,4 +1,4 @@
-"""The command line of a Hadoop Streaming step, made by mrjob's own Hadoop runner with the options of mrjob.conf."""
+"""The command line of a Hadoop Streaming step, made by mrjob's own runners with the options of mrjob.conf."""
 
 import logging
 import sys
@@ -30,7 +30,6 @@ class Step:
     `files` travel to the tasks, `URL` or `URL#NAME`; so do the archives of libraries and code.
     """
 
-    number: int
     inputs: Sequence[str]
     output: str
     name: str
@@ -42,10 +41,50 @@ class Step:
     properties: Mapping[str, str]
 
 
-class Streaming(HadoopJobRunner):
-    """mrjob's Hadoop runner as far as it makes the command line of a step; what it does not know is `step`."""
+class PlannedSteps:
+    """Beside one of mrjob's runners: the command lines of `planned` steps, which mrjob does not know as they are."""
 
-    step: Step
+    planned: Mapping[int, Step]
+
+    def _render_substep(self, step_num: int, mrc: str) -> str | None:
+        if mrc not in self._get_step(step_num):  # type: ignore[attr-defined]
+            return "cat" if mrc == "mapper" else None
+        step = self.planned[step_num]
+        python = " ".join(self._opts["python_bin"] or [f"python{PYTHON}"])  # type: ignore[attr-defined]
+        archives = " ".join(url.rpartition("/")[2] for url in (step.libraries, step.code))
+        return f"{python} -I -S {SCRIPT.name} {PYTHON} {archives} {mrc} {step_num}"
+
+    def _hadoop_streaming_jar_args(self, step_num: int) -> list[str]:
+        step = self.planned[step_num]
+        files = ["-files", ",".join((*step.files, step.libraries, step.code))]
+        return [*files, *super()._hadoop_streaming_jar_args(step_num), "-lazyOutput"]  # type: ignore[misc]
+
+    def _upload_args(self) -> list[str]:
+        return []
+
+    def _jobconf_for_step(self, step_num: int) -> dict[str, Any]:
+        step = self.planned[step_num]
+        own = {
+            "mapreduce.job.name": step.name,
+            "mapreduce.job.reduces": step.reducers,
+            **JOBCONF,
+            **step.properties,
+        }
+        return own | super()._jobconf_for_step(step_num)  # type: ignore[misc, no-any-return]
+
+    def _cmdenv(self) -> dict[str, str]:
+        # the same for all steps of a job
+        return {**self.planned[0].variables, **super()._cmdenv()}  # type: ignore[misc]
+
+    def _step_input_uris(self, step_num: int) -> list[str]:
+        return list(self.planned[step_num].inputs)
+
+    def _step_output_uri(self, step_num: int) -> str:
+        return self.planned[step_num].output
+
+
+class Streaming(PlannedSteps, HadoopJobRunner):
+    """mrjob's Hadoop runner as far as it makes the command lines of steps."""
 
     @classmethod
     def of(cls, job: type[MRJob], arguments: Sequence[str]) -> "Streaming":
@@ -73,40 +112,11 @@ class Streaming(HadoopJobRunner):
         beside = Path(program).with_name("yarn")
         return [str(beside) if beside.exists() else "yarn", *arguments]
 
-    def command(self, step: Step) -> list[str]:
-        """The command line that runs one step."""
-        self.step = step
+    def command(self, number: int) -> list[str]:
+        """The command line that runs a planned step."""
         jar = self.get_hadoop_streaming_jar()
-        return [*self.get_hadoop_bin(), "jar", jar, *self._hadoop_streaming_jar_args(step.number), "-lazyOutput"]
+        return [*self.get_hadoop_bin(), "jar", jar, *self._hadoop_streaming_jar_args(number)]
 
     def get_hadoop_version(self) -> str:
         """See HadoopJobRunner; asking would start a JVM, and names of properties are those of Hadoop 2 and later."""
         return "3.0.0"
-
-    def _render_substep(self, step_num: int, mrc: str) -> str | None:
-        if mrc not in self._get_step(step_num):
-            return None
-        python = " ".join(self._opts["python_bin"] or [f"python{PYTHON}"])
-        archives = " ".join(url.rpartition("/")[2] for url in (self.step.libraries, self.step.code))
-        return f"{python} -I -S {SCRIPT.name} {PYTHON} {archives} {mrc} {step_num}"
-
-    def _upload_args(self) -> list[str]:
-        return ["-files", ",".join((*self.step.files, self.step.libraries, self.step.code))]
-
-    def _jobconf_for_step(self, step_num: int) -> dict[str, Any]:
-        own = {
-            "mapreduce.job.name": self.step.name,
-            "mapreduce.job.reduces": self.step.reducers,
-            **JOBCONF,
-            **self.step.properties,
-        }
-        return own | super()._jobconf_for_step(step_num)  # type: ignore[no-any-return]
-
-    def _cmdenv(self) -> dict[str, str]:
-        return {**self.step.variables, **super()._cmdenv()}
-
-    def _step_input_uris(self, step_num: int) -> list[str]:
-        return list(self.step.inputs)
-
-    def _step_output_uri(self, step_num: int) -> str:
-        return self.step.output

@@ -194,11 +194,8 @@ def _conclude(result: "RunResult", found: "Notices") -> None:
     if found.alerts:
         click.echo(f"{found.alerts} alerts were raised; see: pinflow alerts")
     if found.unsent_mails:
-        tell(
-            f"{found.unsent_mails} mails could not be sent; see why with: pinflow alerts deliver",
-            "warning",
-            run=run.run_id,
-        )
+        reason = "could not be sent; see why with: pinflow alerts deliver"
+        tell(f"{found.unsent_mails} mails {reason}", "warning", run=run.run_id)
     if result.exit_code:
         for job in run.jobs:
             if job.state == "failed":

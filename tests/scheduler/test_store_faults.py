@@ -252,7 +252,7 @@ def test_a_run_that_another_makes_meanwhile_is_found(new_store, other, make, mar
     assert call.result()[:3] == ("newer", False, None)
 
 
-def kill_the_server(server: MariaDb, folder: Path, url: str, moments: list[float]) -> None:
+def kill_the_server(server: MariaDb, folder: Path, url: str, moments: list[float], away: float = 0.3) -> None:
     folder.mkdir()
     here = Path(__file__).parent
     command = [sys.executable, str(here / "drive.py"), url, str(folder / "logs"), str(folder / "notes"), "tree", "0.3"]
@@ -262,9 +262,9 @@ def kill_the_server(server: MariaDb, folder: Path, url: str, moments: list[float
         for moment in moments:
             time.sleep(moment)
             server.kill()
-            time.sleep(0.3)
+            time.sleep(away)
             server.start()
-        out, error = process.communicate(timeout=120)
+        out, error = process.communicate(timeout=300)
     assert (process.returncode, error) == (0, ""), out
     assert out.splitlines()[-1] == "driven demo-2015-05-18-1 succeeded"
     engine = open_database(url)
@@ -281,6 +281,10 @@ def kill_the_server(server: MariaDb, folder: Path, url: str, moments: list[float
 def test_the_server_is_killed_and_started_in_the_middle_of_a_run(own_mariadb, tmp_path):
     for number, moments in enumerate([[0.05], [0.25], [0.1, 0.4]]):
         kill_the_server(own_mariadb, tmp_path / str(number), own_mariadb.create(), moments)
+
+
+def test_the_server_is_away_for_a_minute_in_the_middle_of_a_run(own_mariadb, tmp_path):
+    kill_the_server(own_mariadb, tmp_path / "run", own_mariadb.create(), [0.2], away=60)
 
 
 @pytest.mark.soak

@@ -31,7 +31,7 @@ from pinflow.hbase_schema.tables import (
     parse_audience_qualifier,
 )
 
-TIMEOUT = 120
+TIMEOUT = 600
 Row = tuple[str, str, str, str]
 """Subject, platform, aggregation, first day of the period."""
 

@@ -1,4 +1,4 @@
-"""The analytics of the bundled log day on a real Hadoop, with the warehouse in HDFS."""
+"""The analytics of the bundled log day on a real Hadoop, with the warehouse in HDFS, rows in HBase, SQL in MariaDB."""
 
 import json
 import os
@@ -6,15 +6,21 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from pinflow.database import open_database
 from pinflow.mr_jobs.hadoop.cluster import FOLDER, JOBS
 from pinflow.storage import join, open_storage
 from tests.engines import variables
+from tests.mariadb import MariaDb
 from tests.workflows.command import Command, Served, finish, served
+from tests.workflows.test_hbase import drop
 from tests.workflows.test_oracle_days import assert_equal
 from tests.workflows.test_warehouses import content_of
 
@@ -23,12 +29,21 @@ ROOT = Path(__file__).parents[2]
 DAY = date(2015, 5, 18)
 SITE = {"PINFLOW_SOURCE__SITE": "semicomplete.com"}
 NATIVE = re.compile(r"File \w+( Format)? Counters/|Job Counters/|Map-Reduce Framework/|Shuffle Errors/|.*_bytes$")
-LONG = 2400
+LONG = 3600
+Counts = dict[str, dict[str, int]]
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the packed code for all tests: packing takes longer than a small job."""
+    return tmp_path_factory.mktemp("archives")
 
 
 @pytest.fixture
-def on_hadoop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+def on_hadoop(tmp_path: Path, archives: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """The command with the runner hadoop, an empty warehouse in HDFS, and the bundled log on this machine."""
+    (tmp_path / "home" / "cache").mkdir(parents=True)
+    (tmp_path / "home" / "cache" / "environment").symlink_to(archives)
     found = variables("hadoop")
     for name, value in found.items():
         monkeypatch.setenv(name, value)
@@ -40,36 +55,51 @@ def on_hadoop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     )
 
 
-def results(command: Command) -> tuple[Served, dict[str, dict[str, int]]]:
-    """What is served, and what the jobs counted apart from what is Hadoop's own."""
-    counts = {
-        job: {name: n for name, n in names.items() if not NATIVE.match(name)}
-        for job, names in command.counts(DAY).items()
-    }
-    return served(command), counts
+@pytest.fixture
+def on_engines(on_hadoop: Command, mariadb: MariaDb) -> Iterator[Command]:
+    """The same, with an empty HBase and an empty MariaDB."""
+    serving = variables("hbase")["PINFLOW_SERVING"] + "&prefix=hadoop_"
+    drop(serving)
+    yield replace(
+        on_hadoop, variables={**on_hadoop.variables, "PINFLOW_SERVING": serving, "PINFLOW_DATABASE": mariadb.create()}
+    )
+    drop(serving)
 
 
-def test_the_log_day_on_hadoop_equals_that_of_this_machine(on_hadoop: Command, tmp_path: Path) -> None:
-    here = Command(tmp_path / "here", on_hadoop.input, SITE)
+def results(command: Command) -> tuple[Served, Counts, Counts]:
+    """What is served, and what the jobs counted: themselves, and by Hadoop's own counters."""
+    own: Counts = {}
+    native: Counts = {}
+    engine = open_database(command.variables.get("PINFLOW_DATABASE") or f"sqlite:///{command.home / 'pinflow.db'}")
+    with engine.connect() as connection:
+        query = sa.text("select job, name, value from v_counts where date = :day")
+        for job, name, value in connection.execute(query, {"day": str(DAY)}):
+            (native if NATIVE.match(name) else own).setdefault(job, {})[name] = value
+    engine.dispose()
+    return served(command), own, native
+
+
+@pytest.mark.hbase
+@pytest.mark.mariadb
+def test_the_log_day_on_all_engines_equals_that_of_this_machine(on_engines: Command, tmp_path: Path) -> None:
+    here = Command(tmp_path / "here", on_engines.input, SITE)
+    here.home.mkdir()
     # user ids are hidden by a key: both have the same
-    (here.home).mkdir()
-    (on_hadoop.home).mkdir()
-    for home in (here.home, on_hadoop.home):
+    for home in (here.home, on_engines.home):
         (home / "secret").write_text("ab" * 32)
         (home / "secret").chmod(0o600)
     here.run(DAY)
-    with on_hadoop.start("run", "analytics", "--date", str(DAY), "--json") as process:
+    with on_engines.start("run", "analytics", "--date", str(DAY), "--json") as process:
         result = finish(process, timeout=LONG)
     assert result.code == 0, (result.err, result.out)
-    rows, counts = results(here)
-    found_rows, found_counts = results(on_hadoop)
+    rows, counts, _ = results(here)
+    found_rows, found_counts, native = results(on_engines)
     assert_equal(found_rows, rows)
     assert found_counts == counts
-    warehouse = on_hadoop.variables["PINFLOW_WAREHOUSE"]
+    warehouse = on_engines.variables["PINFLOW_WAREHOUSE"]
     assert content_of(warehouse) == content_of(str(here.home / "warehouse"))
-    # Hadoop's own counters stand beside the job's, and nothing of the job's folder is left
-    launched = on_hadoop.counts(DAY)["read_events"]["Job Counters/Launched map tasks"]
-    assert launched >= 1
+    # all jobs ran on Hadoop, whose own counters stand beside theirs, and nothing of their folders is left
+    assert [job for job in counts if native[job]["Job Counters/Launched map tasks"] < 1] == []
     assert open_storage(warehouse).list(join(warehouse, FOLDER, JOBS)) == []
 
 

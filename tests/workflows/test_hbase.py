@@ -100,7 +100,7 @@ def disturb(embedded: Embedded, home: Path, serving: str, victims: list[str], wa
             os.kill(processes(name), signal.SIGKILL)
         was_running = process.poll() is None
         engines("start", "hbase")
-        result = finish(process, timeout=300)
+        result = finish(process, timeout=1800)
     assert was_running, "the run ended before the kill"
     assert result.code == 0, (result.err, result.out)
     assert result.json["state"] == "succeeded"

@@ -19,7 +19,7 @@ from tests.engines import engines, processes, variables
 from tests.workflows.command import Command, Served, finish, served, wait_for_job
 
 DAY = date(2015, 5, 18)
-AWAY_SECONDS = 15
+AWAY_SECONDS = 60
 PLACES = {"s3": "s3", "hdfs": "hadoop"}
 Content = dict[str, list[str]]
 
@@ -109,7 +109,7 @@ def test_a_warehouse_that_goes_away_during_a_run_is_waited_for(local: Local, tmp
         with away(place):
             time.sleep(AWAY_SECONDS)
             assert process.poll() is None
-        result = finish(process, timeout=300)
+        result = finish(process, timeout=1800)
     assert result.code == 0, (result.err, result.out)
     assert content_of(place) == local.content
     assert served(command) == local.rows

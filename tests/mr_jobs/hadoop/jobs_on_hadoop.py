@@ -32,6 +32,14 @@ class SlowFirst(Totals):
         return super().map(batch)
 
 
+class Lingering(Totals):
+    """Each map task takes a while."""
+
+    def map(self, batch: pl.DataFrame) -> pl.DataFrame:
+        time.sleep(10)
+        return super().map(batch)
+
+
 class Broken(Totals):
     """Fails by itself."""
 

@@ -27,7 +27,7 @@ def test_the_application_its_page_and_failed_attempts_are_found() -> None:
     told, _, code = said()
     assert code == 0
     assert told.application == "application_1795257557766_0001"
-    assert told.tracking == "http://localhost:27809/proxy/application_1795257557766_0001/"
+    assert told.place == "YARN application: http://localhost:27809/proxy/application_1795257557766_0001/"
     assert told.failed_attempts == ["attempt_1795257557766_0001_m_000000_0"]
 
 

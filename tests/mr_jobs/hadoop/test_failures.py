@@ -15,7 +15,12 @@ LAST = Failure("attempt_1_2_r_000001_3", int(ExitCode.FATAL_ALERT), "too many ba
 
 
 def told(*attempts: str, tail: tuple[str, ...] = ()) -> Told:
-    return Told(application="application_1_2", tracking=PAGE, failed_attempts=list(attempts), tail=list(tail))
+    return Told(
+        application="application_1_2",
+        place=f"YARN application: {PAGE}",
+        failed_attempts=list(attempts),
+        tail=list(tail),
+    )
 
 
 def left(folder: Path, *failures: Failure) -> Failure | None:

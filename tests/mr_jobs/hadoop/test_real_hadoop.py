@@ -4,12 +4,16 @@ import io
 import json
 import os
 import re
+import signal
+import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
 import pytest
+import requests
 
 from pinflow.errors import FatalAlertError, PinflowError
 from pinflow.mr_jobs.hadoop.cluster import Cluster
@@ -18,12 +22,14 @@ from pinflow.mr_jobs.launch import JobOutput, launch
 from pinflow.mr_jobs.local_runner import JobSpec
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
 from pinflow.storage import open_storage
-from tests.engines import variables
+from tests.engines import engines, processes, variables
+from tests.mr_jobs.hadoop.sent_jobs import OWN, SAMPLE, make_importable
 
 pytestmark = pytest.mark.hadoop
 MAPS = 3
 REDUCERS = 3
 KEYS = 40
+PATIENCE_SECONDS = 600
 ROWS = [[(f"k{(n * 7 + part) % KEYS}", n - part) for n in range(100)] for part in range(MAPS)]
 NATIVE = re.compile(r"File \w+( Format)? Counters/|Job Counters/|Map-Reduce Framework/|Shuffle Errors/|.*_bytes$")
 Run = Callable[..., JobOutput]
@@ -40,7 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     found = variables("hadoop")
     for name, value in found.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[3]))
+    make_importable(tmp_path, monkeypatch)
     url = f"{found['PINFLOW_WAREHOUSE']}/{tmp_path.parent.name}/{tmp_path.name}"
     for number, rows in enumerate(ROWS):
         data = io.BytesIO()
@@ -54,11 +60,11 @@ def run(folder: str, cache: Path) -> Run:
     """Runs a job of `jobs_on_hadoop`, a map task a file; `properties` are Hadoop's."""
 
     def start(job: str, *arguments: str, lines: list[str] | None = None, **properties: str) -> JobOutput:
-        module = "sample_jobs" if job == "WordsByCount" else "hadoop.jobs_on_hadoop"
+        module = SAMPLE if job == "WordsByCount" else OWN
         weight = TASK_BYTES if lines is None else 1
         given = lines if lines is not None else [_line(f"{folder}/input/{n}.parquet") for n in range(MAPS)]
         spec = JobSpec(
-            f"tests.mr_jobs.{module}:{job}",
+            f"{module}:{job}",
             arguments,
             tuple((line, weight) for line in given),
             f"{folder}/_attempt-1",
@@ -123,6 +129,32 @@ def test_speculative_attempts_are_counted_once(run: Run, folder: str) -> None:
     assert own_counts(output) == WANTED
     assert output.statistics.counts["Job Counters/Launched map tasks"] == MAPS + 1
     assert output.statistics.counts["Job Counters/Killed map tasks"] == 1
+
+
+def kill_the_node_manager() -> None:
+    """Once a map task runs, and start it again; what it had started lives on without it."""
+    site = Path(os.environ["HADOOP_CONF_DIR"], "yarn-site.xml").read_text()
+    (address,) = re.findall(r"yarn.resourcemanager.webapp.address</name><value>([^<]+)", site)
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        metrics = requests.get(f"http://{address}/ws/v1/cluster/metrics", timeout=60).json()["clusterMetrics"]
+        if metrics["containersAllocated"] > 1:  # the first one is the application's master
+            break
+        assert time.monotonic() < end
+        time.sleep(0.5)
+    time.sleep(3)
+    os.kill(processes("hadoop-nodemanager"), signal.SIGKILL)
+    engines("start", "hadoop")
+
+
+def test_a_killed_node_manager_makes_nothing_count_twice(run: Run, folder: str) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(kill_the_node_manager)
+        output = run("Lingering", "--to=parquet")
+        killed.result()
+    assert rows(folder, output) == totals()
+    assert own_counts(output) | {"lost_attempts": 1} == WANTED
+    assert output.statistics.histograms["value"].count == 300
 
 
 def test_a_failure_is_told_with_its_traceback_and_its_page(

@@ -7,8 +7,8 @@ from alembic import op
 
 from pinflow.database import Real, UtcDateTime
 
-revision = "0008"
-down_revision = "0009"
+revision = "0009"
+down_revision = "0008"
 
 
 def upgrade() -> None:
