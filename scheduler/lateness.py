@@ -7,7 +7,7 @@ transaction.
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,6 +65,12 @@ _MARK_JOB = (
 )
 
 
+@lru_cache(maxsize=256)
+def _definition(text: str) -> Definition:
+    """A frozen definition, which is looked at again and again while its run is running."""
+    return Definition.from_text(text)
+
+
 def warn(store: Store) -> int:
     """Tell the owners of runs that will miss their deadline and of jobs that run for long; how many were told."""
     now = store.clock()
@@ -88,7 +94,7 @@ def outlook_of(store: Store, run_id: str) -> Outlook | None:
 
 def _outlook(store: Store, row: Any, now: datetime) -> Outlook | None:
     jobs = {job.name: job for job in fetch(store.engine, JOBS, {"b_run_id": row.run_id})}
-    return durations.outlook(Definition.from_text(row.definition), jobs, now, _slots(store, row))
+    return durations.outlook(_definition(row.definition), jobs, now, _slots(store, row))
 
 
 def _slots(store: Store, row: Any) -> int:
@@ -101,7 +107,7 @@ def _slots(store: Store, row: Any) -> int:
 def _judge(store: Store, row: Any, now: datetime) -> Callable[[Transaction], bool] | None:
     """What tells the owner of a run, if it will miss its deadline."""
     found = _outlook(store, row, now)
-    definition = Definition.from_text(row.definition)
+    definition = _definition(row.definition)
     if definition.deadline is None:
         return None
     margin = definition.deadline.margin_of(row.created_at, row.due_at)
@@ -127,7 +133,7 @@ def _tell_of_run(work: Transaction, *, row: Any, what: str, path: list[str]) -> 
     body = f"The run {row.run_id} {what}.\n\n"
     body += f"What takes longest until its end:\n{left}\n" if left else ""
     body += f"See what it waits for:\n  pinflow explain {row.run_id}\n"
-    owner = Definition.from_text(row.definition).owner
+    owner = _definition(row.definition).owner
     _alert(work, (row.workflow, row.run_id, RUN, 1, row.date, owner), f"{row.run_id} {what}", body, "deadline")
     return True
 

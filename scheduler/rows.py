@@ -11,6 +11,17 @@ from pinflow.scheduler.records import Claim
 from pinflow.scheduler.states import AttemptState, JobState, RunState
 
 
+def workflow_row(definition: Definition, run_id: str) -> dict[str, Any]:
+    """The workflow of a run, which is its last."""
+    return {
+        "name": definition.workflow,
+        "owner": definition.owner,
+        "description": definition.description,
+        "digest": definition.digest,
+        "last_run_id": run_id,
+    }
+
+
 def run_row(
     run_id: str, definition: Definition, serial: int, worker: str, fence: int, now: datetime, lease: timedelta
 ) -> dict[str, Any]:

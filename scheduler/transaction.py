@@ -152,7 +152,8 @@ class Transaction:
         usual = usual_seconds(self.rows(TIMES, b_workflow=definition.workflow))
         self.insert(sql.INSERT_JOB, rows.job_rows(run_id, definition, usual))
         self.insert(sql.INSERT_DEPENDENCY, [{"run_id": run_id, "after": b, "job": j} for b, j in pairs])
-        self._note_workflow(definition, run_id)
+        self._connection.execute(sql.DELETE_WORKFLOW, {"b_name": definition.workflow})
+        self.insert(sql.INSERT_WORKFLOW, [rows.workflow_row(definition, run_id)])
         fence = self.take_fences(1)[0]
         self.insert(sql.INSERT_RUN, [rows.run_row(run_id, definition, serial, worker, fence, self.now, lease)])
         self.tell(run_id, None, None, None, RunState.RUNNING.value, worker)
@@ -393,14 +394,3 @@ class Transaction:
     def _close_attempts(self, run_id: str, state: AttemptState, reason: str) -> None:
         values = {"b_run_id": run_id, "b_state": state.value, "b_reason": reason, "b_now": self.now}
         self._connection.execute(sql.CLOSE_ATTEMPTS, values)
-
-    def _note_workflow(self, definition: Definition, run_id: str) -> None:
-        self._connection.execute(sql.DELETE_WORKFLOW, {"b_name": definition.workflow})
-        row = {
-            "name": definition.workflow,
-            "owner": definition.owner,
-            "description": definition.description,
-            "digest": definition.digest,
-            "last_run_id": run_id,
-        }
-        self.insert(sql.INSERT_WORKFLOW, [row])
