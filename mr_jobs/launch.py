@@ -9,9 +9,10 @@ from pinflow.mr_jobs.datasets import Part, Published
 from pinflow.mr_jobs.executors import executor
 from pinflow.mr_jobs.hadoop.cluster import Cluster
 from pinflow.mr_jobs.job import DESCRIPTION
-from pinflow.mr_jobs.local_runner import JobSpec, LocalRunner
+from pinflow.mr_jobs.local_runner import LocalRunner
 from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.mr_jobs.native import StepRun, Usage, together, with_native
+from pinflow.mr_jobs.spec import JobSpec
 from pinflow.mr_jobs.task import STATS_FOLDER
 from pinflow.stats_engine.merge import merge_by_step, total
 from pinflow.stats_engine.shards import JOB, encode, file_name

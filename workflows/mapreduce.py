@@ -23,8 +23,8 @@ from pinflow.mr_jobs.datasets import Published, Warehouse
 from pinflow.mr_jobs.hadoop.sizes import least_buckets
 from pinflow.mr_jobs.job import DatasetJob, job_arguments
 from pinflow.mr_jobs.launch import JobOutput, clustered_by, describe, launch
-from pinflow.mr_jobs.local_runner import JobSpec
 from pinflow.mr_jobs.local_tasks import load_job
+from pinflow.mr_jobs.spec import JobSpec
 from pinflow.scheduler.child import ANEW_VARIABLE, SKIPPED, give_declared, leave_result
 from pinflow.stats_engine.alerts import JobKey, alerts_of
 from pinflow.stats_engine.channels import channels_of

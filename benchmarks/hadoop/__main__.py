@@ -25,7 +25,7 @@ from pinflow.mr_jobs.hadoop.cluster import Cluster
 from pinflow.mr_jobs.hadoop.sizes import BUCKETS_PER_REDUCER, TASK_BYTES
 from pinflow.mr_jobs.inputs.splits import InputFile, plan_splits
 from pinflow.mr_jobs.launch import launch
-from pinflow.mr_jobs.local_runner import JobSpec
+from pinflow.mr_jobs.spec import JobSpec
 from pinflow.storage import join, open_storage
 from pinflow.workflows.on_cluster import cluster_of
 

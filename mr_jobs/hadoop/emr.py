@@ -22,8 +22,8 @@ from pinflow.mr_jobs.hadoop.cluster import Cluster
 from pinflow.mr_jobs.hadoop.runner import ClusterRunner, step_run
 from pinflow.mr_jobs.hadoop.streaming import PYTHON, PlannedSteps, Step
 from pinflow.mr_jobs.job import DatasetJob
-from pinflow.mr_jobs.local_runner import JobSpec
 from pinflow.mr_jobs.native import StepRun
+from pinflow.mr_jobs.spec import JobSpec
 from pinflow.storage import join
 
 LOGS = "emr-logs"

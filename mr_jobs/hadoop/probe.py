@@ -12,7 +12,7 @@ from mrjob.job import MRJob
 from pinflow.mr_jobs.hadoop.cluster import Cluster
 from pinflow.mr_jobs.hadoop.emr import reachable
 from pinflow.mr_jobs.hadoop.runner import HadoopRunner
-from pinflow.mr_jobs.local_runner import JobSpec
+from pinflow.mr_jobs.spec import JobSpec
 from pinflow.storage import join, open_storage
 
 

@@ -24,9 +24,9 @@ from pinflow.mr_jobs.hadoop.sizes import BUCKETS_PER_REDUCER, groups, reducer_co
 from pinflow.mr_jobs.hadoop.streaming import SCRIPT, Step, Streaming
 from pinflow.mr_jobs.hadoop.task import DESCRIPTION, INPUT_COUNTER, Description
 from pinflow.mr_jobs.inputs.splits import Split
-from pinflow.mr_jobs.local_runner import JobSpec, check_step
 from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.mr_jobs.native import INPUT_ROWS, StepRun, Usage
+from pinflow.mr_jobs.spec import JobSpec, check_step
 from pinflow.storage import is_remote, join, open_storage
 
 _APPLICATION = "application"

@@ -13,7 +13,7 @@ from benchmarks.hadoop.batches import DomainsByBatch
 from benchmarks.hadoop.records import TOP, DomainsByRecord
 from pinflow.mr_jobs.inputs.splits import InputFile, plan_splits
 from pinflow.mr_jobs.launch import launch
-from pinflow.mr_jobs.local_runner import JobSpec
+from pinflow.mr_jobs.spec import JobSpec
 
 DAY = date(2015, 5, 18)
 Rows = set[tuple[str, str, str, int]]

@@ -11,7 +11,9 @@ import pytest
 
 from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.mr_jobs.launch import JobOutput, launch
-from pinflow.mr_jobs.local_runner import MAX_ATTEMPTS, SMALL_TASK_BYTES, JobSpec
+from pinflow.mr_jobs.local_plan import SMALL_TASK_BYTES
+from pinflow.mr_jobs.local_runner import MAX_ATTEMPTS
+from pinflow.mr_jobs.spec import JobSpec
 from pinflow.stats_engine.shards import decode
 from pinflow.zygote import Zygote
 from tests.mr_jobs.sample_jobs import DIE_ONCE

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from pinflow.mr_jobs.launch import JobOutput, launch
-from pinflow.mr_jobs.local_runner import JobSpec
 from pinflow.mr_jobs.native import Usage, with_native
+from pinflow.mr_jobs.spec import JobSpec
 from pinflow.stats_engine.engine import StatsEngine
 from pinflow.stats_engine.shards import decode
 from pinflow.zygote import Exit, Zygote

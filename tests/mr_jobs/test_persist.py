@@ -10,7 +10,7 @@ from pinflow.hbase_schema.reader import audience
 from pinflow.hbase_schema.store import open_store
 from pinflow.hbase_schema.tables import DATA_START
 from pinflow.mr_jobs.launch import launch
-from pinflow.mr_jobs.local_runner import JobSpec
+from pinflow.mr_jobs.spec import JobSpec
 
 DAY = date(2015, 5, 20)
 ALL_FOUR = "daily+weekly+biweekly+monthly"

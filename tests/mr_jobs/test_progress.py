@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from pinflow.errors import LimitExceededError
 from pinflow.mr_jobs.launch import JobOutput, launch
-from pinflow.mr_jobs.local_runner import SMALL_TASK_BYTES, JobSpec
+from pinflow.mr_jobs.local_plan import SMALL_TASK_BYTES
 from pinflow.mr_jobs.progress import Reports, Watch
+from pinflow.mr_jobs.spec import JobSpec
 from pinflow.stats_engine.engine import StatsEngine
 from pinflow.zygote import Zygote
 from tests.mr_jobs.sample_jobs import DIE_ONCE

@@ -17,7 +17,7 @@ from pinflow.config import Settings
 from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.mr_jobs.hadoop.cluster import JOBS, Cluster
 from pinflow.mr_jobs.launch import JobOutput, launch
-from pinflow.mr_jobs.local_runner import JobSpec
+from pinflow.mr_jobs.spec import JobSpec
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
 from pinflow.storage import open_storage
 from pinflow.storage_s3 import client

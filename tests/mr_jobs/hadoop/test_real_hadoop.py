@@ -19,7 +19,7 @@ from pinflow.errors import FatalAlertError, PinflowError
 from pinflow.mr_jobs.hadoop.cluster import Cluster
 from pinflow.mr_jobs.hadoop.sizes import TASK_BYTES
 from pinflow.mr_jobs.launch import JobOutput, launch
-from pinflow.mr_jobs.local_runner import JobSpec
+from pinflow.mr_jobs.spec import JobSpec
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
 from pinflow.storage import open_storage
 from tests.engines import engines, processes, variables
