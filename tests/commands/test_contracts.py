@@ -113,7 +113,8 @@ def test_json_of_what_there_is(ran: Command, tmp_path: Path) -> None:
     workflows = ran("workflows", "--json").json
     assert [found["name"] for found in workflows] == ["analytics"]
     assert all(
-        keys(found) == {"name", "owner", "description", "module", "schedule", "parameters"} for found in workflows
+        keys(found) == {"name", "owner", "description", "module", "schedule", "deadline", "parameters"}
+        for found in workflows
     )
     graph = ran("graph", "analytics", "--date", str(DAY), "--json").json
     assert [stage["name"] for stage in graph["stages"]] == STAGES

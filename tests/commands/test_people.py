@@ -77,7 +77,7 @@ def test_alerts_and_mails_that_wait_are_spoken_of(tmp_path: Path) -> None:
     assert alerts > 0
     assert mails > 0
     assert f"{alerts} alerts were raised; see: pinflow alerts" in result.out
-    assert f"{mails} mails wait to be sent; see why with: pinflow doctor" in result.err
+    assert f"{mails} mails could not be sent; see why with: pinflow alerts deliver" in result.err
 
 
 @pytest.mark.parametrize(
