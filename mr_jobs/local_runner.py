@@ -165,7 +165,8 @@ class LocalRunner:
         task.started = monotonic()
         function, environment, arguments = task.function, self._environment_of(task, kind), self._given(task, kind)
         if task.first:
-            shutil.rmtree(str(self._folder(task.first)), ignore_errors=True)  # of an attempt that was killed
+            for left in (self._folder(task.first), self._temporary / self._attempt(task.first, "map")):
+                shutil.rmtree(str(left), ignore_errors=True)  # of an attempt that was killed
             pairs = ((task.first, "map"), (task, kind))
             arguments = {"tasks": [self._given(*pair) | {"environment": self._environment_of(*pair)} for pair in pairs]}
             function = "run_batch_tasks"

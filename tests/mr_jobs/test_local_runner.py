@@ -231,6 +231,12 @@ def test_a_small_job_that_is_killed_is_tried_again(tmp_path: Path, small: str, j
     assert output.usage.tasks == 2
 
 
+def test_of_a_small_job_that_is_killed_nothing_of_the_first_attempt_is_left(tmp_path: Path, small: str) -> None:
+    output = run(tmp_path, "Aside", [small], **{DIE_ONCE: str(tmp_path / "died")})
+    assert output.usage.tasks == 2
+    assert len(list(tmp_path.rglob("aside-*"))) == 1
+
+
 @pytest.mark.parametrize(
     ("job", "told"),
     [

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from contextlib import suppress
 
 import pytest
@@ -43,6 +45,22 @@ def test_those_of_a_job_that_failed_are_free() -> None:
             assert not other.take(wait=False)
             raise ZeroDivisionError
         assert other.take(wait=False)
+
+
+def test_a_job_that_waits_for_its_first_comes_before_the_next_of_others() -> None:
+    with Slots(1) as large, Slots(1) as small:
+        assert large.take(wait=True)
+        thread = threading.Thread(target=small.take, kwargs={"wait": True})
+        thread.start()
+        end = time.monotonic() + 60
+        while thread.is_alive() and time.monotonic() < end:  # a task ends and the next starts, as fast as can be
+            large.give_back()
+            if not large.take(wait=False):
+                break
+        thread.join(60)
+        assert not large.take(wait=False)
+        small.give_back()
+        assert large.take(wait=False)
 
 
 def test_other_commands_have_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
