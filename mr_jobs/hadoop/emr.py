@@ -60,8 +60,9 @@ class EmrSteps(PlannedSteps, EMRJobRunner):
             return cls(**job([*own, *arguments])._runner_kwargs())
 
     def submitted(self) -> str:
-        """The cluster, whether it is this job's own, and the steps."""
-        return " ".join((str(self.get_cluster_id()), _OWN if self._created_cluster else _SHARED, *self._step_ids))
+        """The cluster, whether it is this job's own, and the steps; a pooled one is for other jobs, too."""
+        is_own = self._created_cluster and not self._opts["pool_clusters"]
+        return " ".join((str(self.get_cluster_id()), _OWN if is_own else _SHARED, *self._step_ids))
 
     def get_hadoop_version(self) -> str:
         """See EMRJobRunner; names of properties are those of Hadoop 2 and later."""
