@@ -39,6 +39,11 @@ class EmrSteps(PlannedSteps, EMRJobRunner):
 
     on_step: Callable[[str], None]
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.seconds: dict[int, float] = {}
+        """How long each step took that has ended, by its number; -1 is mrjob's own step that sets up the cluster."""
+
     @classmethod
     def of(cls, job: type[MRJob], arguments: Sequence[str], folder: str, logs: str) -> "EmrSteps":
         """The runner of a job; options that mrjob.conf has for `emr` count. `folder` is for mrjob's own files.
@@ -75,6 +80,12 @@ class EmrSteps(PlannedSteps, EMRJobRunner):
         super()._add_steps_to_cluster(steps)
         self.on_step(self.submitted())
 
+    def _wait_for_step_to_complete(self, step_id: str, step_num: int) -> None:
+        # mrjob waits for one step after the other, also when they were submitted together or on another cluster again
+        started = monotonic()
+        super()._wait_for_step_to_complete(step_id, step_num)
+        self.seconds[step_num] = monotonic() - started
+
 
 def reachable(job: type[MRJob], folder: str) -> str:
     """What a job would run on, asked of EMR without a job, which would cost a cluster; raises `PinflowError`."""
@@ -94,8 +105,7 @@ class EmrRunner(ClusterRunner):
         super().__init__(spec, cluster, environment, log)
         arguments = [*spec.arguments, f"{self._folder}/input"]
         self._steps = EmrSteps.of(self._job, arguments, join(self._folder, "mrjob"), join(cluster.folder, LOGS))
-        self._steps.on_step = self._submitted
-        self._started: list[float] = []
+        self._steps.on_step = self._remember
 
     def _sent(self, files: Mapping[str, str]) -> list[str]:
         sent = []
@@ -117,15 +127,8 @@ class EmrRunner(ClusterRunner):
             except BaseException:
                 self._end(runner.submitted())
                 raise
-        ends = [*self._started[1:], monotonic()]
-        return [
-            step_run(_flat(groups), end - start)
-            for groups, start, end in zip(runner.counters(), self._started, ends, strict=True)
-        ]
-
-    def _submitted(self, what: str) -> None:
-        self._started.append(monotonic())
-        self._remember(what)
+        counters = enumerate(runner.counters())
+        return [step_run(_flat(groups), runner.seconds.get(number, 0.0)) for number, groups in counters]
 
     @contextmanager
     def _heard(self) -> Iterator[list[str]]:
