@@ -29,6 +29,8 @@ from pinflow.storage import join
 LOGS = "emr-logs"
 _OWN, _SHARED = "own", "shared"
 _RELEASE = "release_label"
+# it ends itself as soon as no step is left: the steps must be there from the start, and run one after the other
+_OWN_CLUSTER = ["--add-steps-in-batch", "--max-concurrent-steps", "1"]
 _INSTALL_PYTHON = f"command -v python{PYTHON} || sudo dnf install -y python{PYTHON}"
 # what a task wrote below its output folder is published with the attempt that counts
 _COMMITTER = {"mapred.output.committer.class": "org.apache.hadoop.mapred.FileOutputCommitter"}
@@ -50,8 +52,8 @@ class EmrSteps(PlannedSteps, EMRJobRunner):
 
         Raises `ConfigurationError` when mrjob.conf names neither a release nor a cluster.
         """
-        given = {name for _, options in load_opts_from_mrjob_confs("emr") for name in options}
-        if not given & {_RELEASE, "cluster_id"}:
+        given = {name: value for _, options in load_opts_from_mrjob_confs("emr") for name, value in options.items()}
+        if not given.keys() & {_RELEASE, "cluster_id"}:
             raise ConfigurationError(
                 "the runner emr is not told which release of EMR to start; set release_label, such as emr-7.9.0, below "
                 "runners: emr: in mrjob.conf, or cluster_id for a cluster that runs. See: docs/how-to/emr.md"
@@ -59,6 +61,7 @@ class EmrSteps(PlannedSteps, EMRJobRunner):
         own = ["-r", "emr", "--no-bootstrap-mrjob", "--no-check-input-paths", "--bootstrap", _INSTALL_PYTHON]
         own += ["--cloud-tmp-dir", folder]
         own += [] if "cloud_log_dir" in given else ["--cloud-log-dir", logs]
+        own += [] if given.get("cluster_id") or given.get("pool_clusters") else _OWN_CLUSTER
         # of pinflow's jobs everything is counted in their shards; logs come minutes late
         own += ["--no-read-logs"] if issubclass(job, DatasetJob) else []
         with _explained():

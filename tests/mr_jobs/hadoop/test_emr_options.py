@@ -68,3 +68,9 @@ def test_the_time_of_a_step_is_that_of_waiting_for_it_last(
     spec = JobSpec("tests.mr_jobs.sample_jobs:Totals", (), (), "s3://b/out")
     runner = emr.EmrRunner(spec, Cluster("s3://b/_hadoop", tmp_path, "d-1", "d-"), {})
     assert [(one.seconds, one.counters) for one in runner._run_steps([])] == [(20.0, {"own/rows": 3}), (30.0, {})]
+
+
+@pytest.mark.parametrize("options", [{}, {"pool_clusters": True}, {"cluster_id": "j-1"}])
+def test_a_cluster_that_ends_itself_has_all_steps_from_the_start(options: dict[str, object], conf: Path) -> None:
+    steps = made(conf, max_concurrent_steps=2, **options)
+    assert (steps._add_steps_in_batch(), steps._opts["max_concurrent_steps"]) == ((False, 2) if options else (True, 1))
