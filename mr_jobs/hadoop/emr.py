@@ -20,7 +20,7 @@ from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.mr_jobs.hadoop.client import Told
 from pinflow.mr_jobs.hadoop.cluster import Cluster
 from pinflow.mr_jobs.hadoop.runner import ClusterRunner, step_run
-from pinflow.mr_jobs.hadoop.streaming import PYTHON, PlannedSteps, Step
+from pinflow.mr_jobs.hadoop.streaming import PYTHON, PlannedSteps, Step, options_explained
 from pinflow.mr_jobs.job import DatasetJob
 from pinflow.mr_jobs.native import StepRun
 from pinflow.mr_jobs.spec import JobSpec
@@ -50,22 +50,10 @@ class EmrSteps(PlannedSteps, EMRJobRunner):
     def of(cls, job: type[MRJob], arguments: Sequence[str], folder: str, logs: str) -> "EmrSteps":
         """The runner of a job; options that mrjob.conf has for `emr` count. `folder` is for mrjob's own files.
 
-        Raises `ConfigurationError` when mrjob.conf names neither a release nor a cluster.
+        Raises `ConfigurationError` when mrjob.conf names neither a release nor a cluster, or cannot be used.
         """
-        given = {name: value for _, options in load_opts_from_mrjob_confs("emr") for name, value in options.items()}
-        if not given.keys() & {_RELEASE, "cluster_id"}:
-            raise ConfigurationError(
-                "the runner emr is not told which release of EMR to start; set release_label, such as emr-7.9.0, below "
-                "runners: emr: in mrjob.conf, or cluster_id for a cluster that runs. See: docs/how-to/emr.md"
-            )
-        own = ["-r", "emr", "--no-bootstrap-mrjob", "--no-check-input-paths", "--bootstrap", _INSTALL_PYTHON]
-        own += ["--cloud-tmp-dir", folder]
-        own += [] if "cloud_log_dir" in given else ["--cloud-log-dir", logs]
-        own += [] if given.get("cluster_id") or given.get("pool_clusters") else _OWN_CLUSTER
-        # of pinflow's jobs everything is counted in their shards; logs come minutes late
-        own += ["--no-read-logs"] if issubclass(job, DatasetJob) else []
-        with _explained():
-            return cls(**job([*own, *arguments])._runner_kwargs())
+        with _explained(), options_explained("emr"):
+            return cls(**job([*_own_options(job, folder, logs), *arguments])._runner_kwargs())
 
     def submitted(self) -> str:
         """The cluster, whether it is this job's own, and the steps; a pooled one is for other jobs, too."""
@@ -88,6 +76,23 @@ class EmrSteps(PlannedSteps, EMRJobRunner):
         started = monotonic()
         super()._wait_for_step_to_complete(step_id, step_num)
         self.seconds[step_num] = monotonic() - started
+
+
+def _own_options(job: type[MRJob], folder: str, logs: str) -> list[str]:
+    """What pinflow asks of mrjob, beside the options that mrjob.conf has."""
+    given = {name: value for _, options in load_opts_from_mrjob_confs("emr") for name, value in options.items()}
+    if not given.keys() & {_RELEASE, "cluster_id"}:
+        raise ConfigurationError(
+            "the runner emr is not told which release of EMR to start; set release_label, such as emr-7.9.0, below "
+            "runners: emr: in mrjob.conf, or cluster_id for a cluster that runs. See: docs/how-to/emr.md"
+        )
+    own = ["-r", "emr", "--no-bootstrap-mrjob", "--no-check-input-paths", "--bootstrap", _INSTALL_PYTHON]
+    own += ["--cloud-tmp-dir", folder]
+    own += [] if "cloud_log_dir" in given else ["--cloud-log-dir", logs]
+    own += [] if given.get("cluster_id") or given.get("pool_clusters") else _OWN_CLUSTER
+    # of pinflow's jobs everything is counted in their shards; logs come minutes late
+    own += ["--no-read-logs"] if issubclass(job, DatasetJob) else []
+    return own
 
 
 def reachable(job: type[MRJob], folder: str) -> str:

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from mrjob.emr import EMRJobRunner
 
+from pinflow.errors import ConfigurationError
 from pinflow.mr_jobs.hadoop import emr
 from pinflow.mr_jobs.hadoop.cluster import Cluster
 from pinflow.mr_jobs.hadoop.emr import EmrSteps
+from pinflow.mr_jobs.hadoop.streaming import Streaming
 from pinflow.mr_jobs.spec import JobSpec
 from tests.mr_jobs.sample_jobs import Totals
 
@@ -74,3 +76,23 @@ def test_the_time_of_a_step_is_that_of_waiting_for_it_last(
 def test_a_cluster_that_ends_itself_has_all_steps_from_the_start(options: dict[str, object], conf: Path) -> None:
     steps = made(conf, max_concurrent_steps=2, **options)
     assert (steps._add_steps_in_batch(), steps._opts["max_concurrent_steps"]) == ((False, 2) if options else (True, 1))
+
+
+MAKERS = {
+    "emr": lambda: EmrSteps.of(Totals, (), "s3://b/mrjob", "s3://b/logs"),
+    "hadoop": lambda: Streaming.of(Totals, ()),
+}
+
+
+@pytest.mark.parametrize(
+    ("runner", "mistake"),
+    [
+        ("emr", "release_label: 7.9"),
+        *((runner, mistake) for runner in MAKERS for mistake in ("cleanup: NOPE", "setup: 3", "cleanup: [NONE")),
+    ],
+)
+def test_a_mistake_in_the_file_is_told(runner: str, mistake: str, conf: Path) -> None:
+    others = "" if "release" in mistake or runner == "hadoop" else "    release_label: emr-7.9.0\n"
+    conf.write_text(f"runners:\n  {runner}:\n{others}    {mistake}\n")
+    with pytest.raises(ConfigurationError, match=rf"mrjob.conf cannot be used: .*below runners: {runner}:"):
+        MAKERS[runner]()
