@@ -11,7 +11,7 @@ nothing is lost or counted twice, whichever output committer is configured.
 import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import groupby, starmap
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -19,6 +19,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 import polars as pl
 import pyarrow as pa
 
+from pinflow.errors import PinflowError
 from pinflow.storage import explained
 
 LINE_BYTES = 6 << 20
@@ -165,7 +166,9 @@ class FileShuffleReader:
     def __init__(self, folders: Iterable[Path]) -> None:
         self._parcels: dict[int, list[tuple[Path, _Entry]]] = {}
         for folder in folders:
-            for entry in starmap(_Entry, json.loads((folder / "index.json").read_text())):
+            with _reading(folder):
+                index = json.loads((folder / "index.json").read_text())
+            for entry in starmap(_Entry, index):
                 self._parcels.setdefault(entry.bucket, []).append((folder, entry))
         for parcels in self._parcels.values():
             parcels.sort(key=_part)
@@ -183,14 +186,30 @@ class FileShuffleReader:
         for _, parcels in groupby(chosen, key=_part):
             files: dict[Path, pa.ipc.RecordBatchFileReader] = {}
             for folder, entry in parcels:
-                if entry.kind == ROWS:
-                    path = folder / f"{entry.file}.arrow"
-                    if path not in files:
-                        files[path] = pa.ipc.open_file(pa.memory_map(str(path)))
-                    table = pa.Table.from_batches([files[path].get_batch(entry.position)])
-                    yield Parcel(bucket, entry.kind, _to_frame(table), part=entry.part)
-                else:
-                    yield Parcel(bucket, entry.kind, None, (folder / f"{entry.file}.bin").read_bytes())
+                with _reading(folder):
+                    parcel = self._parcel(folder, entry, files)
+                yield parcel
+
+    @staticmethod
+    def _parcel(folder: Path, entry: _Entry, files: dict[Path, pa.ipc.RecordBatchFileReader]) -> Parcel:
+        if entry.kind != ROWS:
+            return Parcel(entry.bucket, entry.kind, None, (folder / f"{entry.file}.bin").read_bytes())
+        path = folder / f"{entry.file}.arrow"
+        if path not in files:
+            files[path] = pa.ipc.open_file(pa.memory_map(str(path)))
+        table = pa.Table.from_batches([files[path].get_batch(entry.position)])
+        return Parcel(entry.bucket, entry.kind, _to_frame(table), part=entry.part)
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """A file that is gone or broken is the shuffle's, whoever asks for its rows."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise PinflowError(
+            f"cannot read what a map task left in {folder}: {error}. Run again: the map tasks will, too"
+        ) from error
 
 
 def _part(parcel: tuple[Path, _Entry]) -> int:

@@ -4,7 +4,7 @@ Any process may look, any number of them at once: a warning is stored with its a
 transaction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
@@ -129,12 +129,11 @@ def _tell_of_run(work: Transaction, *, row: Any, what: str, path: list[str]) -> 
         return False
     work.tell(row.run_id, None, None, row.state, row.state, what)
     jobs = {job.name: job for job in work.rows(JOBS, b_run_id=row.run_id)}
-    left = "".join(f"  {_described(jobs[name], work.now)}\n" for name in path)
-    body = f"The run {row.run_id} {what}.\n\n"
-    body += f"What takes longest until its end:\n{left}\n" if left else ""
-    body += f"See what it waits for:\n  pinflow explain {row.run_id}\n"
-    owner = _definition(row.definition).owner
-    _alert(work, (row.workflow, row.run_id, RUN, 1, row.date, owner), f"{row.run_id} {what}", body, "deadline")
+    left = "".join(f" {_described(jobs[name], work.now)}." for name in path)
+    body = f"The run goes on.{' What takes longest until its end:' if left else ''}{left}"
+    commands = [("what it waits for", f"pinflow explain {row.run_id}"), ("end it", f"pinflow abort {row.run_id}")]
+    key = (row.workflow, row.run_id, RUN, 1, row.date, _definition(row.definition).owner)
+    _alert(work, key, f"{row.run_id} {what}", body, "deadline", commands)
     return True
 
 
@@ -143,22 +142,29 @@ def _tell_of_job(work: Transaction, *, row: Any, now: datetime) -> bool:
         return False
     what = f"has run for {_length(_ran(row, now).total_seconds())}, longer than its warn_after"
     work.tell(row.run_id, row.name, row.attempts, row.state, row.state, what)
-    usual = f"It usually takes {_length(row.expected_seconds)}. " if row.expected_seconds is not None else ""
-    body = (
-        f"The job {row.name} of {row.run_id} {what} of {_length(row.warn_seconds)}, and runs on. {usual}\n\n"
-        f"See what it writes, or end it with its run:\n"
-        f"  pinflow logs {row.run_id} {row.name}\n  pinflow abort {row.run_id}\n"
-    )
+    usual = f" It usually takes {_length(row.expected_seconds)}." if row.expected_seconds is not None else ""
+    body = f"Its warn_after is {_length(row.warn_seconds)}; it runs on.{usual}"
+    commands = [
+        ("what it writes", f"pinflow logs {row.run_id} {row.name}"),
+        ("end it with its run", f"pinflow abort {row.run_id}"),
+    ]
     key = (row.workflow, row.run_id, row.name, row.attempts, row.date, row.owner)
-    _alert(work, key, f"{row.name} of {row.run_id} {what}", body, "slow")
+    _alert(work, key, f"{row.name} of {row.run_id} {what}", body, "slow", commands)
     return True
 
 
-def _alert(work: Transaction, key: tuple[str, str, str, int, str, str], subject: str, body: str, rule: str) -> None:
+def _alert(
+    work: Transaction,
+    key: tuple[str, str, str, int, str, str],
+    subject: str,
+    body: str,
+    rule: str,
+    commands: Sequence[tuple[str, str]],
+) -> None:
     from pinflow.stats_engine.alerts import JobKey
     from pinflow.stats_engine.record import notify
 
-    notify(work.connection, JobKey(*key), subject, body, "warning", rule, work.now)
+    notify(work.connection, JobKey(*key), subject, body, "warning", rule, work.now, commands)
 
 
 def _described(job: Any, now: datetime) -> str:

@@ -112,10 +112,10 @@ def newest_day(database: Database, workflow: str, job: str) -> date | None:
     return None if found is None else date.fromisoformat(found)
 
 
-def names_counted(database: Database, workflow: str, job: str) -> set[str]:
-    """The names of all statistics that a job ever had, but for lists of items."""
+def names_counted(database: Database, workflow: str, job: str, step: int = 0) -> set[str]:
+    """The names of all statistics that a job, or a step of it, ever had, but for lists of items."""
     tables = (STAT_COUNTS, STAT_SUMS, STAT_HISTOGRAMS, STAT_DISTINCTS)
-    names = [sa.select(t.c.name).where(t.c.workflow == workflow, t.c.job == job, t.c.step == 0) for t in tables]
+    names = [sa.select(t.c.name).where(t.c.workflow == workflow, t.c.job == job, t.c.step == step) for t in tables]
     return set(transact(database, lambda connection: connection.scalars(sa.union(*names)).all()))
 
 

@@ -20,7 +20,9 @@ from pinflow.stats_engine.tables import DELIVERIES, MAILS
 FIRST_PAUSE = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=1)
 LEAST_TRIES = 5
-"""A mail that is refused for good is tried so often, over a quarter of an hour: the server may be set up wrongly."""
+"""A mail must be refused for good so often in a row, over a quarter of an hour: the server may be set up wrongly."""
+_REFUSED = "refused for good: "
+"""How the error of a delivery begins that was refused for good at its last try."""
 CLAIM = timedelta(minutes=5)
 """How long a mail is its sender's alone: longer than any server may take to answer for one mail."""
 
@@ -75,8 +77,8 @@ def deliver(engine: sa.Engine, channels: Sequence[Channel], now: datetime, *, ev
     """Send the mails that are due through each channel; with `every` also those whose pause is not over.
 
     What cannot be sent waits, from a minute at first to an hour, for a later call; what a channel has refused for good
-    LEAST_TRIES times stays refused until a call with `every`. Several processes may deliver at once: a mail that one
-    of them is sending is left to it.
+    LEAST_TRIES times in a row stays refused until a call with `every`. Several processes may deliver at once: a mail
+    that one of them is sending is left to it.
     """
     if every:
         _take_up(engine, now)
@@ -121,10 +123,14 @@ def _deliver_by(engine: sa.Engine, channel: Channel, now: datetime, *, every: bo
 
 
 class _Claimed(NamedTuple):
-    """A mail that this process alone may send for now, and how often it was tried, this time included."""
+    """A mail that this process alone may send for now, and how often it was tried, this time included.
+
+    Tries before the first of several refusals in a row do not count: the server may have been away then.
+    """
 
     post: Post
     attempts: int
+    was_refused: bool
 
 
 def _address(engine: sa.Engine, channels: Sequence[Channel]) -> int:
@@ -169,7 +175,7 @@ def _claim(connection: sa.Connection, *, channel: str, now: datetime, until: dat
     connection.execute(change.values(attempts=row.attempts + 1, next_at=until, error=None))
     columns = [MAILS.c[name] for name in Post.__dataclass_fields__]
     mail = connection.execute(sa.select(*columns).where(MAILS.c.message_id == row.message_id)).one()
-    return _Claimed(Post(*mail), row.attempts + 1)
+    return _Claimed(Post(*mail), row.attempts + 1, (row.error or "").startswith(_REFUSED))
 
 
 def _finish(engine: sa.Engine, claimed: _Claimed, channel: str, now: datetime) -> None:
@@ -177,12 +183,14 @@ def _finish(engine: sa.Engine, claimed: _Claimed, channel: str, now: datetime) -
 
 
 def _postpone(engine: sa.Engine, held: Sequence[_Claimed], channel: str, error: Exception, now: datetime) -> str:
-    text = str(error)
+    is_refused = isinstance(error, RefusedError) and error.for_good
+    text = f"{_REFUSED}{error}" if is_refused else str(error)
 
     def later(claimed: _Claimed) -> dict[str, Any]:
-        pause = min(FIRST_PAUSE * 2 ** min(claimed.attempts - 1, 10), LONGEST_PAUSE)
-        is_over = isinstance(error, RefusedError) and error.for_good and claimed.attempts >= LEAST_TRIES
-        return {"error": text, "next_at": now + pause, "state": "refused" if is_over else "waiting"}
+        attempts = 1 if is_refused and not claimed.was_refused else claimed.attempts
+        pause = min(FIRST_PAUSE * 2 ** min(attempts - 1, 10), LONGEST_PAUSE)
+        state = "refused" if is_refused and attempts >= LEAST_TRIES else "waiting"
+        return {"error": text, "attempts": attempts, "next_at": now + pause, "state": state}
 
     _note(engine, held, channel, later)
     return text

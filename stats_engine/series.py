@@ -1,19 +1,15 @@
 """One statistic of a job over time, each day with what was to be expected of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import NamedTuple
 
-import sqlalchemy as sa
-
-from pinflow.database import Database, transact
+from pinflow.database import Database
 from pinflow.errors import UnknownNameError
 from pinflow.stats_engine.baseline import ValueState
-from pinflow.stats_engine.history import History, read_history
+from pinflow.stats_engine.history import History, names_counted, read_history
 from pinflow.stats_engine.judgement import Past
 from pinflow.stats_engine.rules import FALSE_ALARMS
-from pinflow.stats_engine.tables import STAT_COUNTS, STAT_DISTINCTS, STAT_HISTOGRAMS, STAT_SUMS
 
 
 class Owner(NamedTuple):
@@ -60,7 +56,7 @@ def series(
     """
     history = read_history(database, workflow, job, [name], last + timedelta(days=1), step)
     if name not in history.values:
-        raise UnknownNameError("number", name, _names(database, workflow, job), f"pinflow stats {job}")
+        raise UnknownNameError("number", name, names_counted(database, workflow, job, step), f"pinflow stats {job}")
     days = [day for day in history.dates if day > last - length]
     return [_point(history, name, day, history.value(name, day), owner) for day in days]
 
@@ -86,9 +82,3 @@ def _point(history: History, name: str, day: date, value: float | None, owner: O
     found = past.predict(day, owner.false_alarms)
     expected = None if found.low is None else found.expected
     return Point(day, value, history.states.get(name, {}).get(day, "good"), expected, found.low, found.high)
-
-
-def _names(database: Database, workflow: str, job: str) -> Sequence[str]:
-    tables = (STAT_COUNTS, STAT_SUMS, STAT_HISTOGRAMS, STAT_DISTINCTS)
-    queries = [sa.select(table.c.name).where(table.c.workflow == workflow, table.c.job == job) for table in tables]
-    return transact(database, lambda connection: connection.scalars(sa.union(*queries)).all())

@@ -20,7 +20,7 @@ from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.mr_jobs.hadoop.client import Told
 from pinflow.mr_jobs.hadoop.cluster import Cluster
 from pinflow.mr_jobs.hadoop.runner import ClusterRunner, step_run
-from pinflow.mr_jobs.hadoop.streaming import PYTHON, PlannedSteps, Step
+from pinflow.mr_jobs.hadoop.streaming import PYTHON, PlannedSteps, Step, options_explained
 from pinflow.mr_jobs.job import DatasetJob
 from pinflow.mr_jobs.native import StepRun
 from pinflow.mr_jobs.spec import JobSpec
@@ -29,6 +29,8 @@ from pinflow.storage import join
 LOGS = "emr-logs"
 _OWN, _SHARED = "own", "shared"
 _RELEASE = "release_label"
+# it ends itself as soon as no step is left: the steps must be there from the start, and run one after the other
+_OWN_CLUSTER = ["--add-steps-in-batch", "--max-concurrent-steps", "1"]
 _INSTALL_PYTHON = f"command -v python{PYTHON} || sudo dnf install -y python{PYTHON}"
 # what a task wrote below its output folder is published with the attempt that counts
 _COMMITTER = {"mapred.output.committer.class": "org.apache.hadoop.mapred.FileOutputCommitter"}
@@ -39,29 +41,24 @@ class EmrSteps(PlannedSteps, EMRJobRunner):
 
     on_step: Callable[[str], None]
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.seconds: dict[int, float] = {}
+        """How long each step took that has ended, by its number; -1 is mrjob's own step that sets up the cluster."""
+
     @classmethod
     def of(cls, job: type[MRJob], arguments: Sequence[str], folder: str, logs: str) -> "EmrSteps":
         """The runner of a job; options that mrjob.conf has for `emr` count. `folder` is for mrjob's own files.
 
-        Raises `ConfigurationError` when mrjob.conf names neither a release nor a cluster.
+        Raises `ConfigurationError` when mrjob.conf names neither a release nor a cluster, or cannot be used.
         """
-        given = {name for _, options in load_opts_from_mrjob_confs("emr") for name in options}
-        if not given & {_RELEASE, "cluster_id"}:
-            raise ConfigurationError(
-                "the runner emr is not told which release of EMR to start; set release_label, such as emr-7.9.0, below "
-                "runners: emr: in mrjob.conf, or cluster_id for a cluster that runs. See: docs/how-to/emr.md"
-            )
-        own = ["-r", "emr", "--no-bootstrap-mrjob", "--no-check-input-paths", "--bootstrap", _INSTALL_PYTHON]
-        own += ["--cloud-tmp-dir", folder]
-        own += [] if "cloud_log_dir" in given else ["--cloud-log-dir", logs]
-        # of pinflow's jobs everything is counted in their shards; logs come minutes late
-        own += ["--no-read-logs"] if issubclass(job, DatasetJob) else []
-        with _explained():
-            return cls(**job([*own, *arguments])._runner_kwargs())
+        with _explained(), options_explained("emr"):
+            return cls(**job([*_own_options(job, folder, logs), *arguments])._runner_kwargs())
 
     def submitted(self) -> str:
-        """The cluster, whether it is this job's own, and the steps."""
-        return " ".join((str(self.get_cluster_id()), _OWN if self._created_cluster else _SHARED, *self._step_ids))
+        """The cluster, whether it is this job's own, and the steps; a pooled one is for other jobs, too."""
+        is_own = self._created_cluster and not self._opts["pool_clusters"]
+        return " ".join((str(self.get_cluster_id()), _OWN if is_own else _SHARED, *self._step_ids))
 
     def get_hadoop_version(self) -> str:
         """See EMRJobRunner; names of properties are those of Hadoop 2 and later."""
@@ -73,6 +70,29 @@ class EmrSteps(PlannedSteps, EMRJobRunner):
     def _add_steps_to_cluster(self, steps: list[dict[str, Any]]) -> None:
         super()._add_steps_to_cluster(steps)
         self.on_step(self.submitted())
+
+    def _wait_for_step_to_complete(self, step_id: str, step_num: int) -> None:
+        # mrjob waits for one step after the other, also when they were submitted together or on another cluster again
+        started = monotonic()
+        super()._wait_for_step_to_complete(step_id, step_num)
+        self.seconds[step_num] = monotonic() - started
+
+
+def _own_options(job: type[MRJob], folder: str, logs: str) -> list[str]:
+    """What pinflow asks of mrjob, beside the options that mrjob.conf has."""
+    given = {name: value for _, options in load_opts_from_mrjob_confs("emr") for name, value in options.items()}
+    if not given.keys() & {_RELEASE, "cluster_id"}:
+        raise ConfigurationError(
+            "the runner emr is not told which release of EMR to start; set release_label, such as emr-7.9.0, below "
+            "runners: emr: in mrjob.conf, or cluster_id for a cluster that runs. See: docs/how-to/emr.md"
+        )
+    own = ["-r", "emr", "--no-bootstrap-mrjob", "--no-check-input-paths", "--bootstrap", _INSTALL_PYTHON]
+    own += ["--cloud-tmp-dir", folder]
+    own += [] if "cloud_log_dir" in given else ["--cloud-log-dir", logs]
+    own += [] if given.get("cluster_id") or given.get("pool_clusters") else _OWN_CLUSTER
+    # of pinflow's jobs everything is counted in their shards; logs come minutes late
+    own += ["--no-read-logs"] if issubclass(job, DatasetJob) else []
+    return own
 
 
 def reachable(job: type[MRJob], folder: str) -> str:
@@ -93,8 +113,7 @@ class EmrRunner(ClusterRunner):
         super().__init__(spec, cluster, environment, log)
         arguments = [*spec.arguments, f"{self._folder}/input"]
         self._steps = EmrSteps.of(self._job, arguments, join(self._folder, "mrjob"), join(cluster.folder, LOGS))
-        self._steps.on_step = self._submitted
-        self._started: list[float] = []
+        self._steps.on_step = self._remember
 
     def _sent(self, files: Mapping[str, str]) -> list[str]:
         sent = []
@@ -116,15 +135,8 @@ class EmrRunner(ClusterRunner):
             except BaseException:
                 self._end(runner.submitted())
                 raise
-        ends = [*self._started[1:], monotonic()]
-        return [
-            step_run(_flat(groups), end - start)
-            for groups, start, end in zip(runner.counters(), self._started, ends, strict=True)
-        ]
-
-    def _submitted(self, what: str) -> None:
-        self._started.append(monotonic())
-        self._remember(what)
+        counters = enumerate(runner.counters())
+        return [step_run(_flat(groups), runner.seconds.get(number, 0.0)) for number, groups in counters]
 
     @contextmanager
     def _heard(self) -> Iterator[list[str]]:

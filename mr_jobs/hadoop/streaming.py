@@ -2,11 +2,13 @@
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mrjob.conf import yaml  # that which reads mrjob.conf
 from mrjob.hadoop import HadoopJobRunner
 from mrjob.job import MRJob
 
@@ -90,10 +92,11 @@ class Streaming(PlannedSteps, HadoopJobRunner):
     def of(cls, job: type[MRJob], arguments: Sequence[str]) -> "Streaming":
         """The runner of a job; options that mrjob.conf has for `hadoop` count.
 
-        Raises `ConfigurationError` when there is no Hadoop here.
+        Raises `ConfigurationError` when there is no Hadoop here, or mrjob.conf cannot be used.
         """
         logging.getLogger("mrjob").setLevel(logging.ERROR)
-        made = cls(**job(["-r", "hadoop", *arguments])._runner_kwargs())
+        with options_explained("hadoop"):
+            made = cls(**job(["-r", "hadoop", *arguments])._runner_kwargs())
         try:
             found = made.get_hadoop_bin() and made.get_hadoop_streaming_jar()
         except OSError:
@@ -120,3 +123,16 @@ class Streaming(PlannedSteps, HadoopJobRunner):
     def get_hadoop_version(self) -> str:
         """See HadoopJobRunner; asking would start a JVM, and names of properties are those of Hadoop 2 and later."""
         return "3.0.0"
+
+
+@contextmanager
+def options_explained(runner: str) -> Iterator[None]:
+    """What mrjob raises for mistakes in mrjob.conf becomes a `ConfigurationError`."""
+    try:
+        yield
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
+        what = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"mrjob.conf cannot be used: {what}. Correct what stands below runners: {runner}: there (MRJOB_CONF names "
+            "the file; else it is ~/.mrjob.conf or /etc/mrjob.conf), then run again: pinflow doctor"
+        ) from error

@@ -164,7 +164,7 @@ def deliver(every: bool, drop: bool, as_json: bool) -> None:
     """Send the mails that wait, to the mail server or folder and the webhooks; exit code 1 if some could not be sent.
 
     Each run does so too. Let cron do it every few minutes, so that mails go out also when nothing runs. A mail that
-    the server refuses for good (with an answer from 500 on) is tried five times, then only with --now.
+    the server refuses for good (with an answer from 500 on) five times in a row is then tried only with --now.
     """
     from pinflow.stats_engine.channels import channels_of
     from pinflow.stats_engine.outbox import deliver as send

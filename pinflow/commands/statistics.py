@@ -124,7 +124,7 @@ def _show_steps(engine: "sa.Engine", shown: Shown, name: str | None, most: int, 
     if not found:
         raise ConfigurationError(f"{shown.info.job} had one step on {shown.info.date}: pinflow stats {shown.info.job}")
     if as_json:
-        steps = [_as_json(one.statistics, one.distincts) | {"step": one.info.step} for one in found]
+        steps = [_step_as_json(one, name) for one in found]
         print_json(asdict(shown.info) | {"steps": steps})
         return
     click.echo(shown.title)
@@ -278,6 +278,14 @@ def _band(point: "Point") -> dict[str, Any]:
 
 def _items_as_json(items: "Items") -> dict[str, Any]:
     return {"top": [list(item) for item in items.top], "bottom": [list(item) for item in items.bottom]}
+
+
+def _step_as_json(shown: Shown, name: str | None) -> dict[str, Any]:
+    """All statistics of a step by kind, or that called `name`."""
+    kinds = _as_json(shown.statistics, shown.distincts)
+    if name is not None:
+        kinds = {kind: {name: values[name]} if name in values else {} for kind, values in kinds.items()}
+    return kinds | {"step": shown.info.step}
 
 
 def _as_json(statistics: "Statistics", distincts: Mapping[str, "Estimate"]) -> dict[str, Any]:

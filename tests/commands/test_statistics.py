@@ -157,6 +157,8 @@ def test_days_and_runs_are_compared(run: Run) -> None:
     ("arguments", "says"),
     [
         (("count", "evnts"), "did you mean 'events'"),
+        (("count", "events", "--step", "2"), "known: nodes. See"),
+        (("count", "nodes"), "known: age, events, revenue, users. See"),
         (("cont",), "did you mean 'count'"),
         (("count", "--last", "3d"), "name it"),
         (("count", "events", "--against", "today"), "leave NAME out"),
@@ -184,6 +186,9 @@ def test_steps_stand_beside_each_other(run: Run) -> None:
     steps = json.loads(run("count", "--steps", "--json").output)["steps"]
     assert [one["step"] for one in steps] == [1, 2, 3]
     assert steps[2]["counts"] == {"nodes": 7}
+    (*_, last) = json.loads(run("count", "ranks", "--steps", "--json").output)["steps"]
+    assert last["items"] == {"ranks": {"top": [["best 7", 7.0]], "bottom": []}}
+    assert [kind for kind, values in last.items() if values] == ["items", "step"]
     points = json.loads(run("count", "nodes", "--step", "2", "--last", "9d", "--json").output)["points"]
     assert [point["outside"] for point in points] == [p["date"] == str(DIP) for p in points]
     assert "step 3" in run("count", "--step", "3", "--against", str(DIP)).output

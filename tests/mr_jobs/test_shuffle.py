@@ -1,4 +1,5 @@
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -6,6 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pinflow.errors import DamagedFileError, PinflowError
+from pinflow.hbase_schema.blocks import Block
+from pinflow.hbase_schema.embedded import EmbeddedStore
+from pinflow.hbase_schema.tables import METRICS
 from pinflow.mr_jobs import shuffle
 from pinflow.mr_jobs.shuffle import (
     BAD,
@@ -89,8 +94,22 @@ def test_lower_parts_of_all_map_tasks_are_read_first(tmp_path: Path) -> None:
 
 def test_parcels_without_an_index_are_not_seen(tmp_path: Path) -> None:
     FileShuffle(tmp_path / "map-0").write(PARCELS[0])
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(PinflowError, match=r"map-0.*Run again"):
         FileShuffleReader([tmp_path / "map-0"])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-20])])
+def test_a_damaged_file_is_not_blamed_on_who_asks_for_its_rows(
+    damage: Callable[[Path], object], tmp_path: Path
+) -> None:
+    reader = through_files(tmp_path, [PARCELS[0]])
+    damage(tmp_path / "map-0" / "0.arrow")
+    with EmbeddedStore(tmp_path / "serving.db") as store:
+        store.create_tables()
+        blocks = (Block(b"", 0, b"", b"") for _ in reader.read(0))
+        with pytest.raises(PinflowError, match=r"cannot read .*map-0.*Run again") as caught:
+            store.bulk_load(METRICS, [b"x"], blocks)
+    assert not isinstance(caught.value, DamagedFileError)
 
 
 def test_a_large_frame_is_cut_into_several_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from pinflow.scheduler.durations import outlook, priorities
 from pinflow.scheduler.records import Lease, Outcome
 from pinflow.scheduler.states import AttemptState, JobState
 from pinflow.scheduler.store import Store
+from pinflow.stats_engine.notice import Notice
 from pinflow.stats_engine.tables import ALERTS, MAILS
 
 DAY = date(2015, 5, 18)
@@ -226,6 +227,7 @@ def test_the_owner_is_warned_once_while_there_is_time(store: Store, clock) -> No
     assert f"{run.run_id} may be late: it is due at 2015-05-19 00:26 UTC" in mail.subject
     assert "long: running for 12 min 1 s, usually 10 min 0 s" in mail.body
     assert "end: waiting, usually 30 s" in mail.body
+    assert f"pinflow explain {run.run_id}" in [line for _, line in Notice.from_json(mail.content).commands]
     (alert,) = rows(store, ALERTS)
     assert (alert.job, alert.rule, alert.degree) == ("(run)", "deadline", "warning")
     told = [event for _, event in store.events(run.run_id) if event.job is None]
@@ -279,7 +281,13 @@ def test_a_job_that_runs_for_long_is_told_once_and_runs_on(store: Store, clock) 
     assert {alert.job: (alert.rule, alert.degree) for alert in rows(store, ALERTS)} == dict.fromkeys(
         ("a", "alone"), ("slow", "warning")
     )
-    (text,) = [mail.body for mail in rows(store, MAILS) if "job a of" in mail.body]
-    assert "The job a of demo-2015-05-18-1 has run for 10 min 1 s, longer than its warn_after of 10 min 0 s" in text
+    (mail,) = [mail for mail in rows(store, MAILS) if "a of" in mail.subject]
+    assert "a of demo-2015-05-18-1 has run for 10 min 1 s, longer than its warn_after" in mail.body
+    notice = Notice.from_json(mail.content)
+    assert notice.consequence == "Its warn_after is 10 min 0 s; it runs on."
+    assert [line for _, line in notice.commands][1:3] == [
+        "pinflow logs demo-2015-05-18-1 a",
+        "pinflow abort demo-2015-05-18-1",
+    ]
     states = {job.name: job.state for job in reading.get_run(store, run.run_id).jobs}
     assert states["a"] is JobState.RUNNING

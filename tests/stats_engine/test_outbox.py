@@ -182,6 +182,19 @@ def test_what_is_refused_for_good_is_given_up_until_somebody_asks(
     assert len({message["Message-ID"] for message in inbox.messages()}) == len(inbox.envelopes) == 3
 
 
+def test_refusals_are_counted_from_the_first_after_an_outage(outbox: sa.Engine, now: datetime) -> None:
+    port = free_port()
+    channels = [mail_channel(f"smtp://127.0.0.1:{port}", "pinflow@localhost")]
+    for hours in range(6):
+        outbox_module.deliver(outbox, channels, now + timedelta(hours=hours))
+    now += timedelta(hours=6)
+    with smtp_server(Inbox(refuse="body 1"), port):
+        for minutes, state in ((0, "waiting"), (1, "waiting"), (3, "waiting"), (7, "waiting"), (15, "refused")):
+            outbox_module.deliver(outbox, channels, now + timedelta(minutes=minutes))
+            (left,) = waiting_mails(outbox)
+            assert left.state == state
+
+
 def test_refused_mails_can_be_given_up(outbox: sa.Engine, key: JobKey, tmp_path: Path, now: datetime) -> None:
     notify(outbox, replace(key, owner="a\nb@example.com", run_id="r"), "s", "b", "warning", "x", now)
     assert outbox_module.drop_refused(outbox) == 0
