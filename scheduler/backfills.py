@@ -163,7 +163,7 @@ def take_day(
         if row.state != "running":
             return None
         days = [_day_of(day) for day in work.rows(_DAYS, b_backfill=number)]
-        left = [day for day in days if day.state == "running" and (day.driver is None or is_dead(day.driver))]
+        left = [day for day in days if _is_left(day, is_dead)]
         for day in left:
             if _found_ended(work, row, day):
                 return take(work)
@@ -194,10 +194,10 @@ def hand_over(store: Store, number: int, day: date, run_id: str) -> None:
     store.transact(lambda work: _set_day(work, number, day, "running", run_id, WORKERS))
 
 
-def work_for_workers(store: Store) -> list[int]:
+def work_for_workers(store: Store, is_dead: Callable[[str], bool] = identity.is_dead) -> list[int]:
     """Note which days of detached backfills have ended; gives the backfills of which days can be taken now."""
     open_ones = [row.backfill for row in fetch(store.engine, _DETACHED)]
-    return [number for number in open_ones if store.transact(partial(_settle, number=number))]
+    return [number for number in open_ones if store.transact(partial(_settle, number=number, is_dead=is_dead))]
 
 
 def cancel(store: Store, workflow: str) -> list[int]:
@@ -215,8 +215,8 @@ def cancel(store: Store, workflow: str) -> list[int]:
     return store.transact(stop)
 
 
-def _settle(work: Transaction, number: int) -> bool:
-    """End the days of a backfill whose runs have ended; whether there is room for another day then."""
+def _settle(work: Transaction, number: int, is_dead: Callable[[str], bool]) -> bool:
+    """End the days of a backfill whose runs have ended; whether there is a day to take then, and room for it."""
     row = work.first(_LOCK, b_backfill=number)
     days = [_day_of(day) for day in work.rows(_DAYS, b_backfill=number)]
     for day in days:
@@ -226,8 +226,15 @@ def _settle(work: Transaction, number: int) -> bool:
                 ended = "succeeded" if found and found.state == RunState.SUCCEEDED else "failed"
                 _set_day(work, number, day.date, ended, day.run_id, None)
     _close(work, row)
-    left = [_day_of(day).state for day in work.rows(_DAYS, b_backfill=number)]
-    return left.count("running") < row.max_runs and "waiting" in left
+    days = [_day_of(day) for day in work.rows(_DAYS, b_backfill=number)]
+    left = [day for day in days if _is_left(day, is_dead)]
+    held = sum(day.state == "running" for day in days) - len(left)
+    return held < row.max_runs and bool(left or any(day.state == "waiting" for day in days))
+
+
+def _is_left(day: BackfillDay, is_dead: Callable[[str], bool]) -> bool:
+    """Whether nobody works on a day any more that somebody has taken."""
+    return day.state == "running" and (day.driver is None or is_dead(day.driver))
 
 
 def _planned(request: BackfillRequest, day: date, newest: Any) -> BackfillDay:

@@ -244,3 +244,16 @@ def test_a_backfill_that_a_command_drives_is_none_of_the_workers(store):
     # until somebody leaves it to them
     number = open_backfill(store, request(2), detach=True)[0].number
     assert work_for_workers(store) == [number]
+
+
+def test_a_detached_day_whose_pusher_died_before_it_handed_it_over_is_taken_again(store):
+    number = open_backfill(store, request(1), detach=True)[0].number
+    take_day(store, number, "dead")
+    assert work_for_workers(store, lambda _: False) == []
+    assert work_for_workers(store, {"dead"}.__contains__) == [number]
+    assert take_day(store, number, "two", {"dead"}.__contains__).date == day(1)
+    assert work_for_workers(store, {"dead"}.__contains__) == []
+    # beside it another may run: it is not one of the so many
+    number = open_backfill(store, request(2), detach=True)[0].number
+    take_day(store, number, "dead")
+    assert work_for_workers(store, {"dead"}.__contains__) == [number]
