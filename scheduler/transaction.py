@@ -134,10 +134,9 @@ class Transaction:
         """
         least = int(self.now.timestamp() * 1_000_000) + count - 1
         values = {"b_count": count, "b_least": least}
-        if self._connection.dialect.name == "sqlite":
-            last = self._numbers.execute(sql.RAISED_FENCE, values).scalar_one()
-        else:
-            last = self._numbers.execute(sql.RAISE_FENCE, values).lastrowid
+        raised = self._numbers.execute(sql.RAISE_FENCE, values)
+        is_server = self._connection.dialect.name != "sqlite"
+        last = raised.lastrowid if is_server else self._numbers.execute(sql.LAST_FENCE).scalar_one()
         return range(last - count + 1, last + 1)
 
     def note_worker(self, worker: str, zygote: str | None, slots: int) -> None:
