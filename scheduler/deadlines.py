@@ -44,7 +44,8 @@ class Deadline:
         zone_of(self.timezone)
         for option in ("within", "margin"):
             try:
-                parse_duration(getattr(self, option) or "0s")
+                if (length := getattr(self, option)) is not None:
+                    parse_duration(length)
             except (ValueError, TypeError) as error:
                 raise ConfigurationError(f"a deadline's {option}: {error}") from error
 

@@ -62,6 +62,8 @@ def test_a_time_that_the_clocks_jump_over_or_show_twice() -> None:
         {"by": "07:00", "timezone": "Mars"},
         {"by": "07:00", "days_after": -1},
         {"by": "07:00", "margin": "x"},
+        {"by": "07:00", "margin": ""},
+        {"within": ""},
     ],
 )
 def test_a_deadline_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
