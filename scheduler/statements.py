@@ -92,6 +92,8 @@ SEIZE_RUN = (
         reason=None,
         shared=0,
         wait_until=None,
+        due_at=b("b_due_at"),
+        warned_at=b("b_warned_at"),
     )
 )
 # Let all workers take its jobs.
