@@ -40,7 +40,17 @@ _SET_STATE = (
 )
 _SET_MOST = sa.update(backfill).where(backfill.c.backfill == b("b_backfill")).values(max_runs=b("b_max_runs"))
 _DETACH = sa.update(backfill).where(backfill.c.backfill == b("b_backfill")).values(detached=1)
-_DETACHED = sa.select(backfill).where(backfill.c.state == "running", backfill.c.detached == 1)
+# The backfills that workers go on with, and cancelled ones of which they still have days.
+_DETACHED = sa.select(backfill).where(
+    backfill.c.detached == 1,
+    sa.or_(
+        backfill.c.state == "running",
+        sa.and_(
+            backfill.c.state == "cancelled",
+            sa.exists().where(backfill_day.c.backfill == backfill.c.backfill, backfill_day.c.state == "running"),
+        ),
+    ),
+)
 _STATE = sa.select(run.c.state).where(run.c.run_id == b("b_run_id"))
 _SET_DAY = (
     sa.update(backfill_day)
@@ -127,6 +137,8 @@ def open_backfill(store: Store, request: BackfillRequest, *, detach: bool = Fals
 
     With `detach` workers go on with it: see `work_for_workers`.
     """
+    if request.max_runs < 1:
+        raise ConfigurationError(f"a backfill cannot run {request.max_runs} days at once; max_runs is 1 or more")
     planned = plan(store, request)
 
     def begin(work: Transaction) -> tuple[int, bool]:
@@ -228,6 +240,10 @@ def _settle(work: Transaction, number: int, is_dead: Callable[[str], bool]) -> b
     _close(work, row)
     days = [_day_of(day) for day in work.rows(_DAYS, b_backfill=number)]
     left = [day for day in days if _is_left(day, is_dead)]
+    if row.state == "cancelled":
+        for day in left:
+            _set_day(work, number, day.date, "cancelled", day.run_id, None)
+        return False
     held = sum(day.state == "running" for day in days) - len(left)
     return held < row.max_runs and bool(left or any(day.state == "waiting" for day in days))
 
