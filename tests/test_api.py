@@ -140,3 +140,14 @@ def test_a_backfill_whose_workflow_cannot_be_used_holds_up_no_other(
         begun = pinflow.backfill("other_demo", "2015-05-11", "2015-05-12", max_runs=2, detach=True)
         assert [day.state for day in begun.days] == ["failed", "running"]
         assert "backfill 2: other_demo 2015-05-11: KeyError: 'site'\n" in capsys.readouterr().err
+
+
+def test_what_cannot_be_asked_for_is_refused_with_what_can(pinflow: api.Pinflow) -> None:
+    with pinflow:
+        with pytest.raises(ConfigurationError, match=r"'2020-13-01' is no day: .*; write YYYY-MM-DD"):
+            pinflow.run("api_demo", "2020-13-01")
+        with pytest.raises(ConfigurationError, match="reprocess cannot be 'bogus'; valid: none, failed, all"):
+            pinflow.backfill("api_demo", "2015-05-01", "2015-05-02", reprocess="bogus")
+        with pytest.raises(ConfigurationError, match="max_runs is 1 or more"):
+            pinflow.backfill("api_demo", "2015-05-01", "2015-05-02", max_runs=0)
+        assert pinflow.runs() == []
