@@ -16,7 +16,7 @@ from typing import Any
 
 from pinflow import config
 from pinflow.database import open_database
-from pinflow.errors import UnknownNameError
+from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.scheduler import backfills, explaining, reading, repair, schedule_reading, signals
 from pinflow.scheduler.backfills import Backfill, BackfillDay, BackfillRequest, Reprocess
 from pinflow.scheduler.explaining import Explanation
@@ -200,7 +200,7 @@ class Pinflow:
         returns at once.
         """
         request = BackfillRequest(
-            workflow, _day(first), _day(last), max_runs, reverse, Reprocess(reprocess), rebuild, parameters or {}
+            workflow, _day(first), _day(last), max_runs, reverse, _reprocess(reprocess), rebuild, parameters or {}
         )
         definition(self.settings, workflow, request.first, rebuild=rebuild, given=request.parameters)
         begun, _ = backfills.open_backfill(self._store, request, detach=detach)
@@ -242,4 +242,14 @@ class Pinflow:
 
 
 def _day(day: Day) -> date:
-    return date.fromisoformat(day) if isinstance(day, str) else day
+    try:
+        return date.fromisoformat(day) if isinstance(day, str) else day
+    except ValueError as error:
+        raise ConfigurationError(f"{day!r} is no day: {error}; write YYYY-MM-DD, such as 2015-05-18") from error
+
+
+def _reprocess(name: str) -> Reprocess:
+    try:
+        return Reprocess(name)
+    except ValueError:
+        raise ConfigurationError(f"reprocess cannot be {name!r}; valid: {', '.join(Reprocess)}") from None

@@ -257,8 +257,8 @@ def _environment() -> dict[str, Any]:
     for variable, value in sorted(os.environ.items()):
         first, *rest = variable.lower().removeprefix(PREFIX).split("__")
         if variable.lower().startswith(PREFIX) and first in Settings.model_fields:
-            is_section = bool(rest) or _is_section(first)
-            read = _read_variable(variable, value) if is_section else value
+            is_whole = not rest and _is_section(first)
+            read = _read_variable(variable, value, is_whole=is_whole) if rest or is_whole else value
             for name in reversed(rest):
                 read = {name: read}
             found = _merge(found, {first: read})
@@ -270,12 +270,15 @@ def _is_section(name: str) -> bool:
     return get_origin(kind) is dict or (isinstance(kind, type) and issubclass(kind, BaseModel))
 
 
-def _read_variable(variable: str, value: str) -> Any:
+def _read_variable(variable: str, value: str, *, is_whole: bool) -> Any:
+    """JSON, or text; a setting within a section may be a text that only begins as JSON does, such as a pattern."""
     if not value.lstrip().startswith("{"):
         return value
     try:
         return json.loads(value)
     except ValueError as error:
+        if not is_whole:
+            return value
         raise ConfigurationError(f"cannot read {variable}: {error}; write a JSON object, or plain text") from error
 
 

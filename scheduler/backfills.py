@@ -40,7 +40,17 @@ _SET_STATE = (
 )
 _SET_MOST = sa.update(backfill).where(backfill.c.backfill == b("b_backfill")).values(max_runs=b("b_max_runs"))
 _DETACH = sa.update(backfill).where(backfill.c.backfill == b("b_backfill")).values(detached=1)
-_DETACHED = sa.select(backfill).where(backfill.c.state == "running", backfill.c.detached == 1)
+# The backfills that workers go on with, and cancelled ones of which they still have days.
+_DETACHED = sa.select(backfill).where(
+    backfill.c.detached == 1,
+    sa.or_(
+        backfill.c.state == "running",
+        sa.and_(
+            backfill.c.state == "cancelled",
+            sa.exists().where(backfill_day.c.backfill == backfill.c.backfill, backfill_day.c.state == "running"),
+        ),
+    ),
+)
 _STATE = sa.select(run.c.state).where(run.c.run_id == b("b_run_id"))
 _SET_DAY = (
     sa.update(backfill_day)
@@ -127,6 +137,8 @@ def open_backfill(store: Store, request: BackfillRequest, *, detach: bool = Fals
 
     With `detach` workers go on with it: see `work_for_workers`.
     """
+    if request.max_runs < 1:
+        raise ConfigurationError(f"a backfill cannot run {request.max_runs} days at once; max_runs is 1 or more")
     planned = plan(store, request)
 
     def begin(work: Transaction) -> tuple[int, bool]:
@@ -163,7 +175,7 @@ def take_day(
         if row.state != "running":
             return None
         days = [_day_of(day) for day in work.rows(_DAYS, b_backfill=number)]
-        left = [day for day in days if day.state == "running" and (day.driver is None or is_dead(day.driver))]
+        left = [day for day in days if _is_left(day, is_dead)]
         for day in left:
             if _found_ended(work, row, day):
                 return take(work)
@@ -194,10 +206,10 @@ def hand_over(store: Store, number: int, day: date, run_id: str) -> None:
     store.transact(lambda work: _set_day(work, number, day, "running", run_id, WORKERS))
 
 
-def work_for_workers(store: Store) -> list[int]:
+def work_for_workers(store: Store, is_dead: Callable[[str], bool] = identity.is_dead) -> list[int]:
     """Note which days of detached backfills have ended; gives the backfills of which days can be taken now."""
     open_ones = [row.backfill for row in fetch(store.engine, _DETACHED)]
-    return [number for number in open_ones if store.transact(partial(_settle, number=number))]
+    return [number for number in open_ones if store.transact(partial(_settle, number=number, is_dead=is_dead))]
 
 
 def cancel(store: Store, workflow: str) -> list[int]:
@@ -215,8 +227,8 @@ def cancel(store: Store, workflow: str) -> list[int]:
     return store.transact(stop)
 
 
-def _settle(work: Transaction, number: int) -> bool:
-    """End the days of a backfill whose runs have ended; whether there is room for another day then."""
+def _settle(work: Transaction, number: int, is_dead: Callable[[str], bool]) -> bool:
+    """End the days of a backfill whose runs have ended; whether there is a day to take then, and room for it."""
     row = work.first(_LOCK, b_backfill=number)
     days = [_day_of(day) for day in work.rows(_DAYS, b_backfill=number)]
     for day in days:
@@ -226,8 +238,19 @@ def _settle(work: Transaction, number: int) -> bool:
                 ended = "succeeded" if found and found.state == RunState.SUCCEEDED else "failed"
                 _set_day(work, number, day.date, ended, day.run_id, None)
     _close(work, row)
-    left = [_day_of(day).state for day in work.rows(_DAYS, b_backfill=number)]
-    return left.count("running") < row.max_runs and "waiting" in left
+    days = [_day_of(day) for day in work.rows(_DAYS, b_backfill=number)]
+    left = [day for day in days if _is_left(day, is_dead)]
+    if row.state == "cancelled":
+        for day in left:
+            _set_day(work, number, day.date, "cancelled", day.run_id, None)
+        return False
+    held = sum(day.state == "running" for day in days) - len(left)
+    return held < row.max_runs and bool(left or any(day.state == "waiting" for day in days))
+
+
+def _is_left(day: BackfillDay, is_dead: Callable[[str], bool]) -> bool:
+    """Whether nobody works on a day any more that somebody has taken."""
+    return day.state == "running" and (day.driver is None or is_dead(day.driver))
 
 
 def _planned(request: BackfillRequest, day: date, newest: Any) -> BackfillDay:

@@ -11,7 +11,8 @@ from pinflow.scheduler.cron import zone_of
 
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _LONGEST_MARGIN = timedelta(minutes=15)
-_OLD = timedelta(days=1)
+OLD = timedelta(days=1)
+"""How long after a deadline a run that begins, or begins anew, has none any more."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Deadline:
         zone_of(self.timezone)
         for option in ("within", "margin"):
             try:
-                parse_duration(getattr(self, option) or "0s")
+                if (length := getattr(self, option)) is not None:
+                    parse_duration(length)
             except (ValueError, TypeError) as error:
                 raise ConfigurationError(f"a deadline's {option}: {error}") from error
 
@@ -60,7 +62,7 @@ class Deadline:
             return begins + parse_duration(self.within)
         moment = datetime.combine(day + timedelta(days=self.days_after), time.fromisoformat(self.by or ""))
         due = moment.replace(tzinfo=zone_of(self.timezone)).astimezone(begins.tzinfo)
-        return due if begins - due <= _OLD else None
+        return due if begins - due <= OLD else None
 
     def margin_of(self, begins: datetime, due: datetime) -> timedelta:
         """How long before it is due the end of a run has to be expected for nobody to be warned."""

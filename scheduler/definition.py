@@ -130,12 +130,22 @@ class Definition:
         return networkx.compose_all([stage.graph() for stage in self.stages])
 
     def only(self, stage: str) -> "Definition":
-        """The same with the jobs of one stage, which then wait for no other stage."""
+        """The same with the jobs of one stage, which then wait for no other stage.
+
+        Raises `ConfigurationError` for one that is not there, and one that takes a value from another.
+        """
         names = [s.name for s in self.stages]
         if stage not in names:
             raise UnknownNameError("stage", stage, names, f"pinflow graph {self.workflow}")
         chosen = self.stages[names.index(stage)]
         inside = {node.name for node in chosen.jobs}
+        for node in chosen.jobs:
+            for source in node.takes.values():
+                if (giver := source.rpartition(".")[0]) not in inside:
+                    raise ConfigurationError(
+                        f"the stage {stage!r} cannot be run alone: its job {node.name!r} takes {source}, a value that "
+                        f"the stage {self.stage_of[giver]!r} gives; leave out --stage"
+                    )
         jobs = tuple(replace(n, after=tuple(b for b in n.after if b in inside)) for n in chosen.jobs)
         return replace(self, stages=(Stage(stage, jobs),))
 

@@ -23,12 +23,13 @@ def is_one_of(column: sa.Column[str], states: Iterable[str]) -> sa.ColumnElement
     return column.in_([sa.literal_column(f"'{state}'") for state in states])
 
 
-# Raise the last fence number that was given by `b_count`, at least to `b_least`. A server tells the result.
+# Raise the last fence number that was given by `b_count`, at least to `b_least`. A server tells the result,
+# SQLite does so from 3.35 on only.
 RAISE_FENCE = sa.update(fence).values(
     last=told(sa.case((fence.c.last + b("b_count") > b("b_least"), fence.c.last + b("b_count")), else_=b("b_least")))
 )
-# The same where a statement can return it.
-RAISED_FENCE = RAISE_FENCE.returning(fence.c.last)
+# The last one, for the transaction that raised it.
+LAST_FENCE = sa.select(fence.c.last)
 
 # Make or refresh the row of a workflow, of a worker.
 DELETE_WORKFLOW = sa.delete(workflow).where(workflow.c.name == b("b_name"))
@@ -91,6 +92,8 @@ SEIZE_RUN = (
         reason=None,
         shared=0,
         wait_until=None,
+        due_at=b("b_due_at"),
+        warned_at=b("b_warned_at"),
     )
 )
 # Let all workers take its jobs.

@@ -11,6 +11,7 @@ from pinflow import database
 from pinflow.errors import AbortedError, StaleFenceError
 from pinflow.scheduler import limits, rows
 from pinflow.scheduler import statements as sql
+from pinflow.scheduler.deadlines import OLD
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.durations import TIMES, usual_seconds
 from pinflow.scheduler.records import Claim, Event, Lease, Outcome
@@ -134,10 +135,9 @@ class Transaction:
         """
         least = int(self.now.timestamp() * 1_000_000) + count - 1
         values = {"b_count": count, "b_least": least}
-        if self._connection.dialect.name == "sqlite":
-            last = self._numbers.execute(sql.RAISED_FENCE, values).scalar_one()
-        else:
-            last = self._numbers.execute(sql.RAISE_FENCE, values).lastrowid
+        raised = self._numbers.execute(sql.RAISE_FENCE, values)
+        is_server = self._connection.dialect.name != "sqlite"
+        last = raised.lastrowid if is_server else self._numbers.execute(sql.LAST_FENCE).scalar_one()
         return range(last - count + 1, last + 1)
 
     def note_worker(self, worker: str, zygote: str | None, slots: int) -> None:
@@ -161,15 +161,7 @@ class Transaction:
 
     def seize(self, row: Any, worker: str, definition: Definition, *, retry_failed: bool, lease: timedelta) -> Lease:
         """Give a run to another driver and set its jobs back to what they can go on from."""
-        fence = self.take_fences(1)[0]
-        self.change(
-            sql.SEIZE_RUN,
-            b_run_id=row.run_id,
-            b_seen=row.fence,
-            b_driver=worker,
-            b_fence=fence,
-            b_until=self.now + lease,
-        )
+        fence = self._pass_on(row, worker, self.now + lease)
         self.tell(row.run_id, None, None, row.state, RunState.RUNNING.value, f"{worker} goes on for {row.driver}")
         self._close_attempts(row.run_id, AttemptState.LOST, "its driver died")
         self._revive(row.run_id, definition, retry_failed)
@@ -177,15 +169,7 @@ class Transaction:
 
     def reopen(self, row: Any, reason: str, *, shared: bool) -> int:
         """Let a run that has ended go on: for all workers, or for the first who takes it over; gives its new fence."""
-        fence = self.take_fences(1)[0]
-        self.change(
-            sql.SEIZE_RUN,
-            b_run_id=row.run_id,
-            b_seen=row.fence,
-            b_driver=row.driver,
-            b_fence=fence,
-            b_until=self.now,
-        )
+        fence = self._pass_on(row, row.driver, self.now)
         self.tell(row.run_id, None, None, row.state, RunState.RUNNING.value, reason)
         if shared:
             self.change(sql.SHARE_RUN, b_run_id=row.run_id, b_fence=fence, b_wait_until=None)
@@ -300,6 +284,22 @@ class Transaction:
                 self.change(sql.ABORT, b_run_id=run_id, b_name=row.name, b_reason=reason, b_now=self.now)
                 self.tell(run_id, row.name, row.attempts or None, row.state, JobState.ABORTED.value, reason)
         self.end_run(run_id, fence, RunState.ABORTED, reason)
+
+    def _pass_on(self, row: Any, driver: str, until: datetime) -> int:
+        """Let a run go on under a new fence, which is given; one that ended long after its deadline has none then."""
+        is_old = row.state != RunState.RUNNING and row.due_at is not None and self.now - row.due_at > OLD
+        fence = self.take_fences(1)[0]
+        self.change(
+            sql.SEIZE_RUN,
+            b_run_id=row.run_id,
+            b_seen=row.fence,
+            b_driver=driver,
+            b_fence=fence,
+            b_until=until,
+            b_due_at=None if is_old else row.due_at,
+            b_warned_at=None if is_old else row.warned_at,
+        )
+        return fence
 
     def _unblock(self, run_id: str, job: str) -> None:
         # In a run that goes on a job may be done again: what has ended since it was done first does not count it.

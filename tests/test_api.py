@@ -4,6 +4,9 @@ import pytest
 
 from pinflow import api, config
 from pinflow.errors import AbortedError, ConfigurationError, UnknownNameError
+from pinflow.scheduler.records import Opened
+from pinflow.workflows import backfilling
+from pinflow.workflows.run import Request
 
 MODULE = """
 from pinflow.scheduler.declare import Command, Stage, Workflow
@@ -14,7 +17,11 @@ def stages(day, given):
     return [Stage("s", [Command("say", argv=["echo", given["word"]]), Command("no", argv=["false"], after=["say"])])]
 
 def workflows(owner):
-    return [Workflow("api_demo", owner, stages, "", Schedule("@daily"), [Parameter("word", default="hello")])]
+    word = [Parameter("word", default="hello")]
+    return [
+        Workflow("api_demo", owner, stages, "", Schedule("@daily"), word),
+        Workflow("other_demo", owner, stages, "", None, word),
+    ]
 """
 
 
@@ -39,7 +46,7 @@ def test_what_the_commands_do_from_python(pinflow: api.Pinflow) -> None:
         assert (story[0], story[1:]) == ("running", seen)
         assert pinflow.explain(run.run_id, "no").causes[0].kind == "failed"
         assert pinflow.get_run(run.run_id).jobs[0].name == "say"
-        assert list(pinflow.workflows().workflows) == ["api_demo"]
+        assert list(pinflow.workflows().workflows) == ["api_demo", "other_demo"]
 
 
 def test_schedules_from_python(pinflow: api.Pinflow) -> None:
@@ -112,3 +119,35 @@ def test_a_backfill_is_left_to_workers_from_python(pinflow: api.Pinflow) -> None
         assert [day.state for day in begun.days] == ["running", "running", "waiting", "waiting", "waiting"]
         assert [run.shared for run in pinflow.runs()] == [True, True]
         assert pinflow.cancel_backfills("api_demo") == [begun.number]
+
+
+def test_a_backfill_whose_workflow_cannot_be_used_holds_up_no_other(
+    pinflow: api.Pinflow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pinflow:
+        pinflow.abort(workflow="api_demo")
+        held = pinflow.backfill("api_demo", "2015-05-01", "2015-05-02", max_runs=2, detach=True)
+        assert [day.state for day in held.days] == ["waiting", "waiting"]
+        assert "backfill 1: api_demo 2015-05-01: " in capsys.readouterr().err
+        submit = backfilling.submit_workflow
+
+        def fails(settings: config.Settings, request: Request) -> Opened:
+            if request.date.day == 11:
+                raise KeyError("site")
+            return submit(settings, request)
+
+        monkeypatch.setattr(backfilling, "submit_workflow", fails)
+        begun = pinflow.backfill("other_demo", "2015-05-11", "2015-05-12", max_runs=2, detach=True)
+        assert [day.state for day in begun.days] == ["failed", "running"]
+        assert "backfill 2: other_demo 2015-05-11: KeyError: 'site'\n" in capsys.readouterr().err
+
+
+def test_what_cannot_be_asked_for_is_refused_with_what_can(pinflow: api.Pinflow) -> None:
+    with pinflow:
+        with pytest.raises(ConfigurationError, match=r"'2020-13-01' is no day: .*; write YYYY-MM-DD"):
+            pinflow.run("api_demo", "2020-13-01")
+        with pytest.raises(ConfigurationError, match="reprocess cannot be 'bogus'; valid: none, failed, all"):
+            pinflow.backfill("api_demo", "2015-05-01", "2015-05-02", reprocess="bogus")
+        with pytest.raises(ConfigurationError, match="max_runs is 1 or more"):
+            pinflow.backfill("api_demo", "2015-05-01", "2015-05-02", max_runs=0)
+        assert pinflow.runs() == []

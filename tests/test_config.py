@@ -76,6 +76,18 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, told: str) -> None:
         config.load(working_folder=tmp_path)
 
 
+def test_a_variable_of_a_setting_in_a_section_may_begin_as_json_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PINFLOW_SOURCE__PATHS__EVENTS", "{date}/*.json")
+    monkeypatch.setenv("PINFLOW_SOURCE__FIELDS", '{"events": {"user": "visitor"}}')
+    source = config.load(working_folder=tmp_path).source
+    assert (source.paths, source.fields) == (
+        {"events": "{date}/*.json"},
+        {"events": {"user": "visitor"}},
+    )
+
+
 def test_variables_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PINFLOW_SOURCE", "{")
     with pytest.raises(ConfigurationError, match="PINFLOW"):

@@ -75,22 +75,32 @@ def work_on(settings: Settings, number: int) -> int:
 
 
 def push(settings: Settings) -> None:
-    """Put as many days of detached backfills into the database, for workers to run, as may run at once."""
+    """Put as many days of detached backfills into the database, for workers to run, as may run at once.
+
+    A day that cannot be made now is given back, one of broken code has failed; the other backfills go on.
+    """
     with Store(open_database(settings.database_url)) as store:
         for number in work_for_workers(store):
             while (taken := take_day(store, number, identity.process_id())) is not None:
-                wanted = get_backfill(store, number).request
-                request = Request(wanted.workflow, taken.date, rebuild=wanted.rebuild, parameters=wanted.parameters)
-                try:
-                    opened = submit_workflow(settings, request)
-                except ConfigurationError as error:
-                    sys.stderr.write(f"{taken.date}: {error}\n")
-                    end_day(store, number, taken.date, "failed", taken.run_id)
-                except PinflowError:
-                    end_day(store, number, taken.date, "waiting", taken.run_id)
-                    raise
-                else:
-                    hand_over(store, number, taken.date, opened.run_id)
+                if not _push_day(settings, store, number, taken):
+                    break
+
+
+def _push_day(settings: Settings, store: Store, number: int, taken: BackfillDay) -> bool:
+    """Give a day to workers; False if it was given back, and those after it would be, too."""
+    wanted = get_backfill(store, number).request
+    request = Request(wanted.workflow, taken.date, rebuild=wanted.rebuild, parameters=wanted.parameters)
+    try:
+        opened = submit_workflow(settings, request)
+    except Exception as error:  # it may be the code of whoever declared the workflow
+        is_ours = isinstance(error, PinflowError)
+        reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"backfill {number}: {wanted.workflow} {taken.date}: {reason}\n")
+        state = "waiting" if is_ours and not isinstance(error, ConfigurationError) else "failed"
+        end_day(store, number, taken.date, state, taken.run_id)
+        return state == "failed"
+    hand_over(store, number, taken.date, opened.run_id)
+    return True
 
 
 def push_anew(settings: Settings) -> None:

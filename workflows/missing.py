@@ -18,11 +18,29 @@ from pinflow.stats_engine.states import PENDING
 from pinflow.stats_engine.tables import ALERTS
 
 RULE = "input_missing"
-RECENT = timedelta(days=30)
+RECENT = timedelta(days=2)
 """Runs that were begun longer ago are not looked at any more."""
 
+_LATER = run.alias()
+_FOUND = job.alias()
+
+
+def _later_found_it(serial: Any, workflow: Any, date: Any, name: Any) -> sa.Exists:
+    """Whether a run of a workflow's day, from one on, has found what a job waits for."""
+    return (
+        sa.exists()
+        .select_from(_LATER.join(_FOUND, _FOUND.c.run_id == _LATER.c.run_id))
+        .where(
+            _LATER.c.serial >= serial,
+            _LATER.c.workflow == workflow,
+            _LATER.c.date == date,
+            _FOUND.c.name == name,
+            _FOUND.c.state.in_((JobState.SUCCEEDED.value, JobState.SKIPPED.value)),
+        )
+    )
+
+
 _TOLD = sa.exists().where(ALERTS.c.rule == RULE, ALERTS.c.run_id == run.c.run_id, ALERTS.c.job == job.c.name)
-_TOLD_RUN = run.alias()
 _IN_VAIN = (
     sa.select(
         run.c.run_id,
@@ -38,8 +56,9 @@ _IN_VAIN = (
         job.join(run, run.c.run_id == job.c.run_id).join(workflow, workflow.c.name == run.c.workflow, isouter=True)
     )
     .where(job.c.state == JobState.FAILED.value, job.c.exit_code == int(ExitCode.INPUT_MISSING), ~_TOLD)
+    .where(~_later_found_it(run.c.serial, run.c.workflow, run.c.date, job.c.name))
 )
-"""Jobs that ended without the input that they waited for, and nobody was told."""
+"""Jobs that ended without the input that they waited for, which no later run has found, and nobody was told."""
 
 
 def tell_missing(settings: Settings, store: Store, now: datetime) -> int:
@@ -83,19 +102,10 @@ def _tell(settings: Settings, engine: sa.Engine, row: Any, wait: timedelta, now:
 
 def _take_back(engine: sa.Engine, now: datetime) -> None:
     """Resolve alerts of days whose input a later run has found, or the same when it was tried again."""
-    told = sa.select(_TOLD_RUN.c.serial).where(_TOLD_RUN.c.run_id == ALERTS.c.run_id).scalar_subquery()
-    later = (
-        sa.select(run.c.run_id)
-        .join(job, job.c.run_id == run.c.run_id)
-        .where(
-            run.c.serial >= told,
-            run.c.workflow == ALERTS.c.workflow,
-            run.c.date == ALERTS.c.date,
-            job.c.name == ALERTS.c.job,
-            job.c.state.in_((JobState.SUCCEEDED.value, JobState.SKIPPED.value)),
-        )
-    )
-    pending = sa.select(ALERTS).where(ALERTS.c.rule == RULE, ALERTS.c.state.in_(PENDING), later.exists())
+    # Without `correlate` the run of any alert would count, not of the one that is looked at.
+    told = sa.select(run.c.serial).where(run.c.run_id == ALERTS.c.run_id).correlate(ALERTS).scalar_subquery()
+    found = _later_found_it(told, ALERTS.c.workflow, ALERTS.c.date, ALERTS.c.job)
+    pending = sa.select(ALERTS).where(ALERTS.c.rule == RULE, ALERTS.c.state.in_(PENDING), found)
     if not fetch(engine, pending):
         return
 

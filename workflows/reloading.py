@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import site
 import sys
 import sysconfig
 from collections.abc import Iterable
@@ -12,7 +13,10 @@ from pinflow.scheduler.timetable import Timetable
 from pinflow.workflows.catalog import catalog, timetable_of
 
 _log = logging.getLogger(__name__)
-_INSTALLED = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib"))
+_PLACES = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+_INSTALLED = [Path(place).resolve() for place in (*_PLACES, *site.getsitepackages(), site.getusersitepackages())]
+_PACKAGES = {"site-packages", "dist-packages"}
+"""What folders of installed packages are called, also those of another environment on the path."""
 _OWN = "pinflow"
 
 
@@ -30,10 +34,18 @@ class Timetables:
         self._table = self._read()
 
     def now(self) -> Timetable:
-        """The timetable, read again if a module has changed, and as long as one is broken."""
+        """The timetable, read again if a module has changed, and as long as one is broken.
+
+        When it cannot be read at all, it is as before, and tried again the next time.
+        """
         if self._broken or self._seen != _stamps(self._seen):
-            self._forget()
-            self._table = self._read()
+            try:
+                self._forget()
+                self._table = self._read()
+            except Exception as error:  # a module may put anything into sys.modules
+                if str(error) not in self._broken:
+                    _log.exception("workflows cannot be read again: %s", error)
+                self._broken = {str(error)}
         return self._table
 
     def _read(self) -> Timetable:
@@ -49,12 +61,17 @@ class Timetables:
         """The modules that are the user's."""
         named = {name for name in self._settings.workflows if name.partition(".")[0] != _OWN}
         fresh = {name for name in set(sys.modules) - self._before if name.partition(".")[0] != _OWN}
-        return [name for name in named | fresh if (file := _file_of(name)) and not file.startswith(_INSTALLED)]
+        return [name for name in named | fresh if (file := _file_of(name)) and not _is_installed(file)]
 
     def _forget(self) -> None:
         for name in self._own():
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
+
+
+def _is_installed(file: str) -> bool:
+    path = Path(file)
+    return not _PACKAGES.isdisjoint(path.parts) or any(path.is_relative_to(place) for place in _INSTALLED)
 
 
 def _file_of(module: str) -> str | None:

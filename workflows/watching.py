@@ -32,14 +32,15 @@ def watching(settings: Settings, *, seconds: float = SECONDS) -> Iterator[None]:
 
 def _watch(settings: Settings, stop: threading.Event, seconds: float) -> None:
     while not stop.wait(seconds):
-        try:
+        with _told("the database cannot be looked at"):
             look(settings)
-        except PinflowError as error:
-            _log.error("late runs could not be looked at: %s", error)
 
 
 def look(settings: Settings) -> None:
-    """Warn of what is late now and of missing input, let detached backfills go on, and send the mails that wait."""
+    """Warn of what is late now and of missing input, let detached backfills go on, and send the mails that wait.
+
+    What cannot be done is logged, and the rest is done.
+    """
     from pinflow.workflows.backfilling import push_anew
     from pinflow.workflows.missing import tell_missing
     from pinflow.workflows.run import post
@@ -47,9 +48,24 @@ def look(settings: Settings) -> None:
     engine = open_database(settings.database_url)
     try:
         with Store(engine) as store:
-            warn(store)
-            tell_missing(settings, store, store.clock())
-            push_anew(settings)
-            post(settings, store)
+            with _told("late runs cannot be looked at"):
+                warn(store)
+            with _told("missing input cannot be looked at"):
+                tell_missing(settings, store, store.clock())
+            with _told("detached backfills cannot go on"):
+                push_anew(settings)
+            with _told("mails cannot be sent"):
+                post(settings, store)
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Log what fails within: a watcher that ends at the first fault would warn nobody any more."""
+    try:
+        yield
+    except PinflowError as error:
+        _log.error("%s: %s", what, error)
+    except Exception as error:
+        _log.exception("%s: %s", what, error)

@@ -244,3 +244,38 @@ def test_a_backfill_that_a_command_drives_is_none_of_the_workers(store):
     # until somebody leaves it to them
     number = open_backfill(store, request(2), detach=True)[0].number
     assert work_for_workers(store) == [number]
+
+
+def test_a_detached_day_whose_pusher_died_before_it_handed_it_over_is_taken_again(store):
+    number = open_backfill(store, request(1), detach=True)[0].number
+    take_day(store, number, "dead")
+    assert work_for_workers(store, lambda _: False) == []
+    assert work_for_workers(store, {"dead"}.__contains__) == [number]
+    assert take_day(store, number, "two", {"dead"}.__contains__).date == day(1)
+    assert work_for_workers(store, {"dead"}.__contains__) == []
+    # beside it another may run: it is not one of the so many
+    number = open_backfill(store, request(2), detach=True)[0].number
+    take_day(store, number, "dead")
+    assert work_for_workers(store, {"dead"}.__contains__) == [number]
+
+
+def test_days_that_workers_have_of_a_cancelled_backfill_end_as_their_runs_do(store):
+    number = open_backfill(store, request(4, max_runs=3), detach=True)[0].number
+    runs = {}
+    for _ in range(2):
+        taken = take_day(store, number, "w")
+        runs[taken.date.day] = store.submit(define(WORKFLOW, taken.date)).run_id
+        hand_over(store, number, taken.date, runs[taken.date.day])
+    take_day(store, number, "dead")
+    cancel(store, "demo")
+    assert work_for_workers(store) == []
+    assert states(store, number) == [(1, "running"), (2, "running"), (3, "running"), (4, "cancelled")]
+    abort(store, Scope("run", runs[2]), Action.ABORT, author="me")
+    assert work_for_workers(store, {"dead"}.__contains__) == []
+    assert states(store, number) == [(1, "running"), (2, "failed"), (3, "cancelled"), (4, "cancelled")]
+    assert get_backfill(store, number).state == "cancelled"
+
+
+def test_a_backfill_of_no_day_at_once_is_refused(store):
+    with pytest.raises(ConfigurationError, match="cannot run 0 days at once; max_runs is 1 or more"):
+        open_backfill(store, request(max_runs=0))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinflow.errors import ConfigurationError
-from pinflow.scheduler import lateness, reading, tables
+from pinflow.scheduler import lateness, reading, repair, tables
 from pinflow.scheduler.deadlines import Deadline
 from pinflow.scheduler.declare import Command, Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
@@ -63,6 +63,8 @@ def test_a_time_that_the_clocks_jump_over_or_show_twice() -> None:
         {"by": "07:00", "timezone": "Mars"},
         {"by": "07:00", "days_after": -1},
         {"by": "07:00", "margin": "x"},
+        {"by": "07:00", "margin": ""},
+        {"within": ""},
     ],
 )
 def test_a_deadline_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
@@ -268,6 +270,28 @@ def test_a_run_that_has_ended_or_has_no_deadline_is_never_late(store: Store, clo
     assert lateness.warn(store) == 0
     assert lateness.outlook_of(store, "demo-2015-05-18-1") is None
     assert reading.get_run(store, run.run_id).due_at is None
+
+
+@pytest.mark.parametrize(("hours", "told"), [(23, 1), (26, 0)])
+def test_an_old_run_that_is_done_anew_is_not_late(store: Store, clock, hours: int, told: int) -> None:
+    run = whole_run(store, clock, Deadline(within="1h"))
+    due = reading.get_run(store, run.run_id).due_at
+    clock.advance(hours * 3600)
+    repair.apply(store, repair.plan(store, run.run_id, repair.Repair.REDO, ["end"]), author="me", detach=True)
+    assert lateness.warn(store) == told
+    assert reading.get_run(store, run.run_id).due_at == (due if told else None)
+
+
+def test_a_run_that_was_aborted_long_ago_and_is_begun_again_is_not_late(store: Store, clock) -> None:
+    run = Driven(store, of(Deadline(within="1h")))
+    clock.advance(2 * 3600)
+    assert lateness.warn(store) == 1
+    store.abort(run.lease, [], "for the test")
+    clock.advance(26 * 3600)
+    again = Driven(store, of(Deadline(within="1h")))
+    found = reading.get_run(store, again.run_id)
+    assert (found.run_id, found.due_at, found.warned_at) == (run.run_id, None, None)
+    assert lateness.warn(store) == 0
 
 
 def test_a_job_that_runs_for_long_is_told_once_and_runs_on(store: Store, clock) -> None:

@@ -3,11 +3,13 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from pinflow.database import open_database
 from pinflow.errors import StaleFenceError
 from pinflow.scheduler import reading, tables
 from pinflow.scheduler.declare import Condition, Job
 from pinflow.scheduler.records import Outcome
 from pinflow.scheduler.states import AttemptState, JobState, RunState
+from pinflow.scheduler.store import Store
 
 DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
 
@@ -272,3 +274,14 @@ def test_a_transaction_that_is_refused_changes_nothing(store, make):
         store.advance(lease, [ok(a), ok(b)], 0)
     assert states(store, lease.run_id) == {"a": "running", "b": "succeeded"}
     assert JobState.RUNNING in {j.state for j in reading.get_run(store, lease.run_id).jobs}
+
+
+def test_no_statement_needs_a_newer_sqlite_than_that_of_old_servers(make):
+    """RETURNING came with SQLite 3.35; RHEL 9 has 3.34."""
+    said = []
+    with Store(open_database("sqlite://")) as store:
+        sa.event.listen(store.engine, "before_cursor_execute", lambda *given: said.append(given[2]))
+        opened = store.open_run(make({"a": []}), "w")
+        store.advance(opened.lease, [], 1)
+    assert any(text.startswith("UPDATE fence") for text in said)
+    assert not [text for text in said if "RETURNING" in text]

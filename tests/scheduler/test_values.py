@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from pinflow.database import open_database
 from pinflow.errors import ConfigurationError, StaleFenceError
 from pinflow.scheduler import reading, repair, values
-from pinflow.scheduler.declare import Command, Condition, Job
+from pinflow.scheduler.declare import Command, Condition, Job, Stage, Workflow
+from pinflow.scheduler.definition import define
 from pinflow.scheduler.processes import Place
 from pinflow.scheduler.records import Outcome
 from pinflow.scheduler.run import RunResult, execute
@@ -178,6 +180,17 @@ def test_a_late_writer_gives_nothing(make_store, of, dead: set[str]) -> None:
 def test_a_declaration_that_cannot_be_is_refused(of, wrong) -> None:
     with pytest.raises(ConfigurationError):
         wrong(of)
+
+
+def test_a_stage_that_takes_a_value_from_another_cannot_be_run_alone() -> None:
+    taker = Job("taker", call="m:f", after=["giver"], takes={"rows": "giver.rows"})
+    other = Job("other", call="m:f", after=["giver"])
+    stages = [Stage("one", [giver()]), Stage("two", [taker]), Stage("three", [other])]
+    whole = define(Workflow("demo", "o@example.com", lambda _d, _p: stages), date(2015, 5, 18))
+    assert list(whole.only("three").nodes) == ["other"]
+    told = "'two' cannot be run alone: its job 'taker' takes giver.rows, a value that the stage 'one' gives"
+    with pytest.raises(ConfigurationError, match=told):
+        whole.only("two")
 
 
 JSON_VALUES = st.recursive(

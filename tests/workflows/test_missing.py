@@ -37,11 +37,13 @@ def insert(store: Store, table: sa.Table, **values: Any) -> None:
         connection.execute(table.insert(), filled | values)
 
 
-def add_run(store: Store, serial: int, state: str, exit_code: int | None, *, shared: int = 1, ago: int = 1) -> str:
-    run_id, started = f"daily-2015-05-18-{serial}", NOW - timedelta(hours=6)
-    day = {"workflow": "daily", "date": "2015-05-18", "serial": serial, "created_at": NOW - timedelta(days=ago)}
+def add_run(
+    store: Store, serial: int, state: str, exit_code: int | None, *, shared: int = 1, ago: int = 1, day: int = 18
+) -> str:
+    run_id, started = f"daily-2015-05-{day}-{serial}", NOW - timedelta(hours=6)
+    of = {"workflow": "daily", "date": f"2015-05-{day}", "serial": serial, "created_at": NOW - timedelta(days=ago)}
     ended = {"started_at": started, "wait_until": NOW, "shared": shared, "state": "failed"}
-    insert(store, run, run_id=run_id, **day, **ended)
+    insert(store, run, run_id=run_id, **of, **ended)
     insert(
         store, job, run_id=run_id, name="input_ready", state=state, exit_code=exit_code, reason="no events of the 18th"
     )
@@ -58,7 +60,7 @@ def test_a_run_that_nobody_follows_is_told_once_with_what_to_do(store: Store) ->
     run_id = add_run(store, 1, "failed", 4)
     add_run(store, 2, "failed", 1)
     add_run(store, 3, "failed", 4, shared=0)
-    add_run(store, 4, "failed", 4, ago=31)
+    add_run(store, 4, "failed", 4, ago=3)
     assert [tell_missing(SETTINGS, store, NOW) for _ in range(3)] == [1, 0, 0]
     (alert,) = queries.list_alerts(store.engine)
     assert (alert.run_id, alert.rule, alert.degree, alert.owner) == (
@@ -93,3 +95,24 @@ def test_input_that_a_later_run_finds_resolves_the_alert(store: Store) -> None:
     (alert,) = queries.list_alerts(store.engine)
     assert alert.state == "resolved"
     assert "a later run found the input" in queries.alert_changes(store.engine, alert.id)[-1].why
+
+
+def test_each_alert_is_judged_by_the_run_that_it_is_about(store: Store) -> None:
+    add_run(store, 1, "failed", 4, day=16)
+    add_run(store, 1, "succeeded", None, day=17)
+    add_run(store, 2, "failed", 4, day=17)
+    add_run(store, 3, "failed", 4, day=18)
+    tell_missing(SETTINGS, store, NOW)
+    assert [alert.state for alert in queries.list_alerts(store.engine)] == ["open"] * 3
+    add_run(store, 4, "succeeded", None, day=18)
+    tell_missing(SETTINGS, store, NOW)
+    states = {a.run_id: a.state for a in queries.list_alerts(store.engine)}
+    assert states == {"daily-2015-05-16-1": "open", "daily-2015-05-17-2": "open", "daily-2015-05-18-3": "resolved"}
+
+
+def test_nobody_hears_of_input_that_a_later_run_has_found(store: Store) -> None:
+    add_run(store, 1, "failed", 4)
+    add_run(store, 2, "succeeded", None)
+    add_run(store, 3, "failed", 4)
+    assert tell_missing(SETTINGS, store, NOW) == 1
+    assert [alert.run_id for alert in queries.list_alerts(store.engine)] == ["daily-2015-05-18-3"]

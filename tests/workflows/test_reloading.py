@@ -4,10 +4,12 @@ import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from pinflow import config
+from pinflow.workflows import reloading
 from pinflow.workflows.reloading import Timetables
 
 MODULE = """
@@ -67,3 +69,36 @@ def test_a_module_that_is_broken_for_a_while_comes_back(
     write(tmp_path, "@hourly", "three")
     assert tables.now().schedules["flow"].cron == "@hourly"
     assert said(tables) == ("echo", "three")
+
+
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages"])
+def test_what_is_installed_anywhere_is_neither_watched_nor_read_again(
+    folder: str, tables: Timetables, tmp_path: Path
+) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "package_beside.py").write_text("")
+    sys.path.append(str(tmp_path / folder))
+    with (tmp_path / "flows_beside.py").open("a") as stream:
+        stream.write("import package_beside\n")
+    tables.now()
+    package = sys.modules["package_beside"]
+    try:
+        write(tmp_path, "@weekly", "two")
+        assert said(tables) == ("echo", "two")
+        assert sys.modules["package_beside"] is package
+    finally:
+        del sys.modules["package_beside"]
+
+
+def test_what_cannot_be_read_at_all_leaves_the_timetable_as_it_was(
+    tables: Timetables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: config.Settings) -> NoReturn:
+        raise OSError("the folder is gone")
+
+    write(tmp_path, "@weekly", "one")
+    with monkeypatch.context() as patched:
+        patched.setattr(reloading, "catalog", fails)
+        assert [tables.now().schedules["flow"].cron for _ in range(2)] == ["@daily"] * 2
+    assert [record.getMessage() for record in caplog.records] == ["workflows cannot be read again: the folder is gone"]
+    assert tables.now().schedules["flow"].cron == "@weekly"
