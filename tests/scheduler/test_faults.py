@@ -180,9 +180,9 @@ def test_two_commands_at_once_one_drives_the_other_follows(home):
 
 
 def test_the_follower_goes_on_when_the_driver_is_killed(home):
-    driver = home.start("tree", 1.2)
+    driver = home.start("tree", 2.0)
     home.wait_for(1)
-    follower = home.start("tree", 1.2)
+    follower = home.start("tree", 2.0)
     assert follower.stdout is not None
     assert follower.stdout.readline().startswith("joined")
     driver.kill()
