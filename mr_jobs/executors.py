@@ -5,7 +5,7 @@ import resource
 import sys
 import traceback
 from time import process_time
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from pinflow.zygote import Call, Exit, Forks, connect
 
@@ -42,7 +42,7 @@ class InlineExecutor:
         before, end = dict(os.environ), os._exit
         cpu = process_time()
         os.environ.update(call.environment)
-        os._exit = sys.exit  # a task that ends its process must not pass for a job that ended well
+        os._exit = _leave  # a task that ends its process must not pass for a job that ended well
         try:
             code = getattr(sys.modules[module], name)(**call.arguments)
         except SystemExit as left:
@@ -68,6 +68,10 @@ class InlineExecutor:
 
     def close(self) -> None:
         """Nothing runs."""
+
+
+def _leave(status: int) -> NoReturn:
+    raise SystemExit(status)
 
 
 def executor(runner: str) -> Executor:
