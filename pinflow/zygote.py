@@ -80,6 +80,7 @@ class Zygote:
     def start(cls, preload: Sequence[str], *, path: str | None = None) -> "Zygote":
         """Start a zygote that imports the modules `preload`; returns at once, while it still imports.
 
+        A name `package.module:function` is a function to call, whose results all that is forked shall have.
         `path` names its (abstract) Unix socket, random by default; it goes to PINFLOW_ZYGOTE of this process's
         environment, for `connect`. A module that cannot be imported ends the zygote with a traceback on stderr.
         """
