@@ -6,12 +6,13 @@ from pinflow.database import open_database
 from pinflow.mr_jobs.analytics.pins import Pins
 from pinflow.stats_engine.alerts import JobKey
 from pinflow.stats_engine.engine import StatsEngine
+from pinflow.stats_engine.history import numbers_of, read_history
 from pinflow.stats_engine.record import is_recorded, mark_published, record
 from pinflow.stats_engine.tables import METADATA
 
 
 def rehearse() -> None:
-    """Read a job's options; record an attempt and publish it, in memory.
+    """Read a job's options; record an attempt, publish it and look at the past, in memory.
 
     SQLAlchemy keeps the statements that it compiled, `re` the patterns.
     """
@@ -30,4 +31,6 @@ def rehearse() -> None:
         record(connection, key, counted.statistics(), [], now)
         mark_published(connection, key)
         is_recorded(connection, key)
+        read_history(connection, key.workflow, key.job, ["one"], now.date())
+        numbers_of(connection, key.workflow, {key.job: ["one"]}, now.date())
     engine.dispose()

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +7,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from pinflow.database import open_database
 from pinflow.stats_engine.alerts import JobKey
+from pinflow.stats_engine.history import numbers_of, read_history
 from pinflow.stats_engine.record import mark_published, record
 from pinflow.stats_engine.statistics import Statistics
 from pinflow.stats_engine.tables import METADATA
@@ -29,5 +30,8 @@ def test_what_was_rehearsed_is_not_compiled_again(tmp_path: Path, monkeypatch: p
     counted = Statistics(counts={"rows": 3, "bad": 1}, sums={"seconds": 2.5, "cpu_seconds": 3.5})
     record(engine, key, counted, [], datetime.now(UTC))
     mark_published(engine, key)
+    past = read_history(engine, key.workflow, key.job, ["rows", "bad"], date(2015, 5, 20))
+    assert past.dates == (date(2015, 5, 19),)
+    assert numbers_of(engine, key.workflow, {"pins": ["rows"]}, date(2015, 5, 19)) == {"pins": {"rows": 3.0}}
     assert compiled == []
     engine.dispose()
