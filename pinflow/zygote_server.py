@@ -13,7 +13,6 @@ import socket
 import sys
 import time
 import warnings
-import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -23,9 +22,6 @@ from typing import Any
 
 from pinflow import zygote_child, zygote_memory
 from pinflow.zygote import OWN_GROUP, SAME_GROUP, Exit, frame, is_same_user, take_frame
-
-_GARBAGE = 10_000
-"""After how many new objects children look for garbage: most end before."""
 
 
 @dataclass(eq=False)
@@ -342,14 +338,9 @@ def main(arguments: Sequence[str]) -> None:
     # From Python 3.12 on, fork warns of the threads of libraries; those of Polars and jemalloc stand a fork.
     warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
     zygote_child.open_streams()
-    # SQLAlchemy leaves many that have nothing to do at exit; each child would look at all of them.
-    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
-    gc.collect()
-    # Objects out of the collector's sight keep their pages shared with the children.
-    gc.freeze()
-    gc.set_threshold(_GARBAGE)
-    gc.enable()
+    zygote_memory.settle()
     ZygoteServer(int(control), socket.socket(fileno=int(listener))).serve()
+    os._exit(0)  # what was imported need not be taken down piece by piece, while the command waits for it
 
 
 if __name__ == "__main__":
