@@ -1,0 +1,19 @@
+"""The scheduler's benchmark runs as it is documented, here with few jobs."""
+
+from click.testing import CliRunner
+
+from benchmarks.scheduler.__main__ import main
+from benchmarks.scheduler.shapes import milliseconds_a_job, start_seconds
+
+
+def test_overhead(tmp_path):
+    url = f"sqlite:///{tmp_path / 'pinflow.db'}"
+    pair = {"pair": {"first": [], "second": ["first"]}}
+    found = milliseconds_a_job(url, tmp_path, 1, shapes=pair, preload=["pinflow.scheduler.child"])
+    assert found.keys() == {"pair_ms", "pair_cpu_ms"}
+    assert 0 < found["pair_ms"] < 10_000
+    assert 0 < start_seconds(url, tmp_path, 1) < 60
+
+
+def test_unknown_store():
+    assert CliRunner().invoke(main, ["--stores", "oracle"]).exit_code == 2
