@@ -7,7 +7,7 @@ on the same date.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -78,15 +78,23 @@ class GeneratedDay:
 
 
 def generate_day(
-    folder: Path, day: date, *, events: int = 2_000_000, seed: int = 1, events_per_file: int = EVENTS_PER_FILE
+    folder: Path,
+    day: date,
+    *,
+    events: int = 2_000_000,
+    pins: int | None = None,
+    seed: int = 1,
+    events_per_file: int = EVENTS_PER_FILE,
 ) -> GeneratedDay:
     """Write one canonical day below `folder` as JSON lines, the events in time order over several files.
 
-    One file of events is in memory at a time. Files that a previous call left for the date are replaced.
+    `pins` is another number of pins than goes with the events. One file of events is in memory at a time. Files that
+    a previous call left for the date are replaced.
     """
     if events < 0 or events_per_file < 1:
         raise ValueError(f"cannot make {events} events in files of {events_per_file}; give 0 or more, and 1 or more")
     sizes = Sizes.of(events)
+    sizes = sizes if pins is None else replace(sizes, pins=pins)
     popularity = Popularity.of(sizes.pins, seed)
     written = [
         _write(_pins(sizes, popularity, seed), folder, "pins", day, 0),
@@ -246,6 +254,7 @@ def _remove_others(written: Sequence[Path]) -> None:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--events", type=float, default=2e6, help="Events of a day, such as 2e6.")
+@click.option("--pins", type=float, help="Pins, such as 5e6; by default a twentieth of the events.")
 @click.option("--seed", type=int, default=1, help="Same seed, same data.")
 @click.option("--date", "first", type=click.DateTime(["%Y-%m-%d"]), default="2015-05-18", help="The (first) day.")
 @click.option("--days", type=click.IntRange(1), default=1, help="So many days in a row.")
@@ -254,14 +263,16 @@ def _remove_others(written: Sequence[Path]) -> None:
 )
 @click.option("--odd", is_flag=True, help="A small day full of odd ids, ties, repeated rows and broken lines.")
 @click.option("--truncated", is_flag=True, help="With --odd: also a .gz file that was cut.")
-def main(events: float, seed: int, first: datetime, days: int, output: Path, odd: bool, truncated: bool) -> None:
+def main(
+    events: float, pins: float | None, seed: int, first: datetime, days: int, output: Path, odd: bool, truncated: bool
+) -> None:
     """Generate canonical input for pinflow."""
     for day in (first.date() + timedelta(days=offset) for offset in range(days)):
         made: OddDay | GeneratedDay
         if odd:
             made = generate_odd_day(output, day, seed, events=min(int(events), 20_000), truncated=truncated)
         else:
-            made = generate_day(output, day, events=int(events), seed=seed)
+            made = generate_day(output, day, events=int(events), pins=None if pins is None else int(pins), seed=seed)
         click.echo(made)
 
 

@@ -3,8 +3,9 @@
 import os
 import resource
 import sys
+import traceback
 from time import process_time
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from pinflow.zygote import Call, Exit, Forks, connect
 
@@ -26,7 +27,10 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """Runs each task in this process, one after the other: for a debugger."""
+    """Runs each task in this process, one after the other: for small jobs, and for a debugger.
+
+    A task ends as in a process of its own: with the code that it leaves with, or with 1 and a traceback.
+    """
 
     def __init__(self) -> None:
         self._ended: list[Exit] = []
@@ -35,12 +39,19 @@ class InlineExecutor:
     def fork(self, call: Call) -> int:
         """Run the call to its end."""
         module, _, name = call.function.partition(":")
-        before = dict(os.environ)
+        before, end = dict(os.environ), os._exit
         cpu = process_time()
         os.environ.update(call.environment)
+        os._exit = _leave  # a task that ends its process must not pass for a job that ended well
         try:
             code = getattr(sys.modules[module], name)(**call.arguments)
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else int(bool(left.code))
+        except Exception:
+            traceback.print_exc()
+            code = 1
         finally:
+            os._exit = end
             os.environ.clear()
             os.environ.update(before)
         self._count += 1
@@ -57,6 +68,10 @@ class InlineExecutor:
 
     def close(self) -> None:
         """Nothing runs."""
+
+
+def _leave(status: int) -> NoReturn:
+    raise SystemExit(status)
 
 
 def executor(runner: str) -> Executor:

@@ -18,7 +18,7 @@ class Task:
     """A task to run: its partition, function and arguments; `folder` is where its parcels go, if it has any.
 
     `input_bytes` is known of tasks that read the job's input; `started` is a time of the monotonic clock. One that
-    `counts` has to leave a shard of statistics in its output. `first` is the map task that its process does before.
+    `counts` has to leave a shard of statistics in its output.
     """
 
     partition: int
@@ -29,7 +29,6 @@ class Task:
     input_bytes: int | None = None
     started: float = 0.0
     counts: bool = False
-    first: "Task | None" = None
 
 
 class Plan:

@@ -17,7 +17,7 @@ from mrjob.job import MRJob
 from pinflow.errors import ConfigurationError, FatalAlertError, InputMissingError, PinflowError
 from pinflow.mr_jobs import slots
 from pinflow.mr_jobs.batch_job import BatchJob
-from pinflow.mr_jobs.executors import Executor
+from pinflow.mr_jobs.executors import Executor, InlineExecutor
 from pinflow.mr_jobs.local_plan import Given, Plan, Task
 from pinflow.mr_jobs.local_tasks import load_job, message_file, read_message, reserve_message
 from pinflow.mr_jobs.native import StepRun
@@ -79,18 +79,11 @@ class LocalRunner:
         shuffles = bool(job.cluster_by)
         maps = self._plan.batch_maps(shuffles=shuffles)
         if shuffles and self._plan.is_small and not self._watch.maxima:
-            self._run_in_one(maps[0])
-            return
+            self.executor.close()
+            self.executor = InlineExecutor()  # forks would cost more than what the tasks do
         done = self._run_all(maps, "map")
         if shuffles:
             self._run_all(self._plan.batch_reduces([folder for folder in done if folder]), "reduce")
-
-    def _run_in_one(self, only_map: Task) -> None:
-        """Do the map and the reduce task of a small job in one process: two would cost more than what they do."""
-        folder = self._folder(only_map)
-        (task,) = self._plan.batch_reduces([folder] if folder else [])
-        task.first, task.input_bytes = only_map, only_map.input_bytes
-        self._run_all([task], "reduce")
 
     def _run_lines(self, job: type[MRJob]) -> None:
         steps = job(args=list(self.spec.arguments)).steps()
@@ -163,17 +156,15 @@ class LocalRunner:
 
     def _start(self, task: Task, kind: str) -> int:
         task.started = monotonic()
-        function, environment, arguments = task.function, self._environment_of(task, kind), self._given(task, kind)
-        if task.first:
-            for left in (self._folder(task.first), self._temporary / self._attempt(task.first, "map")):
-                shutil.rmtree(str(left), ignore_errors=True)  # of an attempt that was killed
-            pairs = ((task.first, "map"), (task, kind))
-            arguments = {"tasks": [self._given(*pair) | {"environment": self._environment_of(*pair)} for pair in pairs]}
-            function = "run_batch_tasks"
         call = Call(
-            function=f"{TASKS}:{function}",
-            arguments=arguments,
-            environment={**self.environment, **self._watch.variables, "POLARS_MAX_THREADS": "1", **environment},
+            function=f"{TASKS}:{task.function}",
+            arguments=self._given(task, kind),
+            environment={
+                **self.environment,
+                **self._watch.variables,
+                "POLARS_MAX_THREADS": "1",
+                **self._environment_of(task, kind),
+            },
             folder=str(Path.cwd()),
             output=1,
             group=os.getpgrp(),
@@ -210,13 +201,10 @@ class LocalRunner:
         """Whether the task ended well; False when it is to be tried again."""
         if exit.code == 0:
             return True
-        pairs = [(task.first, "map"), (task, kind)] if task.first else [(task, kind)]
-        name = f"{' and '.join(part for _, part in pairs)} task {task.partition} of {self.spec.job}"
+        name = f"{kind} task {task.partition} of {self.spec.job}"
         if exit.signal is None:
-            for each, part in pairs:
-                if message := read_message(self._temporary / self._attempt(each, part)):
-                    failed = f"{part} task {each.partition} of {self.spec.job}"
-                    raise _KINDS.get(exit.code, PinflowError)(f"{failed} failed: {message}")
+            if message := read_message(self._temporary / self._attempt(task, kind)):
+                raise _KINDS.get(exit.code, PinflowError)(f"{name} failed: {message}")
             raise PinflowError(f"{name} failed with exit code {exit.code}; what it said stands in the job's log")
         if task.attempt + 1 >= MAX_ATTEMPTS:
             raise PinflowError(f"{name} was killed by signal {exit.signal} in each of {MAX_ATTEMPTS} attempts")
@@ -224,8 +212,6 @@ class LocalRunner:
 
     def _commit(self, task: Task, kind: str, target: Path) -> None:
         """Move what the task wrote to where it belongs; statistics always belong to the job."""
-        if task.first:
-            self._commit(task.first, "map", target)
         source = self._temporary / self._attempt(task, kind)
         size = 0
         files = _files(source)

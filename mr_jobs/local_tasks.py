@@ -67,15 +67,6 @@ def run_batch_task(job: str, arguments: list[str], lines: list[str]) -> int:
     return _guarded(lambda _: _execute(job, arguments, binary_lines(lines), sys.stdout.buffer))
 
 
-def run_batch_tasks(tasks: list[dict[str, Any]]) -> int:
-    """The tasks of a small job in one process, one after the other, until one fails; each has its `environment`."""
-    for task in tasks:
-        os.environ.update(task.pop("environment"))
-        if code := run_batch_task(**task):
-            return code
-    return 0
-
-
 def run_line_mapper(
     job: str,
     arguments: list[str],

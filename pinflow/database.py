@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +43,7 @@ Database = Engine | Connection
 
 Result = TypeVar("Result")
 
+_COMPILED: Any = sa.util.LRUCache(1000)
 _CONTENDED = frozenset({1020, 1205, 1213})
 # Refused or lost connections, a server that stops or that is only being started.
 _LOST = frozenset({0, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 4031})
@@ -234,9 +236,20 @@ def _parse(url: str) -> URL:
 def _open_sqlite(url: URL) -> Engine:
     if url.database not in (None, "", ":memory:"):
         _make_folder(Path(url.database or ""))
-    engine = sa.create_engine(url)
+    shared = _first_of_sqlite()
+    engine = sa.create_engine(url, execution_options={"compiled_cache": _COMPILED})
+    engine.dialect = shared.dialect  # what was compiled is known by it
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@cache
+def _first_of_sqlite() -> Engine:
+    """A database in memory, whose dialect those of files share: a statement is compiled once in a process."""
+    engine = sa.create_engine("sqlite://")
+    engine.connect().close()
+    engine.dispose()
     return engine
 
 

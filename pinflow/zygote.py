@@ -80,6 +80,7 @@ class Zygote:
     def start(cls, preload: Sequence[str], *, path: str | None = None) -> "Zygote":
         """Start a zygote that imports the modules `preload`; returns at once, while it still imports.
 
+        A name `package.module:function` is a function to call, whose results all that is forked shall have.
         `path` names its (abstract) Unix socket, random by default; it goes to PINFLOW_ZYGOTE of this process's
         environment, for `connect`. A module that cannot be imported ends the zygote with a traceback on stderr.
         """
@@ -130,6 +131,12 @@ class Zygote:
 # mrjob imports distutils. Up to Python 3.11 there is one beside that of setuptools, which takes 0.15 s to import.
 _DISTUTILS = {"SETUPTOOLS_USE_DISTUTILS": "stdlib"} if sys.version_info < (3, 12) else {}
 
+# Freed memory stays with its process: what is touched for the first time costs most, and a task soon ends.
+_MALLOC = {
+    "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:"
+    "glibc.malloc.top_pad=16777216"
+}
+
 
 def _spawn(watched: int, listener: int, preload: Sequence[str]) -> subprocess.Popen[bytes]:
     # -P: a file of the working folder must not stand in for a module of the zygote.
@@ -139,7 +146,7 @@ def _spawn(watched: int, listener: int, preload: Sequence[str]) -> subprocess.Po
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=(watched, listener),
-        env={**os.environ, **_DISTUTILS, "OPENBLAS_NUM_THREADS": "1"},
+        env={**_MALLOC, **os.environ, **_DISTUTILS, "OPENBLAS_NUM_THREADS": "1"},
         process_group=0,
     )
 

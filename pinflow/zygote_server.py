@@ -326,11 +326,14 @@ class ZygoteServer:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Import the modules to be kept ready, then serve."""
+    """Import the modules to be kept ready, call the functions among them, then serve."""
     control, listener, *preload = arguments
     gc.disable()  # what is imported stays
     for name in preload:
-        importlib.import_module(name)
+        if ":" in name:
+            zygote_child.find(name)()
+        else:
+            importlib.import_module(name)
     # From Python 3.12 on, fork warns of the threads of libraries; those of Polars and jemalloc stand a fork.
     warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
     zygote_child.open_streams()

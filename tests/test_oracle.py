@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,7 @@ def test_a_generated_day_has_its_sizes_and_a_heavy_domain(tmp_path: Path) -> Non
     made = generate_day(tmp_path, MONDAY, events=20_000, seed=7, events_per_file=9_000)
     assert made.sizes == Sizes(events=20_000, pins=1_000, boards=100, domains=200, owners=500, users=2_500)
     assert len(list((tmp_path / "events" / f"date={MONDAY}").iterdir())) == 3
+    assert generate_day(tmp_path / "pins", MONDAY, events=100, pins=50).sizes == replace(Sizes.of(100), pins=50)
     oracle = Oracle(tmp_path, [MONDAY], MONDAY)
     counts = oracle.counts()
     assert counts["lines_read"] == 20_000

@@ -92,15 +92,20 @@ def _push_day(settings: Settings, store: Store, number: int, taken: BackfillDay)
     request = Request(wanted.workflow, taken.date, rebuild=wanted.rebuild, parameters=wanted.parameters)
     try:
         opened = submit_workflow(settings, request)
-    except Exception as error:  # it may be the code of whoever declared the workflow
-        is_ours = isinstance(error, PinflowError)
-        reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
-        sys.stderr.write(f"backfill {number}: {wanted.workflow} {taken.date}: {reason}\n")
-        state = "waiting" if is_ours and not isinstance(error, ConfigurationError) else "failed"
-        end_day(store, number, taken.date, state, taken.run_id)
-        return state == "failed"
+    except Exception as error:
+        return _end_without_run(store, number, taken, error) == "failed"
     hand_over(store, number, taken.date, opened.run_id)
     return True
+
+
+def _end_without_run(store: Store, number: int, taken: BackfillDay, error: Exception) -> str:
+    """Say why a day could not be run, which may be the code of whoever declared the workflow; gives its state."""
+    is_ours = isinstance(error, PinflowError)
+    reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
+    sys.stderr.write(f"backfill {number}: {get_backfill(store, number).request.workflow} {taken.date}: {reason}\n")
+    state = "waiting" if is_ours and not isinstance(error, ConfigurationError) else "failed"
+    end_day(store, number, taken.date, state, taken.run_id)
+    return state
 
 
 def push_anew(settings: Settings) -> None:
@@ -117,13 +122,10 @@ def _run_day(settings: Settings, store: Store, zygote: Zygote, number: int, take
     request = Request(wanted.workflow, taken.date, rebuild=wanted.rebuild, parameters=wanted.parameters)
     try:
         result = run_workflow(share, request, zygote)
-    except ConfigurationError as error:
-        sys.stderr.write(f"{taken.date}: {error}\n")
-        end_day(store, number, taken.date, "failed", taken.run_id)
+    except Exception as error:
+        if _end_without_run(store, number, taken, error) == "waiting":
+            sys.exit(ExitCode.FAILED)  # so it would be with the next day
         return
-    except PinflowError:
-        end_day(store, number, taken.date, "waiting", taken.run_id)
-        raise
     state = "succeeded" if result.run.state is RunState.SUCCEEDED else "failed"
     if result.run.state is RunState.ABORTED and _is_asked_to_stop():
         state = "waiting"

@@ -31,7 +31,6 @@ PRELOAD = (
     "pyarrow.compute",
     "pyarrow.parquet",
     "thriftpy2.utils",
-    "sqlalchemy.dialects.sqlite",
     "pinflow.workflows.mapreduce",
     "pinflow.workflows.conditions",
     "pinflow.stats_engine.columns",
@@ -51,13 +50,14 @@ OF_SCHEME = {
     "webhdfs": ("pinflow.storage_hdfs",),
     "swebhdfs": ("pinflow.storage_hdfs",),
     "hbase": ("pinflow.hbase_schema.hbase",),
+    "sqlite": ("sqlalchemy.dialects.sqlite", "pinflow.workflows.rehearsal:rehearse"),
     "mysql+pymysql": ("sqlalchemy.dialects.mysql.pymysql", "pymysql"),
 }
-"""What else is imported, by the scheme of a place that is configured."""
+"""What else is imported or called, by the scheme of a place that is configured."""
 
 
 def start_zygote(settings: Settings) -> Zygote:
     """Start the zygote of a run; returns at once, while it still imports."""
     places = (settings.input, settings.warehouse, settings.serving, settings.database_url)
-    needed = {module for place in places for module in OF_SCHEME.get(place.partition("://")[0], ())}
+    needed = {name for place in places for name in OF_SCHEME.get(place.partition("://")[0], ())}
     return Zygote.start((*PRELOAD, *sorted(needed)))

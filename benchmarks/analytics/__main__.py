@@ -26,14 +26,15 @@ from benchmarks.analytics.task import TABLES, Task
 DAY = date(2015, 5, 18)
 
 
-def generated(folder: Path, events: int, seed: int) -> Path:
+def generated(folder: Path, events: int, seed: int, pins: int | None = None) -> Path:
     """The input folder with a day of so many events; what is there from an earlier call is used again."""
     code = zlib.crc32(Path(generate.__file__).read_bytes())
-    target = folder / f"events-{events}-seed-{seed}-{code:08x}"
+    more = f"-pins-{pins}" if pins else ""
+    target = folder / f"events-{events}{more}-seed-{seed}-{code:08x}"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix="unfinished-") as unfinished:
-            generate.generate_day(Path(unfinished) / "day", DAY, events=events, seed=seed)
+            generate.generate_day(Path(unfinished) / "day", DAY, events=events, pins=pins, seed=seed)
             (Path(unfinished) / "day").rename(target)
     return target
 
@@ -89,6 +90,7 @@ def _engines(_: click.Context, __: click.Parameter, text: str) -> list[Engine]:
     "--engines", callback=_engines, default=",".join(ENGINES), help="By comma; all are compared with the first."
 )
 @click.option("--rounds", type=click.IntRange(1), default=3, help="Timed rounds after the warm-up.")
+@click.option("--pins", type=float, help="Pins of the day; by default a twentieth of the events.")
 @click.option("--seed", type=int, default=1, help="Of the generated day.")
 @click.option(
     "--folder",
@@ -99,7 +101,14 @@ def _engines(_: click.Context, __: click.Parameter, text: str) -> list[Engine]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @click.option("--plot", "plots", type=click.Path(path_type=Path, file_okay=False), help="Draw PNG and SVG into it.")
 def main(
-    sizes: list[int], engines: list[Engine], rounds: int, seed: int, folder: Path, as_json: bool, plots: Path | None
+    sizes: list[int],
+    engines: list[Engine],
+    rounds: int,
+    pins: float | None,
+    seed: int,
+    folder: Path,
+    as_json: bool,
+    plots: Path | None,
 ) -> None:
     """Compare engines on pinflow's stages extract, aggregate and top_items of one day."""
     if plots and not is_installed():
@@ -108,7 +117,7 @@ def main(
     present = [engine for engine in engines if engine.name not in missing]
     results: list[Result | Missing] = []
     for events in sizes:
-        day = generated(folder, events, seed)
+        day = generated(folder, events, seed, int(pins) if pins else None)
         with tempfile.TemporaryDirectory(dir=folder, prefix="run-") as runs:
             try:
                 found = Comparison(day, Path(runs), present).results(events, rounds)

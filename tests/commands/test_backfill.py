@@ -28,6 +28,8 @@ def note() -> None:
         raise ValueError("broken day")
 
 def stages(day, given):
+    if day.day == 2 and Path("undeclared").exists():
+        raise KeyError("no such source")
     return [Stage("s", [Job("note", call="noting:note")])]
 
 def workflows(owner):
@@ -129,3 +131,15 @@ def test_what_is_wrong_is_said_before_any_day_is_run(project: Path) -> None:
     _, error = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "no parameter of noting is called 'color'" in error
+
+
+def test_a_day_whose_jobs_cannot_be_declared_fails_alone(project: Path) -> None:
+    for name in ("go", "mended", "undeclared"):
+        (project / name).touch()
+    process = start(project, *SPAN, "--json")
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 1
+    days = {day["date"]: day["state"] for day in json.loads(out)["days"]}
+    assert days == {f"2015-05-0{n}": "failed" if n == 2 else "succeeded" for n in range(1, 6)}
+    assert "noting 2015-05-02: KeyError: 'no such source'" in error
+    assert "Traceback" not in error
