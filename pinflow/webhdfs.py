@@ -21,7 +21,17 @@ from pinflow.storage_remote import retrying
 DEFAULT_PORT = 9870
 _TIMEOUT = (10, 60)
 _PASSING = ("StandbyException", "RetriableException", "SafeModeException", "NoRouteToHostException")
-_PASSING_WORDS = ("could only be written to 0 of the", "Not enough replicas", "lease recovery is in progress")
+_PASSING_WORDS = (
+    "could only be written to 0 of the",
+    "Not enough replicas",
+    "lease recovery is in progress",
+    # a DataNode that has lost the NameNode: what Hadoop's NetUtils.wrapException says
+    "failed on connection exception",
+    "failed on socket timeout exception",
+    "failed on socket exception",
+    "End of File Exception between local host",
+    "Failed on local exception",
+)
 
 
 class WebHdfsError(Exception):

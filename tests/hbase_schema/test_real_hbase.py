@@ -89,7 +89,7 @@ def test_two_processes_may_make_the_tables_at_once(address: Address) -> None:
 
 def test_rows_spread_evenly_over_the_regions(address: Address) -> None:
     with HBaseStore(address, patience=PATIENCE_SECONDS) as store:
-        write_periods(store, METRICS, {"daily": date(2015, 5, 1)}, frame(SUBJECTS // 10, 1), version="1")
+        write_periods(store, METRICS, {"daily": date(2015, 5, 1)}, [frame(SUBJECTS // 10, 1)], version="1")
         table = store.table("analytics_metrics")
         counts = [sum(1 for _ in table.scan(begin or b"0", end or None)) for begin, end in store.regions(table.name)]
     assert len(counts) == 16

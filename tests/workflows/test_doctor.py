@@ -68,6 +68,8 @@ def test_a_warehouse_in_hdfs_is_tried_and_left_as_it_was(tmp_path: Path, monkeyp
     settings = variables("hadoop")
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    settings["PINFLOW_WAREHOUSE"] += f"/{tmp_path.name}"
+    settings["PINFLOW_WAREHOUSE"] += f"/{tmp_path.parent.name}/{tmp_path.name}"
+    # the archives that a job on Hadoop needs stay for the next one
+    settings["PINFLOW_RUNNER"] = "local"
     assert findings(tmp_path, settings)["warehouse"]["ok"]
     assert open_storage(settings["PINFLOW_WAREHOUSE"]).list(settings["PINFLOW_WAREHOUSE"]) == []

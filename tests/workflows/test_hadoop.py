@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from benchmarks.generate import generate_day
 from pinflow.database import open_database
 from pinflow.mr_jobs.hadoop.cluster import FOLDER, JOBS
 from pinflow.storage import join, open_storage
@@ -30,6 +31,7 @@ DAY = date(2015, 5, 18)
 SITE = {"PINFLOW_SOURCE__SITE": "semicomplete.com"}
 NATIVE = re.compile(r"File \w+( Format)? Counters/|Job Counters/|Map-Reduce Framework/|Shuffle Errors/|.*_bytes$")
 LONG = 3600
+EVENTS = 2_000_000
 Counts = dict[str, dict[str, int]]
 
 
@@ -79,10 +81,10 @@ def results(command: Command) -> tuple[Served, Counts, Counts]:
     return served(command), own, native
 
 
-@pytest.mark.hbase
-@pytest.mark.mariadb
-def test_the_log_day_on_all_engines_equals_that_of_this_machine(on_engines: Command, tmp_path: Path) -> None:
-    here = Command(tmp_path / "here", on_engines.input, SITE)
+def compare_with_this_machine(on_engines: Command, folder: Path) -> None:
+    """A day on all engines equals the day on this machine: what is served, what was counted, all datasets."""
+    own = {name: on_engines.variables[name] for name in SITE if name in on_engines.variables}
+    here = Command(folder / "here", on_engines.input, own)
     here.home.mkdir()
     # user ids are hidden by a key: both have the same
     for home in (here.home, on_engines.home):
@@ -101,6 +103,21 @@ def test_the_log_day_on_all_engines_equals_that_of_this_machine(on_engines: Comm
     # all jobs ran on Hadoop, whose own counters stand beside theirs, and nothing of their folders is left
     assert [job for job in counts if native[job]["Job Counters/Launched map tasks"] < 1] == []
     assert open_storage(warehouse).list(join(warehouse, FOLDER, JOBS)) == []
+
+
+@pytest.mark.hbase
+@pytest.mark.mariadb
+def test_the_log_day_on_all_engines_equals_that_of_this_machine(on_engines: Command, tmp_path: Path) -> None:
+    compare_with_this_machine(on_engines, tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.hbase
+@pytest.mark.mariadb
+def test_a_generated_day_on_all_engines_equals_that_of_this_machine(on_engines: Command, tmp_path: Path) -> None:
+    generate_day(tmp_path / "input", DAY, events=EVENTS)
+    others = {name: value for name, value in on_engines.variables.items() if name not in SITE}
+    compare_with_this_machine(replace(on_engines, input=tmp_path / "input", variables=others), tmp_path)
 
 
 def states() -> dict[str, str]:
