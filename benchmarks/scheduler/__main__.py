@@ -42,7 +42,7 @@ def main(
                 values["start_s"] = start_seconds(url, Path(folder), rounds)
             before = 0
             for size in sorted(map(int, archived.split(","))):
-                fill(url, size - before) if size > before else None
+                fill(url, before, size)
                 before = size
                 values[f"claims_{size}_archived"] = vars(claim(url, processes, seconds))
             values["claims_per_s"] = min(v["per_second"] for k, v in values.items() if k.startswith("claims_"))
