@@ -18,7 +18,6 @@ from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.processes import Place
 from pinflow.scheduler.run import execute
 from pinflow.scheduler.store import Store
-from pinflow.workflows.preload import PRELOAD
 from pinflow.zygote import Zygote
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +26,7 @@ CHAIN = {f"j{n}": [f"j{n - 1}"] if n else [] for n in range(40)}
 INDEPENDENT: Mapping[str, list[str]] = {f"j{n}": [] for n in range(1000)}
 STAGES = {f"s{s}-{n}": [f"s{s - 1}-{m}" for m in range(25)] if s else [] for s in range(4) for n in range(25)}
 SHAPES = {"chain_40": CHAIN, "independent": INDEPENDENT, "stages": STAGES}
+BARE = ("pinflow.scheduler.child",)
 NOTHING = "gc:enable"
 """A function that every process has imported, without effect."""
 
@@ -41,13 +41,12 @@ def milliseconds_a_job(
     folder: Path,
     rounds: int,
     *,
+    preload: Sequence[str],
     shapes: Mapping[str, Mapping[str, list[str]]] = SHAPES,
-    preload: Sequence[str] = PRELOAD,
 ) -> dict[str, float]:
     """For each shape the median over the rounds: from the first start to the last end, over the number of jobs.
 
-    Also the CPU time of scheduler, zygote and jobs together. `preload`: what the zygote imports, by default as for
-    `pinflow run`.
+    Also the CPU time of scheduler, zygote and jobs together. `preload`: what the zygote imports.
     """
     found = {}
     with Zygote.start(preload) as zygote, Store(open_database(url)) as store:
