@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-TASK_BYTES = 256 << 20
+TASK_BYTES = 384 << 20
 """Data for one task: it costs seconds of a JVM and of imports, so there are few large ones."""
 
 BUCKETS_PER_REDUCER = 8
@@ -13,7 +13,7 @@ def reducer_count(weight: int) -> int:
     """How many reduce tasks `weight` bytes of input get.
 
     >>> reducer_count(10), reducer_count(1 << 30)
-    (1, 4)
+    (1, 3)
     """
     return max(1, -(-weight // TASK_BYTES))
 
@@ -22,7 +22,7 @@ def least_buckets(weight: int) -> int:
     """How many buckets there are at least.
 
     >>> least_buckets(10), least_buckets(1 << 30)
-    (1, 32)
+    (1, 24)
     """
     reducers = reducer_count(weight)
     return 1 if reducers == 1 else BUCKETS_PER_REDUCER * reducers
