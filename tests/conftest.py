@@ -17,8 +17,8 @@ settings.register_profile("pinflow", deadline=None)
 settings.load_profile("pinflow")
 
 KINDS = ["sqlite", pytest.param("mariadb", marks=pytest.mark.mariadb)]
-# the folder of the engines, and the process of a test module that forks its tasks
-KEPT = ("PINFLOW_ENGINES", "PINFLOW_ZYGOTE")
+# where the engines are, and the process of a test module that forks its tasks
+KEPT = ("PINFLOW_ENGINES", "PINFLOW_ENGINES_PORT", "PINFLOW_ENGINES_PATIENCE", "PINFLOW_ZYGOTE")
 
 
 @pytest.fixture(autouse=True)
