@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import URL, Connection, Dialect, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
@@ -28,15 +27,6 @@ ANSWER_SECONDS = 60.0
 """How long a server may take to answer before its connection counts as lost."""
 PATIENCE = timedelta(minutes=3)
 """How long a server that went away is waited for."""
-
-MYSQL: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
-"""Options of every table. The collation becomes the server's binary one that keeps spaces at the end apart."""
-
-LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql")
-"""Text of any length; MySQL's plain TEXT ends at 64 KB."""
-
-Real = sa.Float().with_variant(mysql.DOUBLE(asdecimal=False), "mysql")
-"""A number of 64 bits; MySQL's plain FLOAT has 32."""
 
 Database = Engine | Connection
 """An engine: the call is a transaction of its own. A connection: it joins the caller's."""
@@ -53,6 +43,37 @@ _SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION
 _EXAMPLE = "mysql+pymysql://user:password@host:3306/pinflow"
 
 
+class LongText(sa.types.TypeDecorator[str]):
+    """Text of any length; MySQL's plain TEXT ends at 64 KB."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+        """The column's type in a database."""
+        return of_server(dialect, "MEDIUMTEXT") or dialect.type_descriptor(sa.Text())
+
+
+class Real(sa.types.TypeDecorator[float]):
+    """A number of 64 bits; MySQL's plain FLOAT has 32."""
+
+    impl = sa.Float
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
+        """The column's type in a database."""
+        return of_server(dialect, "DOUBLE", asdecimal=False) or dialect.type_descriptor(sa.Float())
+
+
+def of_server(dialect: Dialect, name: str, **options: Any) -> sa.types.TypeEngine[Any] | None:
+    """A type that only MySQL and MariaDB have, imported for these alone; None for another database."""
+    if dialect.name != "mysql":
+        return None
+    from sqlalchemy.dialects import mysql
+
+    return dialect.type_descriptor(getattr(mysql, name)(**options))
+
+
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
     """A timezone-aware datetime, stored in UTC as DATETIME(6), on SQLite as text that sorts as times do."""
 
@@ -61,7 +82,7 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: Dialect) -> sa.types.TypeEngine[Any]:
         """The column's type in a database."""
-        return dialect.type_descriptor(mysql.DATETIME(fsp=6) if dialect.name == "mysql" else sa.DateTime())
+        return of_server(dialect, "DATETIME", fsp=6) or dialect.type_descriptor(sa.DateTime())
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Aware in, naive UTC to the database."""
@@ -325,5 +346,6 @@ def _last_insert_id(element: told, compiler: Any, **options: Any) -> str:
 @compiles(sa.schema.CreateTable, "mysql")
 def _create_table(element: sa.schema.CreateTable, compiler: Any, **options: Any) -> str:
     text: str = compiler.visit_create_table(element, **options)
-    exact = "utf8mb4_nopad_bin" if compiler.dialect.is_mariadb else "utf8mb4_0900_bin"
-    return text.replace("COLLATE utf8mb4_bin", f"COLLATE {exact}")
+    # binary, and keeping spaces at the end apart
+    collation = "utf8mb4_nopad_bin" if compiler.dialect.is_mariadb else "utf8mb4_0900_bin"
+    return f"{text.rstrip()} ENGINE=InnoDB CHARSET=utf8mb4 COLLATE={collation}\n"

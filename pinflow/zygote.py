@@ -1,6 +1,7 @@
 """Prepared processes in milliseconds: a single-threaded process that forks itself on request.
 
-The zygote has imported heavy modules but never used them, and imports no user code, so a fork of it starts clean.
+The zygote has imported heavy modules, keeps no thread, connection or file of them, and imports no user code, so a fork
+of it starts clean.
 `Zygote` starts it and ends it with all that it forked; `connect` gives any process below its own `Forks`.
 Children die with the connection that forked them, and connections with the process that holds them, so that
 neither a `kill -9` nor a crash leaves anything running. Linux only.

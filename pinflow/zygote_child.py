@@ -27,6 +27,7 @@ _PR_SET_PDEATHSIG = ctypes.c_int(1)
 _SIGKILL = ctypes.c_ulong(signal.SIGKILL)
 _prctl = ctypes.CDLL(None).prctl
 _LENGTH = struct.Struct("!I")
+_DESCRIPTOR = struct.Struct("i")
 _FIRST_BYTES = 1 << 16
 
 
@@ -95,7 +96,8 @@ def _reset_signals() -> None:
 
 def _receive_call(stream: socket.socket) -> dict[str, Any]:
     """Wait for the call, and let stdout and stderr go where it says; ends with the zygote."""
-    data, (output,), _, _ = socket.recv_fds(stream, _FIRST_BYTES, 1)
+    data, ((_, _, descriptor),), _, _ = stream.recvmsg(_FIRST_BYTES, socket.CMSG_LEN(_DESCRIPTOR.size))
+    (output,) = _DESCRIPTOR.unpack(descriptor)
     while len(data) < _LENGTH.size + _LENGTH.unpack_from(data)[0]:
         data += stream.recv(_FIRST_BYTES)
     stream.close()

@@ -20,11 +20,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from pinflow import zygote_child
+from pinflow import zygote_child, zygote_memory
 from pinflow.zygote import OWN_GROUP, SAME_GROUP, Exit, frame, is_same_user, take_frame
-
-_GARBAGE = 10_000
-"""After how many new objects children look for garbage: most end before."""
 
 
 @dataclass(eq=False)
@@ -70,6 +67,8 @@ class ZygoteServer:
         self._children: dict[int, _Child] = {}
         self._spares: deque[tuple[int, socket.socket]] = deque()
         self._spare_count = len(os.sched_getaffinity(0))
+        self._small_pages = zygote_memory.collapse()
+        self._is_prepared = False
         self._ended = False
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -99,16 +98,18 @@ class ZygoteServer:
             self._reap_one(os.WEXITED | os.WNOWAIT)
 
     def _prepare(self) -> None:
-        """Fork a child ahead, while there is nothing else to do."""
+        """While there is nothing else to do: fork a child ahead, or make later forks cheaper."""
         if len(self._spares) < self._spare_count:
             try:
                 self._spares.append(self._fork_spare())
             except OSError:
                 self._spare_count = len(self._spares)
+        else:
+            self._is_prepared = next(self._small_pages, None) is None
 
     def _pause(self) -> float | None:
         """How long there is nothing to do, in seconds; None: until something comes."""
-        if len(self._spares) < self._spare_count:
+        if len(self._spares) < self._spare_count or not self._is_prepared:
             return 0.0
         first = min((c.expires for c in self._connections if c.expires is not None), default=None)
         return None if first is None else max(0.0, first - _uptime())
@@ -337,12 +338,9 @@ def main(arguments: Sequence[str]) -> None:
     # From Python 3.12 on, fork warns of the threads of libraries; those of Polars and jemalloc stand a fork.
     warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
     zygote_child.open_streams()
-    gc.collect()
-    # Objects out of the collector's sight keep their pages shared with the children.
-    gc.freeze()
-    gc.set_threshold(_GARBAGE)
-    gc.enable()
+    zygote_memory.settle()
     ZygoteServer(int(control), socket.socket(fileno=int(listener))).serve()
+    os._exit(0)  # what was imported need not be taken down piece by piece, while the command waits for it
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def perform(call: str, arguments: Mapping[str, Any]) -> int | None:
     """
     try:
         result = _find(call)(**arguments)
-        if isinstance(result, Mapping):
+        if isinstance(result, dict):
             give(**result)
             return ExitCode.SUCCEEDED
     except Exception as error:

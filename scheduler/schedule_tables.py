@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from sqlalchemy import Column, Integer, String
 
-from pinflow.database import MYSQL, LongText, UtcDateTime
+from pinflow.database import LongText, UtcDateTime
 from pinflow.scheduler.tables import metadata
 
 __all__ = ["backfill", "backfill_day", "metadata", "schedule", "tick"]
@@ -20,7 +20,6 @@ schedule = sa.Table(
     Column("error", LongText, doc="why the run of a due tick cannot be made"),
     Column("changed_at", UtcDateTime, nullable=False),
     sa.Index("schedule_wake", "wake_at"),
-    **MYSQL,
 )
 
 tick = sa.Table(
@@ -34,7 +33,6 @@ tick = sa.Table(
     Column("reason", LongText),
     Column("changed_at", UtcDateTime, nullable=False),
     sa.Index("tick_waiting", "workflow", "state", "at"),
-    **MYSQL,
 )
 
 backfill = sa.Table(
@@ -55,7 +53,6 @@ backfill = sa.Table(
     Column("finished_at", UtcDateTime),
     Column("detached", Integer, nullable=False, server_default="0", doc="1: workers go on with it"),
     sa.Index("backfill_of", "workflow", "state"),
-    **MYSQL,
 )
 
 backfill_day = sa.Table(
@@ -70,5 +67,4 @@ backfill_day = sa.Table(
     ),
     Column("run_id", String(128)),
     Column("driver", String(128), doc="the process that works on it"),
-    **MYSQL,
 )

@@ -17,7 +17,6 @@ from pinflow.database import database_error
 from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.scheduler import tables
 from pinflow.scheduler.schedule_tables import metadata
-from pinflow.stats_engine import tables as statistics
 
 UNNUMBERED = "0000"
 """Has tables, but no revision: from before there were any."""
@@ -30,7 +29,6 @@ FENCE = "claims"
 _VERSION = sa.Table(VERSION_TABLE, sa.MetaData(), sa.Column("version_num", sa.String(32), primary_key=True))
 _CREATING = "creating"
 _LOCK_SECONDS = 50
-_METADATA = (metadata, statistics.METADATA)
 
 
 class State(NamedTuple):
@@ -100,21 +98,27 @@ def _state(connection: Connection) -> State:
         revision = connection.scalar(sa.select(_VERSION.c.version_num))
         if revision is not None:
             return State(None if revision == _CREATING else revision)
-    ours = {name for metadata in _METADATA for name in metadata.tables}
+    ours = {name for each in _all_tables() for name in each.tables}
     there = ours.intersection(sa.inspect(connection).get_table_names())
     return State(UNNUMBERED if there else None)
+
+
+def _all_tables() -> tuple[sa.MetaData, sa.MetaData]:
+    from pinflow.stats_engine.tables import METADATA  # most commands do without
+
+    return metadata, METADATA
 
 
 def _create(connection: Connection) -> None:
     """Make all tables; those that a creation left behind that was killed, which nobody has used, are made again."""
     if connection.dialect.has_table(connection, VERSION_TABLE):
-        for metadata in _METADATA:
-            metadata.drop_all(connection)
+        for each in _all_tables():
+            each.drop_all(connection)
         _VERSION.drop(connection)
     _VERSION.create(connection)
     connection.execute(_VERSION.insert().values(version_num=_CREATING))
-    for metadata in _METADATA:
-        metadata.create_all(connection)
+    for each in _all_tables():
+        each.create_all(connection)
     connection.execute(tables.fence.insert().values(name=FENCE, last=0))
     connection.execute(_VERSION.update().values(version_num=HEAD))
 

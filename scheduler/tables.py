@@ -8,14 +8,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Column, Integer, MetaData, String
 
-from pinflow.database import MYSQL, LongText, Real, UtcDateTime
+from pinflow.database import LongText, Real, UtcDateTime
 from pinflow.scheduler.states import AttemptState, JobState, RunState
 
 metadata = MetaData()
 
 
 def _table(name: str, *items: Any) -> sa.Table:
-    return sa.Table(name, metadata, *items, **MYSQL)
+    return sa.Table(name, metadata, *items)
 
 
 def _state(kind: type[AttemptState] | type[JobState] | type[RunState], table: str) -> list[Any]:

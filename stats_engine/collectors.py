@@ -157,13 +157,18 @@ class ItemsCollector:
         """Add one object, identified by its text."""
         if not math.isfinite(value) or thing is None:
             self.skipped += 1
-        elif value >= self._top.floor or -value >= self._bottom.floor:
-            item = item_text(thing)
-            if len(item) > LONGEST_ITEM:
-                self.dropped += 1
-                return
-            # adding to zero keeps -0.0 out
+            return
+        is_high, is_low = value >= self._top.floor, -value >= self._bottom.floor
+        if not (is_high or is_low):
+            return
+        item = item_text(thing)
+        if len(item) > LONGEST_ITEM:
+            self.dropped += 1
+            return
+        # adding to zero keeps -0.0 out
+        if is_high:
             self._top.add(item, value + 0.0)
+        if is_low:
             self._bottom.add(item, 0.0 - value)
 
     def add_column(self, things: Any, column: object) -> None:

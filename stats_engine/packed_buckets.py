@@ -32,13 +32,9 @@ class PackedBuckets(Mapping[Bounds, int]):
         """Columns in any order. ValueError for bounds that are NaN and for counts that are negative or too many."""
         if np.isnan(lows).any() or np.isnan(highs).any() or (counts < 0).any() or counts.sum(dtype=float) > _MOST:
             raise ValueError("a bucket has no bounds, or a count of no use")
-        order = np.lexsort((highs, lows))
-        lows, highs, counts = lows[order], highs[order], counts[order]
-        is_new = np.ones(len(lows), dtype=bool)
-        is_new[1:] = (lows[1:] != lows[:-1]) | (highs[1:] != highs[:-1])
-        starts = is_new.nonzero()[0]
-        self._lows, self._highs = lows[starts], highs[starts]
-        self._counts = np.add.reduceat(counts, starts) if len(starts) else counts
+        if not (lows[1:] > lows[:-1]).all():
+            lows, highs, counts = _in_order(lows, highs, counts)
+        self._lows, self._highs, self._counts = lows, highs, counts
 
     @classmethod
     def of(cls, buckets: Mapping[Bounds, int]) -> "PackedBuckets":
@@ -58,9 +54,11 @@ class PackedBuckets(Mapping[Bounds, int]):
 
     def plus(self, other: "PackedBuckets") -> "PackedBuckets":
         """Both together."""
-        pairs = ((self._lows, other._lows), (self._highs, other._highs), (self._counts, other._counts))
-        lows, highs, counts = (np.concatenate(pair) for pair in pairs)
-        return PackedBuckets(lows, highs, counts)
+        if np.array_equal(self._lows, other._lows) and np.array_equal(self._highs, other._highs):
+            return PackedBuckets(self._lows, self._highs, self._counts + other._counts)
+        lows = np.concatenate((self._lows, other._lows))
+        highs = np.concatenate((self._highs, other._highs))
+        return PackedBuckets(lows, highs, np.concatenate((self._counts, other._counts)))
 
     def __getitem__(self, bounds: Bounds) -> int:
         (found,) = ((self._lows == bounds[0]) & (self._highs == bounds[1])).nonzero()
@@ -81,3 +79,14 @@ class PackedBuckets(Mapping[Bounds, int]):
     def values(self) -> Any:
         """All counts."""
         return dict(self.items()).values()
+
+
+def _in_order(
+    lows: NDArray[np.float64], highs: NDArray[np.float64], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    order = np.lexsort((highs, lows))
+    lows, highs, counts = lows[order], highs[order], counts[order]
+    is_new = np.ones(len(lows), dtype=bool)
+    is_new[1:] = (lows[1:] != lows[:-1]) | (highs[1:] != highs[:-1])
+    starts = is_new.nonzero()[0]
+    return lows[starts], highs[starts], np.add.reduceat(counts, starts)

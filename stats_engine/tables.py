@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
 
-from pinflow.database import MYSQL, LongText
+from pinflow.database import LongText, of_server
 
 METADATA = sa.MetaData()
 
@@ -25,7 +24,7 @@ class UtcTime(sa.types.TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
         """The column's type in a database."""
-        return dialect.type_descriptor(mysql.DATETIME(fsp=6) if dialect.name == "mysql" else sa.String(27))
+        return of_server(dialect, "DATETIME", fsp=6) or dialect.type_descriptor(sa.String(27))
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | str | None:
         """To what the database takes, in UTC."""
@@ -62,7 +61,6 @@ def _statistic(name: str, *columns: sa.Column[Any]) -> sa.Table:
         *columns,
         sa.PrimaryKeyConstraint(*order, *extra),
         sqlite_with_rowid=False,
-        **MYSQL,
     )
 
 
@@ -80,7 +78,6 @@ JOB_STATS = sa.Table(
     sa.Column("seconds", sa.Double),
     sa.Column("recorded_at", UtcTime, nullable=False),
     sa.Index("job_stats_of_job", "job", "date"),
-    **MYSQL,
 )
 """One row for each attempt of a job whose statistics were recorded, and for each step of one that has several."""
 
@@ -131,7 +128,6 @@ ALERTS = sa.Table(
     sa.Index("alerts_of_job", "workflow", "job", "date"),
     sa.CheckConstraint("state IN ('open', 'acknowledged', 'accepted', 'muted', 'resolved')", name="alert_state"),
     sa.CheckConstraint("degree IN ('warning', 'fatal')", name="alert_degree"),
-    **MYSQL,
 )
 """One row for each rule that fired in an attempt; `repeats` counts earlier ones of the same job, date and rule.
 
@@ -151,7 +147,6 @@ EXPECTATIONS = sa.Table(
     sa.Column("why", LongText, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Index("expectations_of_job", "workflow", "job"),
-    **MYSQL,
 )
 """One row for each change that an owner expects: from a day on, to another or for good, `factor` times as much."""
 
@@ -166,7 +161,6 @@ ALERT_CHANGES = sa.Table(
     sa.Column("state", sa.String(12), nullable=False),
     sa.Column("why", LongText, nullable=False),
     sa.Index("alert_changes_of_alert", "alert_id"),
-    **MYSQL,
 )
 """One row for each change of an alert's state: when, by whom (`pinflow` itself has that name) and why."""
 
@@ -183,7 +177,6 @@ MAILS = sa.Table(
     sa.Column("sent_at", UtcTime),
     sa.Index("mails_waiting", "state", "created_at"),
     sa.CheckConstraint("state IN ('waiting', 'sent', 'refused')", name="mail_state"),
-    **MYSQL,
 )
 """The outbox: a mail is written with its alerts and waits here until every channel has taken it.
 
@@ -202,7 +195,6 @@ DELIVERIES = sa.Table(
     sa.Column("error", LongText),
     sa.Index("deliveries_due", "channel", "state", "next_at"),
     sa.CheckConstraint("state IN ('waiting', 'sent', 'refused')", name="delivery_state"),
-    **MYSQL,
 )
 """One row for each mail and channel: the server or folder of the setting `mail`, and each webhook."""
 

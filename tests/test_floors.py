@@ -18,6 +18,7 @@ GROUND = {
     "webhdfs",
     "zygote",
     "zygote_child",
+    "zygote_memory",
     "zygote_server",
     "errors",
 }

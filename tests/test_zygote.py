@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pinflow import zygote
+from pinflow import zygote, zygote_memory
 from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.zygote import Call, Exit, Forks, Zygote
 from tests.zygote_calls import HERE, call
@@ -68,6 +68,23 @@ def test_the_returned_int_is_the_exit_code(forks: Forks, given: int | None, expe
     pid = forks.fork(call("give", code=given))
     result = ended(forks)
     assert (result.pid, result.code, result.signal) == (pid, expected, None)
+
+
+def test_the_memory_that_is_forked_is_in_huge_pages(started: Zygote) -> None:
+    if not any(zygote_memory.collapse()):
+        pytest.skip("the kernel makes none on request")
+    wait_until(lambda: huge_bytes(started.pid) > 0)
+
+
+def huge_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("AnonHugePages:"))
+
+
+def test_what_a_child_leaves_to_its_end_is_done(forks: Forks, written: tuple[int, Path]) -> None:
+    forks.fork(call("finalize", output=written[0]))
+    assert ended(forks).code == 0
+    assert written[1].read_text() == "finalized\n"
 
 
 def test_system_exit_is_honoured(forks: Forks, written: tuple[int, Path]) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,6 +32,10 @@ def leave(code: str | int) -> None:
 
 def fail() -> None:
     raise ValueError("no such luck")
+
+
+def finalize() -> None:
+    weakref.finalize(finalize, print, "finalized")
 
 
 def speak() -> None:

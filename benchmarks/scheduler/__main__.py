@@ -14,7 +14,8 @@ import pymysql
 from sqlalchemy import make_url
 
 from benchmarks.scheduler.claims import claim, fill
-from benchmarks.scheduler.shapes import ROOT, milliseconds_a_job, start_seconds
+from benchmarks.scheduler.shapes import BARE, ROOT, milliseconds_a_job, start_seconds
+from pinflow.workflows.preload import PRELOAD
 
 STORES = ("sqlite", "mariadb")
 
@@ -25,10 +26,18 @@ STORES = ("sqlite", "mariadb")
 @click.option("--processes", default=8, show_default=True, help="Processes that claim at once.")
 @click.option("--seconds", default=4.0, show_default=True, help="How long they claim.")
 @click.option("--archived", default="0", show_default=True, help="Old jobs beside those that are claimed, by comma.")
+@click.option("--bare", is_flag=True, help="Fork from a zygote that has imported the scheduler alone.")
 @click.option("--only-claims", is_flag=True, help="Measure the claims alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(
-    stores: str, rounds: int, processes: int, seconds: float, archived: str, only_claims: bool, as_json: bool
+    stores: str,
+    rounds: int,
+    processes: int,
+    seconds: float,
+    archived: str,
+    bare: bool,
+    only_claims: bool,
+    as_json: bool,
 ) -> None:
     """Measure overhead a job, start of a command and claims a second."""
     found: dict[str, dict[str, Any]] = {}
@@ -38,11 +47,11 @@ def main(
         with tempfile.TemporaryDirectory() as folder, _database(store, Path(folder)) as url:
             values: dict[str, Any] = {}
             if not only_claims:
-                values |= milliseconds_a_job(url, Path(folder), rounds)
+                values |= milliseconds_a_job(url, Path(folder), rounds, preload=BARE if bare else PRELOAD)
                 values["start_s"] = start_seconds(url, Path(folder), rounds)
             before = 0
             for size in sorted(map(int, archived.split(","))):
-                fill(url, size - before) if size > before else None
+                fill(url, before, size)
                 before = size
                 values[f"claims_{size}_archived"] = vars(claim(url, processes, seconds))
             values["claims_per_s"] = min(v["per_second"] for k, v in values.items() if k.startswith("claims_"))

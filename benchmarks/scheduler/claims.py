@@ -46,13 +46,13 @@ def claim(url: str, processes: int, seconds: float) -> Claims:
     return Claims(rate, min(counts) / max(counts), max(longest for _, _, longest in found) * 1000)
 
 
-def fill(url: str, jobs: int) -> None:
-    """Add old, finished jobs: each with its attempt and three events."""
+def fill(url: str, old: int, jobs: int) -> None:
+    """Have so many old, finished jobs where there are `old`: each with its attempt and three events."""
     engine = open_database(url)
     Store(engine).close()
     now = datetime.now(UTC) - timedelta(days=30)
     with engine.execution_options(writes=True).connect() as connection:
-        for first in range(0, jobs, BATCH):
+        for first in range(old, jobs, BATCH):
             names = [(f"old-{first}", f"j{n}", first + n) for n in range(min(BATCH, jobs - first))]
             with connection.begin():
                 connection.execute(tables.job.insert(), [_job(*name, now) for name in names])
@@ -75,6 +75,7 @@ def _work(url: str, number: int, seconds: float, barrier: Barrier, results: Any)
             fences.append(given.fence)
             now, before = time.perf_counter(), now
             longest = max(longest, now - before)
+        barrier.wait()  # aborting thousands of jobs takes the database for long
         store.abort(lease, [], "measured")
     results.put((fences, now - start, longest))
 

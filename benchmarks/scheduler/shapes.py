@@ -4,10 +4,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
+import psutil
 import sqlalchemy as sa
 
 from pinflow.database import open_database
@@ -24,30 +25,43 @@ DAY = date(2015, 5, 18)
 CHAIN = {f"j{n}": [f"j{n - 1}"] if n else [] for n in range(40)}
 INDEPENDENT: Mapping[str, list[str]] = {f"j{n}": [] for n in range(1000)}
 STAGES = {f"s{s}-{n}": [f"s{s - 1}-{m}" for m in range(25)] if s else [] for s in range(4) for n in range(25)}
-SHAPES = {"chain_40_ms": CHAIN, "independent_ms": INDEPENDENT, "stages_ms": STAGES}
-
-
-def nothing() -> None:
-    pass
+SHAPES = {"chain_40": CHAIN, "independent": INDEPENDENT, "stages": STAGES}
+BARE = ("pinflow.scheduler.child",)
+NOTHING = "gc:enable"
+"""A function that every process has imported, without effect."""
 
 
 def definition_of(jobs: Mapping[str, list[str]], name: str, day: date = DAY) -> Definition:
-    nodes = [Job(job, call=f"{__name__}:nothing", after=after) for job, after in jobs.items()]
+    nodes = [Job(job, call=NOTHING, after=after) for job, after in jobs.items()]
     return define(Workflow(name, "o", lambda _day, _parameters: [Stage("only", nodes)]), day)
 
 
-def milliseconds_a_job(url: str, folder: Path, rounds: int) -> dict[str, float]:
-    """For each shape the median over the rounds: from the first start to the last end, over the number of jobs."""
+def milliseconds_a_job(
+    url: str,
+    folder: Path,
+    rounds: int,
+    *,
+    preload: Sequence[str],
+    shapes: Mapping[str, Mapping[str, list[str]]] = SHAPES,
+) -> dict[str, float]:
+    """For each shape the median over the rounds: from the first start to the last end, over the number of jobs.
+
+    Also the CPU time of scheduler, zygote and jobs together. `preload`: what the zygote imports.
+    """
     found = {}
-    with Zygote.start(["pinflow.scheduler.child", __name__]) as zygote, Store(open_database(url)) as store:
+    with Zygote.start(preload) as zygote, Store(open_database(url)) as store:
         place = Place(folder / "logs", slots=2, folder=ROOT)
-        for shape, jobs in SHAPES.items():
-            taken = []
+        execute(store, definition_of({"first": []}, "warm-up"), zygote, place)
+        for shape, jobs in shapes.items():
+            wall, cpu = [], []
             for number in range(rounds):
                 definition = definition_of(jobs, shape, DAY + timedelta(days=number))
+                before = _cpu_seconds(zygote)
                 run = execute(store, definition, zygote, place).run
-                taken.append(_seconds(store, run.run_id) / len(jobs) * 1000)
-            found[shape] = statistics.median(taken)
+                cpu.append((_cpu_seconds(zygote) - before) / len(jobs) * 1000)
+                wall.append(_seconds(store, run.run_id) / len(jobs) * 1000)
+            found[f"{shape}_ms"] = statistics.median(wall)
+            found[f"{shape}_cpu_ms"] = statistics.median(cpu)
         store.engine.dispose()
     return found
 
@@ -61,6 +75,12 @@ def start_seconds(url: str, folder: Path, rounds: int) -> float:
         subprocess.run(command, env={"PINFLOW_DATABASE": url}, check=True, capture_output=True, cwd=folder)
         taken.append(time.perf_counter() - start)
     return statistics.median(taken)
+
+
+def _cpu_seconds(zygote: Zygote) -> float:
+    """CPU time so far of this process, the zygote and the jobs that have ended."""
+    times = psutil.Process(zygote.pid).cpu_times()
+    return time.process_time() + times.user + times.system + times.children_user + times.children_system
 
 
 def _seconds(store: Store, run_id: str) -> float:

@@ -34,9 +34,6 @@ def _change_fence(connection: sa.Connection) -> None:
         "fence",
         sa.Column("name", sa.String(16), primary_key=True),
         sa.Column("last", sa.BigInteger, nullable=False),
-        mysql_engine="InnoDB",
-        mysql_charset="utf8mb4",
-        mysql_collate="utf8mb4_bin",
     )
     highest = connection.scalar(sa.text("SELECT max(last) FROM fence_before"))
     op.execute(_FENCE.insert().values(name="claims", last=highest))

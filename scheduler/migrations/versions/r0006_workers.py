@@ -9,7 +9,6 @@ from sqlalchemy.dialects import mysql
 revision = "0006"
 down_revision = "0005"
 
-_OPTIONS: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 _MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
 _TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql")
 
@@ -30,7 +29,6 @@ def upgrade() -> None:
             "pool",
             sa.Column("name", sa.String(100), primary_key=True),
             sa.Column("slots", sa.Integer, nullable=False),
-            **_OPTIONS,
         )
 
 
@@ -58,5 +56,4 @@ def _create_signals() -> None:
         sa.Column("at", _MOMENT, nullable=False),
         sa.CheckConstraint("scope IN ('all', 'workflow', 'run')", name="signals_scope"),
         sa.CheckConstraint("action IN ('pause', 'drain', 'abort', 'disable', 'exit')", name="signals_action"),
-        **_OPTIONS,
     )

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from pinflow.database import MYSQL, LongText, UtcDateTime
+from pinflow.database import LongText, UtcDateTime
 
 revision = "0007"
 down_revision = "0006"
@@ -67,7 +67,7 @@ def upgrade() -> None:
     there = sa.inspect(op.get_bind())
     for name, items in _TABLES.items():
         if not there.has_table(name):
-            op.create_table(name, *items, **MYSQL)
+            op.create_table(name, *items)
     for name, (table, columns) in _INDEXES.items():
         if name not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
             op.create_index(name, table, columns)

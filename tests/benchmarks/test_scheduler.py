@@ -1,0 +1,33 @@
+"""The scheduler's benchmark runs as it is documented, here with few jobs."""
+
+import sqlite3
+
+from click.testing import CliRunner
+
+from benchmarks.scheduler.__main__ import main
+from benchmarks.scheduler.claims import fill
+from benchmarks.scheduler.shapes import BARE, milliseconds_a_job, start_seconds
+
+
+def test_overhead(tmp_path):
+    url = f"sqlite:///{tmp_path / 'pinflow.db'}"
+    pair = {"pair": {"first": [], "second": ["first"]}}
+    found = milliseconds_a_job(url, tmp_path, 1, shapes=pair, preload=BARE)
+    assert found.keys() == {"pair_ms", "pair_cpu_ms"}
+    assert 0 < found["pair_ms"] < 10_000
+    assert 0 < start_seconds(url, tmp_path, 1) < 60
+
+
+def test_old_jobs_are_added_to_those_that_are_there(tmp_path):
+    url = f"sqlite:///{tmp_path / 'pinflow.db'}"
+    fill(url, 0, 3)
+    fill(url, 3, 5)
+    with sqlite3.connect(tmp_path / "pinflow.db") as database:
+        counts = [
+            database.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("job", "attempt", "event")
+        ]
+    assert counts == [5, 5, 15]
+
+
+def test_unknown_store():
+    assert CliRunner().invoke(main, ["--stores", "oracle"]).exit_code == 2
