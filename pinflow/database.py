@@ -23,6 +23,8 @@ from pinflow.errors import ConfigurationError, DamagedFileError, PinflowError
 BUSY_SECONDS = 30
 LOCK_SECONDS = 5
 """How long a statement waits for another's lock: less than a driver's lease."""
+IDLE_SECONDS = 20
+"""How long a server waits for the next statement: what a process that froze has locked is free then."""
 ANSWER_SECONDS = 60.0
 """How long a server may take to answer before its connection counts as lost."""
 PATIENCE = timedelta(minutes=3)
@@ -125,7 +127,8 @@ def open_database(url: str, *, answer_seconds: float = ANSWER_SECONDS) -> Engine
             "connect_timeout": 10,
             "read_timeout": answer_seconds,
             "write_timeout": answer_seconds,
-            "init_command": f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}, sql_mode = '{_SQL_MODE}'",
+            "init_command": f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}, wait_timeout = {IDLE_SECONDS}, "
+            f"sql_mode = '{_SQL_MODE}'",
         },
     )
 

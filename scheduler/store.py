@@ -318,4 +318,5 @@ class Store:
             self._numbers = self._writer
             if self.engine.dialect.name != "sqlite":
                 self._numbers = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                self._numbers.exec_driver_sql("SET SESSION wait_timeout = DEFAULT")  # it never holds a lock
         return self._writer, self._numbers

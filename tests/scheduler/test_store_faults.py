@@ -177,6 +177,20 @@ def test_a_lock_that_is_held_for_long_is_waited_for(new_store, other, make):
     assert time.monotonic() - start > database.LOCK_SECONDS
 
 
+def test_what_a_frozen_process_has_locked_is_free_before_long(new_store, make, monkeypatch):
+    store = new_store()
+    opened = store.open_run(make(JOBS), "w")
+    monkeypatch.setattr(database, "IDLE_SECONDS", 2)
+    frozen = open_database(store.engine.url.render_as_string(hide_password=False))
+    with frozen.connect() as connection:
+        connection.execute(sa.select(tables.run).with_for_update()).all()
+        assert len(store.advance(opened.lease, [], 2).claims) == 2
+        with pytest.raises(sa.exc.DBAPIError) as late:
+            connection.execute(sa.select(tables.run)).all()
+    assert database.is_lost(late.value)
+    frozen.dispose()
+
+
 def test_a_connection_that_the_server_ended_is_made_again(new_store, other, make):
     store = new_store()
     opened = store.open_run(make(JOBS), "w")
