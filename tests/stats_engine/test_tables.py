@@ -31,6 +31,6 @@ def test_mysql_takes_the_same_tables(is_mariadb: bool, collation: str) -> None:
     dialect = mysql.dialect(is_mariadb=is_mariadb)
     for table in tables.METADATA.sorted_tables:
         ddl = str(sa.schema.CreateTable(table).compile(dialect=dialect))
-        assert ddl.rstrip().endswith(f"COLLATE {collation}")
+        assert ddl.rstrip().endswith(f"ENGINE=InnoDB CHARSET=utf8mb4 COLLATE={collation}")
         lengths = [column.type.length for column in table.primary_key if isinstance(column.type, sa.String)]
         assert 4 * sum(lengths) <= 3072
