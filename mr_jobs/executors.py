@@ -42,7 +42,7 @@ class InlineExecutor:
         before, end = dict(os.environ), os._exit
         cpu = process_time()
         os.environ.update(call.environment)
-        os._exit = _leave  # a task that ends its process must not pass for a job that ended well
+        os._exit = _left(end)  # a task that ends its process must not pass for a job that ended well
         try:
             code = getattr(sys.modules[module], name)(**call.arguments)
         except SystemExit as left:
@@ -70,8 +70,20 @@ class InlineExecutor:
         """Nothing runs."""
 
 
-def _leave(status: int) -> NoReturn:
-    raise SystemExit(status)
+class _End(Protocol):
+    def __call__(self, status: int) -> NoReturn: ...
+
+
+def _left(end: _End) -> _End:
+    """Ends the task in place of this process; a process that the task has forked ends as ever."""
+    own = os.getpid()
+
+    def leave(status: int) -> NoReturn:
+        if os.getpid() != own:
+            end(status)
+        raise SystemExit(status)
+
+    return leave
 
 
 def executor(runner: str) -> Executor:

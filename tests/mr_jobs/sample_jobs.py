@@ -251,6 +251,17 @@ class Leaving(Totals):
         os._exit(0)
 
 
+class Forking(Totals):
+    """Has a process of its own for something."""
+
+    def map(self, batch: pl.DataFrame) -> pl.DataFrame:
+        forked = os.fork()
+        if forked == 0:
+            os._exit(3)
+        self.stats.incr_count(f"ended with {os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1])}")
+        return super().map(batch)
+
+
 class Hungry(Totals):
     """Asks for more memory than there is."""
 

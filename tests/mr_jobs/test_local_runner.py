@@ -234,6 +234,12 @@ def test_a_small_job_that_ends_early_fails(tmp_path: Path, small: str, job: str,
         run(tmp_path, job, [small])
 
 
+def test_what_a_small_job_forks_ends_by_itself(tmp_path: Path, small: str) -> None:
+    output = run(tmp_path, "Forking", [small])
+    assert rows(tmp_path) == totals()
+    assert counts(output) == {"rows_read": 150, "keys": 9, "output_rows": 9, "ended with 3": 1}
+
+
 def test_a_task_that_leaves_no_statistics_fails_the_job(tmp_path: Path) -> None:
     with pytest.raises(PinflowError, match=r"step 1 task 0 of .*Vanishing ended without its statistics"):
         run(tmp_path, "Vanishing", TEXT)
