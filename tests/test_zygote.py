@@ -70,10 +70,11 @@ def test_the_returned_int_is_the_exit_code(forks: Forks, given: int | None, expe
     assert (result.pid, result.code, result.signal) == (pid, expected, None)
 
 
-def test_the_memory_that_is_forked_is_in_huge_pages(started: Zygote) -> None:
+def test_the_memory_that_is_forked_is_in_huge_pages() -> None:
     if not any(zygote_memory.collapse()):
         pytest.skip("the kernel makes none on request")
-    wait_until(lambda: huge_bytes(started.pid) > 0)
+    with Zygote.start(["polars", "sqlalchemy"]) as large:
+        wait_until(lambda: huge_bytes(large.pid) > 0, seconds=60)
 
 
 def huge_bytes(pid: int) -> int:
