@@ -2,12 +2,12 @@
 
 import os
 import resource
-import sys
 import traceback
 from time import process_time
 from typing import NoReturn, Protocol
 
 from pinflow.zygote import Call, Exit, Forks, connect
+from pinflow.zygote_child import exit_code
 
 
 class Executor(Protocol):
@@ -38,15 +38,12 @@ class InlineExecutor:
 
     def fork(self, call: Call) -> int:
         """Run the call to its end."""
-        module, _, name = call.function.partition(":")
         before, end = dict(os.environ), os._exit
         cpu = process_time()
         os.environ.update(call.environment)
         os._exit = _left(end)  # a task that ends its process must not pass for a job that ended well
         try:
-            code = getattr(sys.modules[module], name)(**call.arguments)
-        except SystemExit as left:
-            code = left.code if isinstance(left.code, int) else int(bool(left.code))
+            code = exit_code(call.function, call.arguments)
         except Exception:
             traceback.print_exc()
             code = 1
@@ -56,7 +53,7 @@ class InlineExecutor:
             os.environ.update(before)
         self._count += 1
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        self._ended.append(Exit(self._count, code or 0, None, process_time() - cpu, 0.0, peak))
+        self._ended.append(Exit(self._count, code, None, process_time() - cpu, 0.0, peak))
         return self._count
 
     def wait(self, timeout: float | None = None) -> Exit | None:

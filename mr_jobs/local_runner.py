@@ -79,7 +79,6 @@ class LocalRunner:
         shuffles = bool(job.cluster_by)
         maps = self._plan.batch_maps(shuffles=shuffles)
         if shuffles and self._plan.is_small and not self._watch.maxima:
-            self.executor.close()
             self.executor = InlineExecutor()  # forks would cost more than what the tasks do
         done = self._run_all(maps, "map")
         if shuffles:

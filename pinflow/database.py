@@ -260,21 +260,20 @@ def _parse(url: str) -> URL:
 def _open_sqlite(url: URL) -> Engine:
     if url.database not in (None, "", ":memory:"):
         _make_folder(Path(url.database or ""))
-    shared = _first_of_sqlite()
     engine = sa.create_engine(url, execution_options={"compiled_cache": _COMPILED})
-    engine.dialect = shared.dialect  # what was compiled is known by it
+    engine.dialect = _sqlite_dialect()
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
 @cache
-def _first_of_sqlite() -> Engine:
-    """A database in memory, whose dialect those of files share: a statement is compiled once in a process."""
+def _sqlite_dialect() -> Dialect:
+    """One for all files: what a process has compiled is known by it."""
     engine = sa.create_engine("sqlite://")
     engine.connect().close()
     engine.dispose()
-    return engine
+    return engine.dialect
 
 
 def _make_folder(file: Path) -> None:

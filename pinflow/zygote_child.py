@@ -66,7 +66,7 @@ def live(stream: socket.socket, parent: int, let_go: Callable[[], None]) -> NoRe
             sys.modules["numpy.random"].seed()
         call = _receive_call(stream)
         _enter(call["environment"], call["folder"], call["function"])
-        code = _exit_code(call["function"], call["arguments"])
+        code = exit_code(call["function"], call["arguments"])
         _finish()
     except BaseException:
         code = 1
@@ -127,7 +127,8 @@ def _enter(changes: Mapping[str, str | None], folder: str, name: str) -> None:
         sys.modules["polars"].Config.load('{"environment": {}}')
 
 
-def _exit_code(name: str, arguments: Mapping[str, Any]) -> int:
+def exit_code(name: str, arguments: Mapping[str, Any]) -> int:
+    """Call the function `package.module:name`; gives the code that a process ends with which does no more."""
     try:
         result = find(name)(**arguments)
     except SystemExit as error:

@@ -93,16 +93,16 @@ def _push_day(settings: Settings, store: Store, number: int, taken: BackfillDay)
     try:
         opened = submit_workflow(settings, request)
     except Exception as error:
-        return _end_without_run(store, number, taken, error) == "failed"
+        return _end_without_run(store, number, wanted.workflow, taken, error) == "failed"
     hand_over(store, number, taken.date, opened.run_id)
     return True
 
 
-def _end_without_run(store: Store, number: int, taken: BackfillDay, error: Exception) -> str:
+def _end_without_run(store: Store, number: int, workflow: str, taken: BackfillDay, error: Exception) -> str:
     """Say why a day could not be run, which may be the code of whoever declared the workflow; gives its state."""
     is_ours = isinstance(error, PinflowError)
     reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
-    sys.stderr.write(f"backfill {number}: {get_backfill(store, number).request.workflow} {taken.date}: {reason}\n")
+    sys.stderr.write(f"backfill {number}: {workflow} {taken.date}: {reason}\n")
     state = "waiting" if is_ours and not isinstance(error, ConfigurationError) else "failed"
     end_day(store, number, taken.date, state, taken.run_id)
     return state
@@ -123,7 +123,7 @@ def _run_day(settings: Settings, store: Store, zygote: Zygote, number: int, take
     try:
         result = run_workflow(share, request, zygote)
     except Exception as error:
-        if _end_without_run(store, number, taken, error) == "waiting":
+        if _end_without_run(store, number, wanted.workflow, taken, error) == "waiting":
             sys.exit(ExitCode.FAILED)  # so it would be with the next day
         return
     state = "succeeded" if result.run.state is RunState.SUCCEEDED else "failed"

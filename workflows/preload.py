@@ -50,7 +50,7 @@ OF_SCHEME = {
     "webhdfs": ("pinflow.storage_hdfs",),
     "swebhdfs": ("pinflow.storage_hdfs",),
     "hbase": ("pinflow.hbase_schema.hbase",),
-    "sqlite": ("sqlalchemy.dialects.sqlite", "pinflow.workflows.rehearsal:rehearse"),
+    "sqlite": ("pinflow.workflows.rehearsal:rehearse",),
     "mysql+pymysql": ("sqlalchemy.dialects.mysql.pymysql", "pymysql"),
 }
 """What else is imported or called, by the scheme of a place that is configured."""
