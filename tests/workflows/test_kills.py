@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -84,14 +85,15 @@ def _parent(process: psutil.Process) -> int | None:
         return None
 
 
-def wait_for(victim: str, root: psutil.Process, command: Command, chance: random.Random) -> psutil.Process | None:
-    """The victim as soon as there is one; None when the command ended before."""
+def kill(victim: str, root: psutil.Process, command: Command, chance: random.Random) -> None:
+    """Kill one as soon as there is one; nobody when the command ended before. One that ends before its kill is none."""
     while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
         found = find(victim, root, command, chance)
         if found is not None:
-            return found
+            with suppress(psutil.NoSuchProcess):
+                found.kill()
+                break
         time.sleep(0.002)
-    return None
 
 
 def leftovers(command: Command) -> Iterator[str]:
@@ -119,9 +121,7 @@ def disturb(undisturbed: Undisturbed, folder: Path, victim: str, seed: int) -> N
     with command.start("run", "analytics", "--date", str(DAY), "--json") as process:
         root = psutil.Process(process.pid)
         time.sleep(chance.uniform(0.1, 0.95) * undisturbed.seconds)
-        doomed = wait_for(victim, root, command, chance)
-        if doomed is not None:
-            doomed.kill()
+        kill(victim, root, command, chance)
         published(command)
         first = finish(process) if victim != "command" else process.wait(60)
     assert_nothing_is_left(command)
