@@ -12,10 +12,11 @@ import signal
 import socket
 import sys
 import time
+import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -60,9 +61,11 @@ def _wake_up(*_: object) -> None:
 class ZygoteServer:
     """Forks for its connections, reports how children ended, and kills what has lost its owner."""
 
-    def __init__(self, control: int, listener: socket.socket) -> None:
+    def __init__(self, control: int, listener: socket.socket, imported: Sequence[str] = ()) -> None:
         self._control = control
         self._listener = listener
+        self._imported = set(imported)
+        self._wanted: list[str] = []
         self._connections: set[_Connection] = set()
         self._children: dict[int, _Child] = {}
         self._spares: deque[tuple[int, socket.socket]] = deque()
@@ -158,6 +161,26 @@ class ZygoteServer:
                 connection.stream.sendall(frame({**reply, "serial": request["serial"]}))
             except OSError:
                 self._drop(connection)
+            if self._wanted:
+                self._grow()
+
+    def _grow(self) -> None:
+        """Import what is wanted, and fork what comes from then on with it."""
+        with _growing():
+            for name in self._wanted:
+                try:
+                    _bring_in(name)
+                except Exception:
+                    traceback.print_exc()  # who needs it will say so, too
+                self._expire()
+        self._imported.update(self._wanted)
+        self._wanted = []
+        while self._spares:
+            pid, stream = self._spares.popleft()
+            self._kill(pid)
+            stream.close()
+        self._small_pages = zygote_memory.collapse()
+        self._is_prepared = False
 
     def _answer(self, connection: _Connection, request: dict[str, Any]) -> dict[str, Any]:
         match request["verb"]:
@@ -166,6 +189,8 @@ class ZygoteServer:
                 connection.exits.setblocking(False)
             case "environment":
                 connection.environment = zygote_child.changes_to(request["environment"])
+            case "prepare":
+                self._wanted = [name for name in request["names"] if name not in self._imported]
             case "fork":
                 return self._fork(connection, request["call"])
             case "lease":
@@ -329,18 +354,30 @@ class ZygoteServer:
 def main(arguments: Sequence[str]) -> None:
     """Import the modules to be kept ready, call the functions among them, then serve."""
     control, listener, *preload = arguments
-    gc.disable()  # what is imported stays
-    for name in preload:
-        if ":" in name:
-            zygote_child.find(name)()
-        else:
-            importlib.import_module(name)
+    with _growing():
+        for name in preload:
+            _bring_in(name)
     # From Python 3.12 on, fork warns of the threads of libraries; those of Polars and jemalloc stand a fork.
     warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
     zygote_child.open_streams()
-    zygote_memory.settle()
-    ZygoteServer(int(control), socket.socket(fileno=int(listener))).serve()
+    ZygoteServer(int(control), socket.socket(fileno=int(listener)), preload).serve()
     os._exit(0)  # what was imported need not be taken down piece by piece, while the command waits for it
+
+
+@contextmanager
+def _growing() -> Iterator[None]:
+    """What is imported within it stays, and is left alone by forks."""
+    gc.disable()
+    yield
+    zygote_memory.settle()
+
+
+def _bring_in(name: str) -> None:
+    """Import a module, or call the function `package.module:name`."""
+    if ":" in name:
+        zygote_child.find(name)()
+    else:
+        importlib.import_module(name)
 
 
 if __name__ == "__main__":

@@ -233,6 +233,29 @@ def test_a_module_that_cannot_be_imported_is_told(capfd: pytest.CaptureFixture[s
     assert "no_such_module" in capfd.readouterr().err
 
 
+def test_what_is_prepared_is_there_in_later_forks_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    with Zygote.start([]) as own, zygote.connect(own.path) as forks:
+
+        def imported(module: str) -> bool:
+            forks.fork(call("has", module=module))
+            return ended(forks).code == 1
+
+        assert not imported("colorsys")
+        resting = forks.fork(call("rest"))
+        forks.prepare(["colorsys", "no_such_module", "chunk_of_none:call", "wave"])
+        assert imported("colorsys")
+        assert imported("wave")
+        forks.prepare(["colorsys"])
+        with zygote.connect(own.path) as other:
+            other.prepare(["colorsys"])
+            other.fork(call("has", module="colorsys"))
+            assert ended(other).code == 1
+        os.kill(resting, 0)
+        forks.signal(resting, signal.SIGTERM)
+        assert ended(forks).pid == resting
+    assert capfd.readouterr().err.count("No module named 'no_such_module'") == 1
+
+
 def test_without_a_zygote_connect_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PINFLOW_ZYGOTE", raising=False)
     with pytest.raises(ConfigurationError, match="pinflow run"):

@@ -83,6 +83,10 @@ def tell_state() -> None:
     print("random", random.random())
 
 
+def has(module: str) -> int:
+    return int(module in sys.modules)
+
+
 def use_polars(path: str) -> int:
     import polars
 
