@@ -120,8 +120,8 @@ def test_the_child_starts_clean(forks: Forks, written: tuple[int, Path]) -> None
         forks.fork(call("tell_state", output=written[0]))
         assert ended(forks).code == 0
     lines = written[1].read_text().splitlines()
-    assert lines[:5] == ["sockets 0", "int True", "term True", "blocked 0", "group True"]
-    assert lines[5] != lines[11]
+    assert lines[:6] == ["sockets 0", "int True", "term True", "blocked 0", "group True", "path True"]
+    assert lines[6] != lines[13]
 
 
 def test_signals_and_kills_are_reported(forks: Forks) -> None:
