@@ -22,7 +22,7 @@ from benchmarks.hadoop.records import DomainsByRecord, DomainsByRecordInLargeSpl
 from pinflow import config
 from pinflow.errors import PinflowError
 from pinflow.mr_jobs.hadoop.cluster import Cluster
-from pinflow.mr_jobs.hadoop.sizes import BUCKETS_PER_REDUCER, TASK_BYTES
+from pinflow.mr_jobs.hadoop.sizes import TASK_BYTES, least_buckets
 from pinflow.mr_jobs.inputs.splits import InputFile, plan_splits
 from pinflow.mr_jobs.launch import launch
 from pinflow.mr_jobs.spec import JobSpec
@@ -89,8 +89,8 @@ def by_records(name: str, job: type[DomainsByRecord], given: Input, reducers: in
     return _run(name, seconds, counters, rows)
 
 
-def by_batches(given: Input, reducers: int) -> Run:
-    """pinflow's runner for Hadoop."""
+def by_batches(given: Input) -> Run:
+    """pinflow's runner for Hadoop, with as many tasks as it gives them."""
     output = join(given.folder, "output")
     storage = open_storage(output)
     storage.delete(output, recursive=True)
@@ -100,9 +100,9 @@ def by_batches(given: Input, reducers: int) -> Run:
         ("--to=parquet", f"--pins={PINS}"),
         tuple((json.dumps(split.to_json()), split.length) for split in splits),
         output,
-        buckets=BUCKETS_PER_REDUCER * reducers,
+        buckets=least_buckets(sum(file.size for file in given.events)),
     )
-    own = {"mapreduce.job.reduces": str(reducers), "mapreduce.job.ubertask.enable": "false"}
+    own = {"mapreduce.job.ubertask.enable": "false"}
     started = perf_counter()
     done = launch(spec, "hadoop", os.environ, replace(given.cluster, properties=own))
     seconds = perf_counter() - started
@@ -124,7 +124,7 @@ def _run(name: str, seconds: float, counters: dict[str, int], rows: Rows) -> Run
 def all_runs(given: Input, reducers: int) -> Iterator[Run]:
     """Each way once; the batches first."""
     ways: list[Callable[[], Run]] = [
-        lambda: by_batches(given, reducers),
+        lambda: by_batches(given),
         lambda: by_records("records", DomainsByRecord, given, None),
         lambda: by_records("records, large splits", DomainsByRecordInLargeSplits, given, reducers),
     ]
@@ -150,7 +150,7 @@ def to_json(run: Run, first: Run) -> dict[str, object]:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--events", type=float, default=8e6, help="Events of the day.")
-@click.option("--reducers", type=click.IntRange(1), default=2, help="Reduce tasks, but of `records`: Hadoop's default.")
+@click.option("--reducers", type=click.IntRange(1), default=2, help="Reduce tasks of `records, large splits`.")
 @click.option("--seed", type=int, default=1, help="Of the generated day.")
 @click.option(
     "--folder",

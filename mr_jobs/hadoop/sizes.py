@@ -5,26 +5,29 @@ from collections.abc import Iterable
 TASK_BYTES = 384 << 20
 """Data for one task: it costs seconds of a JVM and of imports, so there are few large ones."""
 
+REDUCER_BYTES = 4 * TASK_BYTES
+"""Input of batches for one reduce task: what the map tasks send is far less than what they read."""
+
 BUCKETS_PER_REDUCER = 8
 """Hadoop spreads bucket numbers over reduce tasks by their hash; the more there are, the more even they come."""
 
 
-def reducer_count(weight: int) -> int:
-    """How many reduce tasks `weight` bytes of input get.
+def reducer_count(weight: int, each: int) -> int:
+    """How many reduce tasks `weight` bytes of input get, with so many for `each`.
 
-    >>> reducer_count(10), reducer_count(1 << 30)
+    >>> reducer_count(10, TASK_BYTES), reducer_count(1 << 30, TASK_BYTES)
     (1, 3)
     """
-    return max(1, -(-weight // TASK_BYTES))
+    return max(1, -(-weight // each))
 
 
 def least_buckets(weight: int) -> int:
-    """How many buckets there are at least.
+    """How many buckets of batches there are at least.
 
-    >>> least_buckets(10), least_buckets(1 << 30)
+    >>> least_buckets(10), least_buckets(4 << 30)
     (1, 24)
     """
-    reducers = reducer_count(weight)
+    reducers = reducer_count(weight, REDUCER_BYTES)
     return 1 if reducers == 1 else BUCKETS_PER_REDUCER * reducers
 
 
