@@ -139,7 +139,7 @@ class ClusterRunner(ABC):
         description = Description(self._spec.job, arguments, self._folder, self._spec.expand)
         self._storage.write_bytes(f"{self._folder}/{DESCRIPTION}", description.to_json())
         self._storage.write_file(f"{self._folder}/{SCRIPT.name}", SCRIPT)
-        for number, group in enumerate(groups(self._lines())):
+        for number, group in enumerate(groups(list(self._lines()))):
             data = "".join(f"{line}\n" for line in group).encode()
             self._storage.write_bytes(f"{self._folder}/input/group-{number:05d}", data)
 

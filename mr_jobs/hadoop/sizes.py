@@ -1,6 +1,6 @@
 """How many tasks and buckets a job on Hadoop gets, from the estimated bytes of its input."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 TASK_BYTES = 384 << 20
 """Data for one task: it costs seconds of a JVM and of imports, so there are few large ones."""
@@ -31,18 +31,18 @@ def least_buckets(weight: int) -> int:
     return 1 if reducers == 1 else BUCKETS_PER_REDUCER * reducers
 
 
-def groups(lines: Iterable[tuple[str, int]]) -> list[list[str]]:
-    """Input lines for each map task, neighbours together; at least one task, even without lines.
+def groups(lines: Sequence[tuple[str, int]]) -> list[list[str]]:
+    """Input lines for each map task, neighbours together, as even as they can be; one task where there are no lines.
 
     >>> groups([("a", 1), ("b", 200 << 20), ("c", 200 << 20)])
     [['a', 'b'], ['c']]
     """
-    found: list[list[str]] = [[]]
-    held = 0
-    for line, weight in lines:
-        if found[-1] and held + weight > TASK_BYTES:
-            found.append([])
-            held = 0
-        found[-1].append(line)
-        held += weight
-    return found
+    weight = sum(weight for _, weight in lines)
+    count = max(1, -(-weight // TASK_BYTES))
+    found: list[list[str]] = [[] for _ in range(count)]
+    before = 0
+    for line, size in lines:
+        # by the middle of what it names
+        found[min(count - 1, (2 * before + size) * count // (2 * max(1, weight)))].append(line)
+        before += size
+    return [group for group in found if group] or [[]]
