@@ -77,15 +77,25 @@ class WebHdfs:
         """Whether something was there to be deleted."""
         return bool(self._retrying(lambda: self._asked("DELETE", url, "DELETE", parameters).json()["boolean"]))
 
-    def read(self, url: str, **parameters: Any) -> bytes:
-        """Bytes of a file: `offset` and `length`, without them all."""
+    def read(self, url: str) -> bytes:
+        """All bytes of a file."""
+        content: bytes = self._retrying(lambda: self._asked("GET", url, "OPEN", {}).content)
+        return content
 
-        def received() -> bytes:
-            # requests by itself would take ten kilobytes at a time
-            with self._asked("GET", url, "OPEN", parameters, stream=True) as answer, _passing_errors():
-                return b"".join(answer.iter_content(_PIECE_BYTES))
+    def read_into(self, url: str, offset: int, into: memoryview) -> None:
+        """Fill `into` with the bytes of a file from `offset` on."""
+        wanted = {"offset": offset, "length": len(into)}
 
-        return self._retrying(received)
+        def fill() -> None:
+            at = 0
+            with self._asked("GET", url, "OPEN", wanted, stream=True) as answer, _passing_errors():
+                for piece in answer.iter_content(_PIECE_BYTES):
+                    into[at : at + len(piece)] = piece
+                    at += len(piece)
+            if at < len(into):
+                raise WebHdfsError("", f"{at} bytes came of {len(into)}", can_pass=True)
+
+        self._retrying(fill)
 
     def create(self, url: str, data: bytes | Path, *, overwrite: bool) -> None:
         """Write a file, bytes or what a file of this machine holds: the NameNode says to which DataNode."""

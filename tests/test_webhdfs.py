@@ -63,7 +63,8 @@ def test_a_namenode_that_is_away_is_waited_for(namenode: NameNode, kind: str) ->
 @pytest.mark.parametrize("broken", [0, 2])
 def test_a_file_that_breaks_off_is_read_again(namenode: NameNode, broken: int) -> None:
     namenode.broken = broken
-    found = WebHdfs({}, patience=20).read(f"webhdfs://127.0.0.1:{namenode.server_port}/a", offset=0, length=19)
+    found = bytearray(19)
+    WebHdfs({}, patience=20).read_into(f"webhdfs://127.0.0.1:{namenode.server_port}/a", 0, memoryview(found))
     assert found == b'{"Path": "/user/a"}'
 
 

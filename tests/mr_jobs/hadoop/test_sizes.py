@@ -26,5 +26,5 @@ def test_no_task_gets_more_than_its_share_and_a_line(lines: list[tuple[str, int]
 
 
 def test_equal_files_are_shared_evenly() -> None:
-    lines = [(str(number), 72 << 20) for number in range(16)]  # three times what a task gets
+    lines = [(str(number), 120 << 20) for number in range(16)]  # three times what a task gets
     assert sorted(map(len, groups(lines))) == [5, 5, 6]
