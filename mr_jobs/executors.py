@@ -88,4 +88,5 @@ def executor(runner: str) -> Executor:
     if runner == "inline":
         return InlineExecutor()
     forks: Forks = connect()
+    forks.prepare(("pinflow.mr_jobs.local_tasks",))  # there already, unless the job is no node of pinflow's
     return forks

@@ -30,7 +30,7 @@ from pinflow.scheduler.store import Store
 from pinflow.workflows import steering
 from pinflow.workflows.backfilling import drive_backfill, push
 from pinflow.workflows.catalog import Catalog, catalog, definition, timetable
-from pinflow.workflows.preload import start_zygote
+from pinflow.workflows.preload import calls_of, start_zygote
 from pinflow.workflows.run import Request, continue_run, prepare_home, run_workflow, submit_workflow
 from pinflow.workflows.scheduling import set_paused
 
@@ -75,7 +75,7 @@ class Pinflow:
     ) -> RunInfo:
         """Run a workflow's day to its end, or follow the run of it that is under way; look at its `state`."""
         request = Request(workflow, _day(day), stage, rebuild, wait, parameters or {})
-        with start_zygote(self.settings) as zygote:
+        with start_zygote(self.settings, calls_of(self.settings, workflow, request.date, request.parameters)) as zygote:
             return run_workflow(self.settings, request, zygote, on_event=on_event).run
 
     def runs(self, *, workflow: str | None = None, limit: int = 50) -> list[RunInfo]:

@@ -122,6 +122,7 @@ def open_database(url: str, *, answer_seconds: float = ANSWER_SECONDS) -> Engine
     return sa.create_engine(
         parsed,
         isolation_level="READ COMMITTED",
+        paramstyle="format",
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": 10,

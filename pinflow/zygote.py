@@ -1,7 +1,7 @@
 """Prepared processes in milliseconds: a single-threaded process that forks itself on request.
 
-The zygote has imported heavy modules, keeps no thread, connection or file of them, and imports no user code, so a fork
-of it starts clean.
+The zygote has imported what its forks need, no more, since each page of its memory costs each of them; it keeps no
+thread, connection or file of it, and imports no user code, so a fork of it starts clean.
 `Zygote` starts it and ends it with all that it forked; `connect` gives any process below its own `Forks`.
 Children die with the connection that forked them, and connections with the process that holds them, so that
 neither a `kill -9` nor a crash leaves anything running. Linux only.
@@ -179,10 +179,20 @@ class Forks:
         self._buffer = bytearray()
         self._serial = 0
         self._running: set[int] = set()
+        self._prepared: set[str] = set()
         self._environment: dict[str, str] = {}
         self._exits, remote = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with remote:
             self._ask({"verb": "open"}, remote.fileno())
+
+    def prepare(self, names: Sequence[str]) -> None:
+        """Let the zygote import or call what it has not yet, as `Zygote.start` does; what is forked later has it.
+
+        Returns at once. What cannot be imported is told on stderr, and left to the processes that need it.
+        """
+        if not self._prepared.issuperset(names):
+            self._ask({"verb": "prepare", "names": list(names)})
+            self._prepared.update(names)
 
     def fork(self, call: Call) -> int:
         """Fork a process that does `call`; gives its process id.

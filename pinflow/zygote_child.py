@@ -4,11 +4,13 @@ What most calls need is done before the call comes. Each page of the zygote's me
 copied for it, which is most of what a short job costs; so little Python runs here as can be.
 """
 
+import _signal  # type: ignore[import-not-found]  # what `signal` wraps in enums
 import atexit
 import ctypes
 import importlib
 import json
 import os
+import random
 import signal
 import socket
 import struct
@@ -17,7 +19,8 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
@@ -26,9 +29,15 @@ HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _PR_SET_PDEATHSIG = ctypes.c_int(1)
 _SIGKILL = ctypes.c_ulong(signal.SIGKILL)
 _prctl = ctypes.CDLL(None).prctl
+_TERM, _INT, _CHLD = map(int, HANDLED)
+_DEFAULT, _SET = int(signal.SIG_DFL), int(signal.SIG_SETMASK)
+_decode = json.JSONDecoder().raw_decode
+_REHEARSALS = 20
+"""More than Python 3.11 to 3.13 need until they have specialised a function."""
 _LENGTH = struct.Struct("!I")
 _DESCRIPTOR = struct.Struct("i")
-_FIRST_BYTES = 1 << 16
+_FIRST_BYTES = 1 << 13
+_ROOM = socket.CMSG_LEN(_DESCRIPTOR.size)
 
 
 def open_streams() -> None:
@@ -54,17 +63,26 @@ def send_call(stream: socket.socket, call: Mapping[str, Any], output: int) -> No
         stream.sendall(data[sent:])
 
 
-def live(stream: socket.socket, parent: int, let_go: Callable[[], None]) -> NoReturn:
-    """The life of a child that was just forked; never returns into the zygote's loop."""
+def live(stream: socket.socket, parent: int, owned: Sequence[int]) -> NoReturn:
+    """The life of a child that was just forked; never returns into the zygote's loop.
+
+    Of the zygote's descriptors `owned` it keeps only that of `stream`. The objects that hold the others stay as they
+    are: the frames of the zygote's loop keep them to the end, so that none closes what has its number later.
+    """
     code = 1
     try:
-        let_go()
+        signal.set_wakeup_fd(-1)
+        kept = stream.fileno()
+        for descriptor in owned:
+            if descriptor != kept:
+                os.close(descriptor)
         _bind_to_parent(parent)
         _reset_signals()
         tempfile.tempdir = None
         if "numpy.random" in sys.modules:
             sys.modules["numpy.random"].seed()
-        call = _receive_call(stream)
+        call, output = _receive_call(stream)
+        _redirect(output)
         _enter(call["environment"], call["folder"], call["function"])
         code = exit_code(call["function"], call["arguments"])
         _finish()
@@ -73,6 +91,25 @@ def live(stream: socket.socket, parent: int, let_go: Callable[[], None]) -> NoRe
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def rehearse() -> None:
+    """Do in the zygote what each child does: what Python and the loader look up for it once, they find from then on."""
+    path, folder = sys.path[:], str(Path.cwd())
+    for _ in range(_REHEARSALS):
+        random.seed()
+        threading._after_fork()  # type: ignore[attr-defined]
+        ours, its = socket.socketpair()
+        with ours, its:
+            send_call(ours, {"environment": {"PINFLOW_REHEARSED": "1"}, "function": "gc:enable", "arguments": {}}, 2)
+            call, output = _receive_call(its)
+        os.close(output)
+        _enter(call["environment"], folder, call["function"])
+        exit_code(call["function"], call["arguments"])
+        _enter(dict.fromkeys(call["environment"]), folder, "")
+        threading.enumerate()
+        sys.stdout.flush()
+        sys.path[:] = path
 
 
 def find(name: str) -> Any:
@@ -88,24 +125,27 @@ def _bind_to_parent(parent: int) -> None:
 
 
 def _reset_signals() -> None:
-    for number in HANDLED:
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _signal.signal(_TERM, _DEFAULT)
+    _signal.signal(_CHLD, _DEFAULT)
+    _signal.signal(_INT, _signal.default_int_handler)
+    _signal.pthread_sigmask(_SET, ())
 
 
-def _receive_call(stream: socket.socket) -> dict[str, Any]:
-    """Wait for the call, and let stdout and stderr go where it says; ends with the zygote."""
-    data, ((_, _, descriptor),), _, _ = stream.recvmsg(_FIRST_BYTES, socket.CMSG_LEN(_DESCRIPTOR.size))
-    (output,) = _DESCRIPTOR.unpack(descriptor)
+def _receive_call(stream: socket.socket) -> tuple[dict[str, Any], int]:
+    """Wait for the call, and for the descriptor of its output; ends with the zygote."""
+    data, ((_, _, descriptor),), _, _ = stream.recvmsg(_FIRST_BYTES, _ROOM)
     while len(data) < _LENGTH.size + _LENGTH.unpack_from(data)[0]:
         data += stream.recv(_FIRST_BYTES)
     stream.close()
+    call, _ = _decode(data[_LENGTH.size :].decode())
+    return call, _DESCRIPTOR.unpack(descriptor)[0]
+
+
+def _redirect(output: int) -> None:
+    """Let stdout and stderr go to `output`."""
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    call: dict[str, Any] = json.loads(data[_LENGTH.size :])
-    return call
 
 
 def _enter(changes: Mapping[str, str | None], folder: str, name: str) -> None:
@@ -121,7 +161,8 @@ def _enter(changes: Mapping[str, str | None], folder: str, name: str) -> None:
     for each in folders:  # what was found there before may be old
         sys.path_importer_cache.pop(each, None)
     sys.argv = [name]
-    time.tzset()
+    if "TZ" in changes:
+        time.tzset()
     if "polars" in sys.modules and any(variable.startswith("POLARS_") for variable in changes):
         # Polars has read its variables at import; this public call reads them again.
         sys.modules["polars"].Config.load('{"environment": {}}')

@@ -17,8 +17,8 @@ _MADV_COLLAPSE = 25
 """Linux 6.1; older ones refuse it, and all stays as it is."""
 _GARBAGE = 10_000
 """After how many new objects children look for garbage: most end before."""
-_GAPS = 900
-"""More than imports leave in most of Python's sizes of small objects (`sys._debugmallocstats` shows them)."""
+_OBJECTS_A_GAP = 140
+"""Imports of so many objects leave less than one gap in most of Python's sizes (`sys._debugmallocstats` shows them)."""
 _PRIVATE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p \S+ 00:00 0 *(?:\[heap\])?$", re.MULTILINE)
 
 _madvise = ctypes.CDLL(None).madvise
@@ -49,7 +49,8 @@ def collapse() -> Iterator[int]:
 
 def _fill_gaps() -> None:
     """Fill the gaps that imports left between their objects, so that those made from now on lie together."""
+    gaps = len(gc.get_objects()) // _OBJECTS_A_GAP
     for size in range(48, 513, 16):
-        _fillings.extend(bytes(size - sys.getsizeof(b"")) for _ in range(_GAPS if size > 64 else 4 * _GAPS))
-    _fillings.extend(object() for _ in range(_GAPS))
-    _fillings.extend(map(float, range(_GAPS)))
+        _fillings.extend(bytes(size - sys.getsizeof(b"")) for _ in range(gaps if size > 64 else 4 * gaps))
+    _fillings.extend(object() for _ in range(gaps))
+    _fillings.extend(map(float, range(gaps)))

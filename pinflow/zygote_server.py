@@ -7,21 +7,26 @@ import gc
 import importlib
 import json
 import os
+import select
 import selectors
 import signal
 import socket
 import sys
 import time
+import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from pinflow import zygote_child, zygote_memory
 from pinflow.zygote import OWN_GROUP, SAME_GROUP, Exit, frame, is_same_user, take_frame
+
+_BURST = 4
+"""How many children are forked ahead in one go: what the zygote has to copy after a fork, it copies once for all."""
 
 
 @dataclass(eq=False)
@@ -60,9 +65,11 @@ def _wake_up(*_: object) -> None:
 class ZygoteServer:
     """Forks for its connections, reports how children ended, and kills what has lost its owner."""
 
-    def __init__(self, control: int, listener: socket.socket) -> None:
+    def __init__(self, control: int, listener: socket.socket, imported: Sequence[str] = ()) -> None:
         self._control = control
         self._listener = listener
+        self._imported = set(imported)
+        self._wanted: list[str] = []
         self._connections: set[_Connection] = set()
         self._children: dict[int, _Child] = {}
         self._spares: deque[tuple[int, socket.socket]] = deque()
@@ -70,7 +77,8 @@ class ZygoteServer:
         self._small_pages = zygote_memory.collapse()
         self._is_prepared = False
         self._ended = False
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.EpollSelector()
+        self._polled = [self._selector.fileno()]
         self._wake_reader, self._wake_writer = socket.socketpair()
         listener.setblocking(False)
         self._wake_reader.setblocking(False)
@@ -98,10 +106,10 @@ class ZygoteServer:
             self._reap_one(os.WEXITED | os.WNOWAIT)
 
     def _prepare(self) -> None:
-        """While there is nothing else to do: fork a child ahead, or make later forks cheaper."""
+        """While there is nothing else to do: fork children ahead, or make later forks cheaper."""
         if len(self._spares) < self._spare_count:
             try:
-                self._spares.append(self._fork_spare())
+                self._fork_spares(_BURST)
             except OSError:
                 self._spare_count = len(self._spares)
         else:
@@ -158,6 +166,26 @@ class ZygoteServer:
                 connection.stream.sendall(frame({**reply, "serial": request["serial"]}))
             except OSError:
                 self._drop(connection)
+            if self._wanted:
+                self._grow()
+
+    def _grow(self) -> None:
+        """Import what is wanted, and fork what comes from then on with it."""
+        with _growing():
+            for name in self._wanted:
+                try:
+                    _bring_in(name)
+                except Exception:
+                    traceback.print_exc()  # who needs it will say so, too
+                self._expire()
+        self._imported.update(self._wanted)
+        self._wanted = []
+        while self._spares:
+            pid, stream = self._spares.popleft()
+            self._kill(pid)
+            stream.close()
+        self._small_pages = zygote_memory.collapse()
+        self._is_prepared = False
 
     def _answer(self, connection: _Connection, request: dict[str, Any]) -> dict[str, Any]:
         match request["verb"]:
@@ -166,6 +194,8 @@ class ZygoteServer:
                 connection.exits.setblocking(False)
             case "environment":
                 connection.environment = zygote_child.changes_to(request["environment"])
+            case "prepare":
+                self._wanted = [name for name in request["names"] if name not in self._imported]
             case "fork":
                 return self._fork(connection, request["call"])
             case "lease":
@@ -282,7 +312,9 @@ class ZygoteServer:
         """Give a call to a child that was forked ahead, or now if there is none."""
         self._spare_count = len(os.sched_getaffinity(0))
         while True:
-            pid, stream = self._spares.popleft() if self._spares else self._fork_spare()
+            if not self._spares:
+                self._fork_spares(1)
+            pid, stream = self._spares.popleft()
             with stream, suppress(ConnectionError, ProcessLookupError):  # one that was killed: the next
                 if call["group"] != SAME_GROUP:
                     # Here, so that a signal to the group reaches it as soon as its id is known.
@@ -290,57 +322,71 @@ class ZygoteServer:
                 zygote_child.send_call(stream, call, output)
                 return pid
 
-    def _fork_spare(self) -> tuple[int, socket.socket]:
-        parent = os.getpid()
-        ours, its = socket.socketpair()
-        with its:
-            # A signal between the fork and the child's own handlers would run the zygote's.
-            signal.pthread_sigmask(signal.SIG_BLOCK, zygote_child.HANDLED)
-            try:
+    def _fork_spares(self, count: int) -> None:
+        """Fork up to `count` children ahead, fewer if something comes meanwhile that one can serve.
+
+        Python between two forks touches memory that has to be copied for each of them: so there is little of it.
+        """
+        parent, is_urgent = os.getpid(), not self._spares
+        pairs = [socket.socketpair() for _ in range(count)]
+        owned = self._descriptors() + [end.fileno() for pair in pairs for end in pair]
+        pids: list[int] = []
+        # A signal between the fork and the child's own handlers would run the zygote's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, zygote_child.HANDLED)
+        try:
+            for _, its in pairs:
+                if (pids or not is_urgent) and select.select(self._polled, (), (), 0)[0]:
+                    break
                 pid = os.fork()
                 if pid == 0:
-                    ours.close()
-                    zygote_child.live(its, parent, self._let_go)
-            except BaseException:
+                    zygote_child.live(its, parent, owned)
+                pids.append(pid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, zygote_child.HANDLED)
+            for pid, (ours, _) in zip(pids, pairs, strict=False):
+                self._children[pid] = _Child()
+                self._spares.append((pid, ours))
+            for _, its in pairs:
+                its.close()
+            for ours, _ in pairs[len(pids) :]:
                 ours.close()
-                raise
-            finally:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, zygote_child.HANDLED)
-        self._children[pid] = _Child()
-        return pid, ours
 
-    def _let_go(self) -> None:
-        """In the child: close what belongs to the zygote."""
-        signal.set_wakeup_fd(-1)
-        self._selector.close()
-        os.close(self._control)
-        for owned in (self._listener, self._wake_reader, self._wake_writer):
-            owned.close()
-        for _, stream in self._spares:
-            stream.close()
-        for connection in self._connections:
-            connection.stream.close()
-            if connection.exits:
-                connection.exits.close()
-            for descriptor in connection.descriptors:
-                os.close(descriptor)
+    def _descriptors(self) -> list[int]:
+        """Those of the zygote, which its children close."""
+        streams = [self._listener, self._wake_reader, self._wake_writer, *(stream for _, stream in self._spares)]
+        streams += [end for c in self._connections for end in (c.stream, c.exits) if end is not None]
+        received = [descriptor for c in self._connections for descriptor in c.descriptors]
+        return [self._control, *self._polled, *(stream.fileno() for stream in streams), *received]
 
 
 def main(arguments: Sequence[str]) -> None:
     """Import the modules to be kept ready, call the functions among them, then serve."""
     control, listener, *preload = arguments
-    gc.disable()  # what is imported stays
-    for name in preload:
-        if ":" in name:
-            zygote_child.find(name)()
-        else:
-            importlib.import_module(name)
+    with _growing():
+        for name in preload:
+            _bring_in(name)
+        zygote_child.open_streams()
+        zygote_child.rehearse()
     # From Python 3.12 on, fork warns of the threads of libraries; those of Polars and jemalloc stand a fork.
     warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
-    zygote_child.open_streams()
-    zygote_memory.settle()
-    ZygoteServer(int(control), socket.socket(fileno=int(listener))).serve()
+    ZygoteServer(int(control), socket.socket(fileno=int(listener)), preload).serve()
     os._exit(0)  # what was imported need not be taken down piece by piece, while the command waits for it
+
+
+@contextmanager
+def _growing() -> Iterator[None]:
+    """What is imported within it stays, and is left alone by forks."""
+    gc.disable()
+    yield
+    zygote_memory.settle()
+
+
+def _bring_in(name: str) -> None:
+    """Import a module, or call the function `package.module:name`."""
+    if ":" in name:
+        zygote_child.find(name)()
+    else:
+        importlib.import_module(name)
 
 
 if __name__ == "__main__":

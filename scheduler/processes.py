@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +24,8 @@ _REFUSE = "pinflow.scheduler.child:refuse"
 class Place:
     """Where and how jobs run: logs below `logs`, in `folder`, with `environment`, `slots` at once.
 
-    `wait`: how long conditions may stay untrue before they fail; zero: they are asked once.
+    `wait`: how long conditions may stay untrue before they fail; zero: they are asked once. `needs`: what is imported
+    once for all jobs that call a function of a module, by the name of that (`Forks.prepare`).
     """
 
     logs: Path
@@ -32,6 +33,7 @@ class Place:
     wait: timedelta = timedelta(0)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     folder: Path = field(default_factory=Path.cwd)
+    needs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Processes:
         self._logs = place.logs
         self._environment = dict(place.environment)
         self._folder = str(place.folder)
+        self._needs = place.needs
 
     def fileno(self) -> int:
         """Readable when a process has ended; for selectors."""
@@ -90,6 +93,8 @@ class Processes:
         try:
             environment = self._environment_of(held, claim, node) | environment_of(values)
             call = Call(function, arguments, environment, self._folder, output)
+            if isinstance(node, Job | Condition) and (needed := self._needs.get(node.call.partition(":")[0])):
+                self._forks.prepare(needed)
             pid = self._forks.fork(call)
         finally:
             os.close(output)

@@ -1,4 +1,4 @@
-"""Every statement of the store, built once, each with a line on what it does."""
+"""Every statement of the store, built once, each with a line on what it does; those of every job are prepared, too."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as b
 
 from pinflow.database import server_now, told
+from pinflow.prepared import Prepared
 from pinflow.scheduler.states import (
     DONE_STATES,
     FINAL_STATES,
@@ -25,11 +26,15 @@ def is_one_of(column: sa.Column[str], states: Iterable[str]) -> sa.ColumnElement
 
 # Raise the last fence number that was given by `b_count`, at least to `b_least`. A server tells the result,
 # SQLite does so from 3.35 on only.
-RAISE_FENCE = sa.update(fence).values(
-    last=told(sa.case((fence.c.last + b("b_count") > b("b_least"), fence.c.last + b("b_count")), else_=b("b_least")))
+RAISE_FENCE = Prepared(
+    sa.update(fence).values(
+        last=told(
+            sa.case((fence.c.last + b("b_count") > b("b_least"), fence.c.last + b("b_count")), else_=b("b_least"))
+        )
+    )
 )
 # The last one, for the transaction that raised it.
-LAST_FENCE = sa.select(fence.c.last)
+LAST_FENCE = Prepared(sa.select(fence.c.last))
 
 # Make or refresh the row of a workflow, of a worker.
 DELETE_WORKFLOW = sa.delete(workflow).where(workflow.c.name == b("b_name"))
@@ -59,7 +64,7 @@ ABOUT_RUN = sa.or_(
 )
 # The fence of the driver that a running run has, the server's time, how many signals there are for it, and how many
 # jobs of its workflow may run; so locked, too.
-RUN_FENCE = (
+RUN_FENCE = Prepared(
     sa.select(
         run.c.fence,
         run.c.workflow,
@@ -103,13 +108,13 @@ SHARE_RUN = (
     .values(shared=1, lease_until=None, wait_until=b("b_wait_until"))
 )
 # Prolong the driver's lease of a run.
-RENEW_RUN = (
+RENEW_RUN = Prepared(
     sa.update(run)
     .where(run.c.run_id == b("b_run_id"), run.c.fence == b("b_fence"), run.c.state == RunState.RUNNING.value)
     .values(lease_until=b("b_until"))
 )
 # Prolong the leases of attempts and note their processes.
-RENEW_ATTEMPT = (
+RENEW_ATTEMPT = Prepared(
     sa.update(attempt)
     .where(attempt.c.fence == b("b_fence"), attempt.c.state == "running")
     .values(lease_until=b("b_until"), pid=b("b_pid"))
@@ -129,15 +134,19 @@ END_RUN = {state: end_run(state) for state in (RunState.SUCCEEDED, RunState.FAIL
 
 INSERT_JOB = sa.insert(job)
 INSERT_DEPENDENCY = sa.insert(dependency)
-INSERT_ATTEMPT = sa.insert(attempt)
-INSERT_EVENT = sa.insert(event)
+# An attempt that begins, and an event.
+INSERT_ATTEMPT = Prepared(
+    sa.insert(attempt).inline(),
+    ["fence", "run_id", "job", "attempt", "state", "worker", "lease_until", "started_at", "log"],
+)
+INSERT_EVENT = Prepared(sa.insert(event).inline(), ["run_id", "job", "attempt", "at", "before", "state", "detail"])
 
 # All jobs of a run, in the order of their declaration.
 JOBS = sa.select(job).where(job.c.run_id == b("b_run_id")).order_by(job.c.position)
 # How many jobs of a run are in each state.
 JOB_COUNTS = sa.select(job.c.state, sa.func.count()).where(job.c.run_id == b("b_run_id")).group_by(job.c.state)
 # The jobs of a run that may start now: conditions first, then the longest way to the end, then as declared.
-CLAIMABLE = (
+_CLAIMABLE = (
     sa.select(job.c.name, job.c.kind, job.c.attempts, job.c.failures, job.c.pool, job.c.anew, job.c.turn)
     .where(
         job.c.run_id == b("b_run_id"),
@@ -147,8 +156,9 @@ CLAIMABLE = (
     .order_by(job.c.turn)
     .limit(b("b_limit"))
 )
+CLAIMABLE = Prepared(_CLAIMABLE)
 # The same without those of full pools and, if `b_any` is 0, only those of `b_only`.
-CLAIMABLE_OF_POOLS = CLAIMABLE.where(
+CLAIMABLE_OF_POOLS = _CLAIMABLE.where(
     sa.or_(job.c.pool.is_(None), job.c.pool.not_in(b("b_full", expanding=True))),
     sa.or_(b("b_any", type_=sa.Integer) == 1, job.c.pool.in_(b("b_only", expanding=True))),
 )
@@ -177,7 +187,7 @@ SIGNALS_OF = (
 # The jobs of a run that may start, now or at the time of their retry.
 READY_JOBS = sa.select(job.c.name).where(job.c.run_id == b("b_run_id"), job.c.state == JobState.READY.value)
 # A job of a run that has not ended.
-OPEN_JOB = (
+OPEN_JOB = Prepared(
     sa.select(job.c.name)
     .where(
         job.c.run_id == b("b_run_id"),
@@ -190,11 +200,11 @@ LOOK = sa.select(
     sa.exists().where(job.c.run_id == run.c.run_id, job.c.state == JobState.READY.value).correlate(run).label("ready")
 ).where(run.c.run_id == b("b_run_id"), run.c.fence == b("b_fence"), run.c.state == RunState.RUNNING.value)
 # When the next retry of a run may start.
-NEXT_RETRY = sa.select(sa.func.min(job.c.not_before)).where(
-    job.c.run_id == b("b_run_id"), job.c.state == JobState.READY.value
+NEXT_RETRY = Prepared(
+    sa.select(sa.func.min(job.c.not_before)).where(job.c.run_id == b("b_run_id"), job.c.state == JobState.READY.value)
 )
 # The jobs that come directly after a job and still wait, with the number of jobs for which they do.
-WAITING_DEPENDENTS = (
+WAITING_DEPENDENTS = Prepared(
     sa.select(job.c.name, job.c.unmet)
     .select_from(dependency.join(job, sa.and_(job.c.run_id == dependency.c.run_id, job.c.name == dependency.c.job)))
     .where(
@@ -232,35 +242,39 @@ BLOCK = move_job(JobState.UPSTREAM_FAILED).values(
 )
 # A claim starts an attempt of a job.
 START = {
-    target: move_job(target).values(
-        state=target.value,
-        fence=b("b_fence"),
-        attempts=b("b_attempt"),
-        started_at=b("b_now"),
-        finished_at=None,
-        not_before=None,
-        reason=None,
-        exit_code=None,
+    target: Prepared(
+        move_job(target).values(
+            state=target.value,
+            fence=b("b_fence"),
+            attempts=b("b_attempt"),
+            started_at=b("b_now"),
+            finished_at=None,
+            not_before=None,
+            reason=None,
+            exit_code=None,
+        )
     )
     for target in (JobState.RUNNING, JobState.POLLING)
 }
 # The claim's attempt ended the job; only the attempt that holds it may say so.
 END = {
-    target: move_job(target)
-    .where(job.c.fence == b("b_fence"))
-    .values(
-        state=target.value,
-        reason=b("b_reason"),
-        exit_code=b("b_exit_code"),
-        finished_at=b("b_now"),
-        failures=job.c.failures + b("b_failed"),
-        not_before=b("b_not_before"),
-        **({"anew": 0} if target in DONE_STATES else {}),
+    target: Prepared(
+        move_job(target)
+        .where(job.c.fence == b("b_fence"))
+        .values(
+            state=target.value,
+            reason=b("b_reason"),
+            exit_code=b("b_exit_code"),
+            finished_at=b("b_now"),
+            failures=job.c.failures + b("b_failed"),
+            not_before=b("b_not_before"),
+            **({"anew": 0} if target in DONE_STATES else {}),
+        )
     )
     for target in (JobState.SUCCEEDED, JobState.SKIPPED, JobState.FAILED, JobState.ABORTED, JobState.READY)
 }
 # The attempt's own row.
-END_ATTEMPT = (
+END_ATTEMPT = Prepared(
     sa.update(attempt)
     .where(attempt.c.fence == b("b_fence"), attempt.c.state == "running")
     .values(

@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from pinflow import database
 from pinflow.errors import AbortedError, StaleFenceError
+from pinflow.prepared import execute
 from pinflow.scheduler import limits, rows
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler.deadlines import OLD
@@ -55,11 +56,11 @@ class Transaction:
 
     def rows(self, statement: Any, **values: Any) -> Sequence[Any]:
         """What a query gives."""
-        return self._connection.execute(statement, values).all()
+        return execute(self._connection, statement, values).rows
 
     def first(self, statement: Any, **values: Any) -> Any:
         """The first row that a query gives, or None."""
-        return self._connection.execute(statement, values).first()
+        return next(iter(self.rows(statement, **values)), None)
 
     def change(self, statement: Any, **values: Any) -> None:
         """Change exactly one row; raises `StaleFenceError` when it is not there or not in a state that allows it."""
@@ -67,7 +68,7 @@ class Transaction:
 
     def change_all(self, statement: Any, count: int, values: dict[str, Any]) -> None:
         """As `change`, of so many rows."""
-        if self._connection.execute(statement, values).rowcount != count:
+        if execute(self._connection, statement, values).changed != count:
             raise StaleFenceError(
                 f"refused: {values.get('b_name') or values.get('b_run_id') or values.get('b_fence')} is not this "
                 "worker's any more, since another has taken it over; see: pinflow show RUN"
@@ -75,12 +76,12 @@ class Transaction:
 
     def try_change(self, statement: Any, **values: Any) -> bool:
         """Change at most one row; whether there was one."""
-        return bool(self._connection.execute(statement, values).rowcount)
+        return bool(execute(self._connection, statement, values).changed)
 
     def insert(self, statement: Any, rows: Sequence[dict[str, Any]]) -> None:
         """Insert rows, if there are any."""
         if rows:
-            self._connection.execute(statement, rows)
+            execute(self._connection, statement, rows)
 
     def tell(
         self,
@@ -135,9 +136,9 @@ class Transaction:
         """
         least = int(self.now.timestamp() * 1_000_000) + count - 1
         values = {"b_count": count, "b_least": least}
-        raised = self._numbers.execute(sql.RAISE_FENCE, values)
-        is_server = self._connection.dialect.name != "sqlite"
-        last = raised.lastrowid if is_server else self._numbers.execute(sql.LAST_FENCE).scalar_one()
+        last = sql.RAISE_FENCE.run(self._numbers, values).last_id
+        if self._connection.dialect.name == "sqlite":
+            last = self.first(sql.LAST_FENCE)[0]
         return range(last - count + 1, last + 1)
 
     def note_worker(self, worker: str, zygote: str | None, slots: int) -> None:

@@ -11,6 +11,7 @@ PACKAGES = ("workflows", "scheduler", "mr_jobs", "stats_engine", "hbase_schema")
 GROUND = {
     "config",
     "database",
+    "prepared",
     "storage",
     "storage_remote",
     "storage_s3",

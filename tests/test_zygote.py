@@ -120,8 +120,8 @@ def test_the_child_starts_clean(forks: Forks, written: tuple[int, Path]) -> None
         forks.fork(call("tell_state", output=written[0]))
         assert ended(forks).code == 0
     lines = written[1].read_text().splitlines()
-    assert lines[:5] == ["sockets 0", "int True", "term True", "blocked 0", "group True"]
-    assert lines[5] != lines[11]
+    assert lines[:6] == ["sockets 0", "int True", "term True", "blocked 0", "group True", "path True"]
+    assert lines[6] != lines[13]
 
 
 def test_signals_and_kills_are_reported(forks: Forks) -> None:
@@ -231,6 +231,29 @@ def test_a_module_that_cannot_be_imported_is_told(capfd: pytest.CaptureFixture[s
     with Zygote.start(["no_such_module"]) as own, pytest.raises(PinflowError, match="could not import"):
         zygote.connect(own.path).fork(call("give"))
     assert "no_such_module" in capfd.readouterr().err
+
+
+def test_what_is_prepared_is_there_in_later_forks_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    with Zygote.start([]) as own, zygote.connect(own.path) as forks:
+
+        def imported(module: str) -> bool:
+            forks.fork(call("has", module=module))
+            return ended(forks).code == 1
+
+        assert not imported("colorsys")
+        resting = forks.fork(call("rest"))
+        forks.prepare(["colorsys", "no_such_module", "chunk_of_none:call", "wave"])
+        assert imported("colorsys")
+        assert imported("wave")
+        forks.prepare(["colorsys"])
+        with zygote.connect(own.path) as other:
+            other.prepare(["colorsys"])
+            other.fork(call("has", module="colorsys"))
+            assert ended(other).code == 1
+        os.kill(resting, 0)
+        forks.signal(resting, signal.SIGTERM)
+        assert ended(forks).pid == resting
+    assert capfd.readouterr().err.count("No module named 'no_such_module'") == 1
 
 
 def test_without_a_zygote_connect_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,12 @@ def tell_state() -> None:
     print("term", signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
     print("blocked", len(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
     print("group", os.getpgrp() == os.getpid())
+    print("path", len(sys.path) == len(set(sys.path)), *(name for name in os.environ if name.endswith("REHEARSED")))
     print("random", random.random())
+
+
+def has(module: str) -> int:
+    return int(module in sys.modules)
 
 
 def use_polars(path: str) -> int:

@@ -1,6 +1,12 @@
-"""What the processes of a run have in common, imported once, in their zygote."""
+"""What the processes of a run have in common, imported once, in their zygote; as little as they can do with."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import date
+from typing import Any
 
 from pinflow.config import Settings
+from pinflow.scheduler.declare import Condition, Job, Node
 from pinflow.zygote import Zygote
 
 _ANALYTICS = (
@@ -24,6 +30,10 @@ _ANALYTICS = (
     "user_actions",
     "users",
 )
+_CONDITIONS = "pinflow.workflows.conditions"
+_MAPREDUCE = "pinflow.workflows.mapreduce"
+BARE = ("pinflow.scheduler.child",)
+"""What every job needs."""
 PRELOAD = (
     "polars",
     "polars._utils.parquet",
@@ -31,8 +41,8 @@ PRELOAD = (
     "pyarrow.compute",
     "pyarrow.parquet",
     "thriftpy2.utils",
-    "pinflow.workflows.mapreduce",
-    "pinflow.workflows.conditions",
+    _MAPREDUCE,
+    _CONDITIONS,
     "pinflow.stats_engine.columns",
     "pinflow.stats_engine.judgement",
     "pinflow.stats_engine.packed_buckets",
@@ -42,22 +52,60 @@ PRELOAD = (
     "pinflow.hbase_schema.embedded",
     *(f"pinflow.mr_jobs.analytics.{name}" for name in _ANALYTICS),
 )
+"""What MapReduce jobs need."""
 
-
-OF_SCHEME = {
+OF_STORAGE = {
     "s3": ("pinflow.storage_s3",),
     "hdfs": ("pinflow.storage_hdfs",),
     "webhdfs": ("pinflow.storage_hdfs",),
     "swebhdfs": ("pinflow.storage_hdfs",),
+}
+OF_SCHEME = {
+    **OF_STORAGE,
     "hbase": ("pinflow.hbase_schema.hbase",),
     "sqlite": ("pinflow.workflows.rehearsal:rehearse",),
     "mysql+pymysql": ("sqlalchemy.dialects.mysql.pymysql", "pymysql"),
 }
-"""What else is imported or called, by the scheme of a place that is configured."""
+"""What else is imported or called, by the scheme of a place that is configured; `OF_STORAGE`: by conditions, too."""
 
 
-def start_zygote(settings: Settings) -> Zygote:
-    """Start the zygote of a run; returns at once, while it still imports."""
+def start_zygote(settings: Settings, calls: Iterable[str] = ()) -> Zygote:
+    """Start the zygote of a run; returns at once, while it still imports.
+
+    It imports what every job needs and what jobs that call the functions `calls` do; more of it (`needs_of`) before
+    the first job that needs more.
+    """
+    needs = needs_of(settings)
+    more = [name for module in {call.partition(":")[0] for call in calls} for name in needs.get(module, ())]
+    return Zygote.start((*BARE, *dict.fromkeys(more)))
+
+
+def calls_of(settings: Settings, workflow: str, day: date, given: Mapping[str, Any]) -> set[str]:
+    """What the jobs of a workflow are likely to call, found before all that checks it is imported; none if it fails."""
+    if f"{__package__}.{workflow}" in settings.workflows:
+        return {f"{_MAPREDUCE}:run"}  # the graphs of pinflow's own take longer to make
+    from pinflow.workflows.catalog import catalog, parameters
+
+    with suppress(Exception, SystemExit):  # the code of whoever wrote it; the run will tell
+        declared = catalog(settings).find(workflow)
+        stages = declared.stages(day, parameters(settings) | declared.typed(given))
+        return calls_in(node for stage in stages for node in stage.jobs)
+    return set()
+
+
+def calls_in(nodes: Iterable[Node]) -> set[str]:
+    """The functions that jobs call."""
+    return {node.call for node in nodes if isinstance(node, Job | Condition)}
+
+
+def needs_of(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """What the jobs of a module's functions have in common, by the module's name: for `Place.needs`."""
+    return {
+        _CONDITIONS: (_CONDITIONS, *_of_places(settings, OF_STORAGE)),
+        _MAPREDUCE: (*PRELOAD, *_of_places(settings, OF_SCHEME)),
+    }
+
+
+def _of_places(settings: Settings, of_scheme: Mapping[str, tuple[str, ...]]) -> list[str]:
     places = (settings.input, settings.warehouse, settings.serving, settings.database_url)
-    needed = {name for place in places for name in OF_SCHEME.get(place.partition("://")[0], ())}
-    return Zygote.start((*PRELOAD, *sorted(needed)))
+    return sorted({name for place in places for name in of_scheme.get(place.partition("://")[0], ())})

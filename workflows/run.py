@@ -20,6 +20,7 @@ from pinflow.stats_engine.outbox import deliver
 from pinflow.storage import free_bytes
 from pinflow.workflows.catalog import definition
 from pinflow.workflows.missing import tell_missing_of
+from pinflow.workflows.preload import needs_of
 from pinflow.workflows.watching import watching
 from pinflow.zygote import Zygote
 
@@ -100,7 +101,13 @@ def post(settings: Settings, store: Store) -> None:
 def place_of(settings: Settings, *, slots: int = 0, wait: timedelta = timedelta(0)) -> Place:
     """Where and how the jobs of this configuration run; `slots` 0: as many as it says."""
     logs = settings.home_path / "logs"
-    return Place(logs=logs, slots=slots or settings.slot_count, wait=wait, environment=job_environment())
+    return Place(
+        logs=logs,
+        slots=slots or settings.slot_count,
+        wait=wait,
+        environment=job_environment(),
+        needs=needs_of(settings),
+    )
 
 
 def define_request(settings: Settings, request: Request) -> Definition:

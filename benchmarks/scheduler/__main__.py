@@ -14,8 +14,7 @@ import pymysql
 from sqlalchemy import make_url
 
 from benchmarks.scheduler.claims import claim, fill
-from benchmarks.scheduler.shapes import BARE, ROOT, milliseconds_a_job, start_seconds
-from pinflow.workflows.preload import PRELOAD
+from benchmarks.scheduler.shapes import ROOT, milliseconds_a_job, start_seconds
 
 STORES = ("sqlite", "mariadb")
 
@@ -26,7 +25,6 @@ STORES = ("sqlite", "mariadb")
 @click.option("--processes", default=8, show_default=True, help="Processes that claim at once.")
 @click.option("--seconds", default=4.0, show_default=True, help="How long they claim.")
 @click.option("--archived", default="0", show_default=True, help="Old jobs beside those that are claimed, by comma.")
-@click.option("--bare", is_flag=True, help="Fork from a zygote that has imported the scheduler alone.")
 @click.option("--only-claims", is_flag=True, help="Measure the claims alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(
@@ -35,7 +33,6 @@ def main(
     processes: int,
     seconds: float,
     archived: str,
-    bare: bool,
     only_claims: bool,
     as_json: bool,
 ) -> None:
@@ -47,7 +44,7 @@ def main(
         with tempfile.TemporaryDirectory() as folder, _database(store, Path(folder)) as url:
             values: dict[str, Any] = {}
             if not only_claims:
-                values |= milliseconds_a_job(url, Path(folder), rounds, preload=BARE if bare else PRELOAD)
+                values |= milliseconds_a_job(url, Path(folder), rounds)
                 values["start_s"] = start_seconds(url, Path(folder), rounds)
             before = 0
             for size in sorted(map(int, archived.split(","))):

@@ -4,13 +4,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
 import psutil
 import sqlalchemy as sa
 
+from pinflow import config
 from pinflow.database import open_database
 from pinflow.scheduler import tables
 from pinflow.scheduler.declare import Job, Stage, Workflow
@@ -18,6 +19,7 @@ from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.processes import Place
 from pinflow.scheduler.run import execute
 from pinflow.scheduler.store import Store
+from pinflow.workflows.preload import needs_of, start_zygote
 from pinflow.zygote import Zygote
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +28,6 @@ CHAIN = {f"j{n}": [f"j{n - 1}"] if n else [] for n in range(40)}
 INDEPENDENT: Mapping[str, list[str]] = {f"j{n}": [] for n in range(1000)}
 STAGES = {f"s{s}-{n}": [f"s{s - 1}-{m}" for m in range(25)] if s else [] for s in range(4) for n in range(25)}
 SHAPES = {"chain_40": CHAIN, "independent": INDEPENDENT, "stages": STAGES}
-BARE = ("pinflow.scheduler.child",)
 NOTHING = "gc:enable"
 """A function that every process has imported, without effect."""
 
@@ -41,16 +42,16 @@ def milliseconds_a_job(
     folder: Path,
     rounds: int,
     *,
-    preload: Sequence[str],
     shapes: Mapping[str, Mapping[str, list[str]]] = SHAPES,
 ) -> dict[str, float]:
     """For each shape the median over the rounds: from the first start to the last end, over the number of jobs.
 
-    Also the CPU time of scheduler, zygote and jobs together. `preload`: what the zygote imports.
+    Also the CPU time of scheduler, zygote and jobs together.
     """
     found = {}
-    with Zygote.start(preload) as zygote, Store(open_database(url)) as store:
-        place = Place(folder / "logs", slots=2, folder=ROOT)
+    settings = config.Settings()
+    with start_zygote(settings, {NOTHING}) as zygote, Store(open_database(url)) as store:
+        place = Place(folder / "logs", slots=2, folder=ROOT, needs=needs_of(settings))
         execute(store, definition_of({"first": []}, "warm-up"), zygote, place)
         for shape, jobs in shapes.items():
             wall, cpu = [], []

@@ -1,7 +1,7 @@
 """`pinflow run`: run a workflow's day, showing how it goes."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from pinflow.commands.output import (
     show_seconds,
 )
 from pinflow.commands.telling import is_json, log_format_option, tell, tell_event
-from pinflow.workflows.preload import start_zygote
+from pinflow.workflows.preload import calls_of, start_zygote
 
 if TYPE_CHECKING:
     from pinflow.scheduler.reading import RunInfo
@@ -75,7 +75,8 @@ def run(
 
         return run_workflow(settings, Request(workflow, date, stage, rebuild, wait, parameters), zygote, **listeners)
 
-    sys.exit(drive(settings, work, as_json=as_json))
+    calls = calls_of(settings, workflow, date, parameters)
+    sys.exit(drive(settings, work, calls, as_json=as_json))
 
 
 def _submit(settings: config.Settings, workflow: str, day: date, *, as_json: bool, **asked: Any) -> None:
@@ -93,11 +94,14 @@ def _submit(settings: config.Settings, workflow: str, day: date, *, as_json: boo
         tell("no worker is there; start one with: pinflow worker", "warning")
 
 
-def drive(settings: config.Settings, work: Callable[..., "RunResult"], *, as_json: bool) -> int:
-    """Drive a run here, showing how it goes: `work(zygote, on_event=, on_join=)` does it; gives the exit code."""
+def drive(settings: config.Settings, work: Callable[..., "RunResult"], calls: Iterable[str], *, as_json: bool) -> int:
+    """Drive a run here, showing how it goes: `work(zygote, on_event=, on_join=)` does it; gives the exit code.
+
+    `calls`: the functions that its jobs call, as far as they are known.
+    """
     view = _View(quiet=as_json)
     try:
-        with start_zygote(settings) as zygote:
+        with start_zygote(settings, calls) as zygote:
             result = work(zygote, on_event=view.event, on_join=view.join)
     finally:
         view.close()

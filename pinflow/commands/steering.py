@@ -256,10 +256,13 @@ def _preview(plans: Sequence["Plan"], *, as_json: bool) -> None:
 
 def _carry_out(settings: config.Settings, plans: Sequence["Plan"], *, detach: bool, as_json: bool) -> None:
     """Do what was planned; then drive the runs that nobody drives, one after the other, unless workers do."""
+    from pinflow.scheduler.reading import definition_of
     from pinflow.workflows import steering
+    from pinflow.workflows.preload import calls_in
 
     with open_store(settings) as store:
         own = steering.carry_out(store, plans, author=user_name(), detach=detach)
+        calls = {run_id: calls_in(definition_of(store, run_id).nodes.values()) for run_id in own}
     changed = {plan.run_id: sum(c.after is not c.before for c in plan.changes) for plan in plans}
     if not own:
         if as_json:
@@ -268,10 +271,10 @@ def _carry_out(settings: config.Settings, plans: Sequence["Plan"], *, detach: bo
             for run_id, count in changed.items():
                 click.echo(f"{run_id}: {count} jobs changed; see: pinflow show {run_id}")
         return
-    sys.exit(max(_drive(settings, run_id, as_json=as_json) for run_id in own))
+    sys.exit(max(_drive(settings, run_id, calls[run_id], as_json=as_json) for run_id in own))
 
 
-def _drive(settings: config.Settings, run_id: str, *, as_json: bool) -> int:
+def _drive(settings: config.Settings, run_id: str, calls: set[str], *, as_json: bool) -> int:
     from pinflow.commands.running import drive
 
     def work(zygote: Any, **listeners: Any) -> Any:
@@ -279,4 +282,4 @@ def _drive(settings: config.Settings, run_id: str, *, as_json: bool) -> int:
 
         return continue_run(settings, run_id, zygote, **listeners)
 
-    return drive(settings, work, as_json=as_json)
+    return drive(settings, work, calls, as_json=as_json)

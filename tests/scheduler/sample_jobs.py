@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -25,6 +26,10 @@ def note(file: str, seconds: float = 0.0, code: int = 0) -> int:
 def fail_first(file: str, times: int) -> int:
     note(file)
     return 7 if int(os.environ["PINFLOW_ATTEMPT"]) <= times else 0
+
+
+def say_whether_imported(module: str) -> None:
+    print(module in sys.modules)
 
 
 def say(text: str) -> None:

@@ -58,6 +58,14 @@ def states(result: RunResult) -> dict[str, str]:
     return {j.name: j.state.value for j in result.run.jobs}
 
 
+def test_what_a_modules_jobs_need_is_imported_before_the_first_of_them(of, real_store, tmp_path):
+    asked = Job("asked", call="sample_jobs:say_whether_imported", arguments={"module": "colorsys"})
+    with Zygote.start(["pinflow.scheduler.child"]) as own:
+        for serial, needs in enumerate(({"of_others": ("colorsys",)}, {"sample_jobs": ("colorsys",)}), start=1):
+            execute(real_store, of(asked), own, Place(tmp_path, folder=HERE, needs=needs))
+            assert (tmp_path / f"demo-2015-05-18-{serial}/asked.1.log").read_text() == f"{serial == 2}\n"
+
+
 def test_jobs_and_commands_run_in_order_with_logs_and_resources(run, of, real_store, tmp_path):
     notes = tmp_path / "notes"
     result = run(

@@ -279,8 +279,9 @@ def test_a_transaction_that_is_refused_changes_nothing(store, make):
 def test_no_statement_needs_a_newer_sqlite_than_that_of_old_servers(make):
     """RETURNING came with SQLite 3.35; RHEL 9 has 3.34."""
     said = []
-    with Store(open_database("sqlite://")) as store:
-        sa.event.listen(store.engine, "before_cursor_execute", lambda *given: said.append(given[2]))
+    engine = open_database("sqlite://")
+    sa.event.listen(engine, "connect", lambda driver, _: driver.set_trace_callback(said.append))
+    with Store(engine) as store:
         opened = store.open_run(make({"a": []}), "w")
         store.advance(opened.lease, [], 1)
     assert any(text.startswith("UPDATE fence") for text in said)
