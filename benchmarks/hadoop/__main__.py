@@ -167,9 +167,14 @@ def to_json(run: Run, first: Run) -> dict[str, object]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(events: float, reducers: int, seed: int, folder: Path, as_json: bool) -> None:
     """Count, join and list the top 25 on Hadoop, as mrjob jobs are usually written and as a BatchJob."""
+    settings = config.load()
+    if settings.runner != "hadoop":
+        raise click.UsageError(
+            f"the runner is {settings.runner}, this needs a Hadoop; type first: bin/engines start --install hadoop; "
+            'eval "$(bin/engines env hadoop)"'
+        )
     day = generated(folder, int(events), seed)
     try:
-        settings = config.load()
         given = uploaded(day, settings.warehouse_url, cluster_of(settings, f"benchmark-{date.today()}-{os.getpid()}"))
         runs = list(all_runs(given, reducers))
     except PinflowError as error:
