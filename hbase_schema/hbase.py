@@ -11,6 +11,7 @@ from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from happybase.table import TScan  # type: ignore[attr-defined]
 from thriftpy2.thrift import TException
 
 from pinflow.errors import PinflowError
@@ -174,17 +175,15 @@ class HBaseTable:
     def _page(
         self, start: bytes, stop: bytes | None, columns: Sequence[bytes] | None, filter: bytes | None, size: int
     ) -> list[tuple[bytes, Cells]]:
+        # One more than is wanted: the region server tells of the end at once. happybase's scan would ask once more.
+        wanted = TScan(startRow=start, stopRow=stop, columns=_columns(columns), filterString=filter, caching=size + 1)
+
         def read(table: Any) -> list[tuple[bytes, Cells]]:
-            # one more than the limit spares a round trip that only learns of the end
-            found = table.scan(
-                row_start=start,
-                row_stop=stop,
-                columns=_columns(columns),
-                filter=filter,
-                batch_size=size + 1,
-                limit=size,
-            )
-            return [(key, dict(cells)) for key, cells in found]
+            client = table.connection.client
+            scanner = client.scannerOpenWithScan(table.name, wanted, {})
+            found = client.scannerGetList(scanner, size)
+            client.scannerClose(scanner)
+            return [(row.row, {column: cell.value for column, cell in row.columns.items()}) for row in found]
 
         return self._read(read, [])
 

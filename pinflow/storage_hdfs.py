@@ -84,9 +84,9 @@ class HdfsStorage(Storage):
             if status["type"] == "DIRECTORY":
                 raise PinflowError(f"cannot read {path}: it is a folder; see what is there with: pinflow datasets")
 
-        def read_range(start: int, length: int) -> bytes:
+        def read_range(start: int, into: memoryview) -> None:
             with _explained("read", path):
-                return self._hdfs.read(path, offset=start, length=length)
+                self._hdfs.read_into(path, start, into)
 
         return open_ranges(status["length"], read_range)
 

@@ -21,13 +21,13 @@ def retrying(can_pass: Callable[[BaseException], bool], patience: float) -> tena
     )
 
 
-def open_ranges(size: int, read_range: Callable[[int, int], bytes]) -> io.BufferedReader:
-    """A file of `size` bytes, seekable, that asks `read_range(start, length)` for what is read of it."""
+def open_ranges(size: int, read_range: Callable[[int, memoryview], None]) -> io.BufferedReader:
+    """A file of `size` bytes, seekable, that has `read_range(start, into)` fill in what is read of it."""
     return io.BufferedReader(_RangedFile(size, read_range), _RANGE_BYTES)
 
 
 class _RangedFile(io.RawIOBase):
-    def __init__(self, size: int, read_range: Callable[[int, int], bytes]) -> None:
+    def __init__(self, size: int, read_range: Callable[[int, memoryview], None]) -> None:
         self._size = size
         self._read_range = read_range
         self._position = 0
@@ -47,10 +47,8 @@ class _RangedFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
-        length = min(len(buffer), self._size - self._position)
-        if length <= 0:
-            return 0
-        data = self._read_range(self._position, length)
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+        length = max(0, min(len(buffer), self._size - self._position))
+        if length:
+            self._read_range(self._position, memoryview(buffer)[:length])
+        self._position += length
+        return length

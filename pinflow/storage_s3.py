@@ -105,9 +105,9 @@ class S3Storage(Storage):
         bucket, key = split(path)
         head = self._call("read", path, lambda s3: s3.head_object(Bucket=bucket, Key=key))
 
-        def read_range(start: int, length: int) -> bytes:
-            span, tag = f"bytes={start}-{start + length - 1}", head["ETag"]
-            return self._call(
+        def read_range(start: int, into: memoryview) -> None:
+            span, tag = f"bytes={start}-{start + len(into) - 1}", head["ETag"]
+            into[:] = self._call(
                 "read",
                 path,
                 lambda s3: s3.get_object(Bucket=bucket, Key=key, Range=span, IfMatch=tag)["Body"].read(),

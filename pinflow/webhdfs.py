@@ -6,8 +6,8 @@ HTTP or HTTPS port themselves. HADOOP_USER_NAME is who asks; Kerberos needs the 
 """
 
 import os
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +20,7 @@ from pinflow.storage_remote import retrying
 
 DEFAULT_PORT = 9870
 _TIMEOUT = (10, 60)
+_PIECE_BYTES = 1 << 20
 _PASSING = ("StandbyException", "RetriableException", "SafeModeException", "NoRouteToHostException")
 _PASSING_WORDS = (
     "could only be written to 0 of the",
@@ -76,10 +77,25 @@ class WebHdfs:
         """Whether something was there to be deleted."""
         return bool(self._retrying(lambda: self._asked("DELETE", url, "DELETE", parameters).json()["boolean"]))
 
-    def read(self, url: str, **parameters: Any) -> bytes:
-        """Bytes of a file: `offset` and `length`, without them all."""
-        content: bytes = self._retrying(lambda: self._asked("GET", url, "OPEN", parameters).content)
+    def read(self, url: str) -> bytes:
+        """All bytes of a file."""
+        content: bytes = self._retrying(lambda: self._asked("GET", url, "OPEN", {}).content)
         return content
+
+    def read_into(self, url: str, offset: int, into: memoryview) -> None:
+        """Fill `into` with the bytes of a file from `offset` on."""
+        wanted = {"offset": offset, "length": len(into)}
+
+        def fill() -> None:
+            at = 0
+            with self._asked("GET", url, "OPEN", wanted, stream=True) as answer, _passing_errors():
+                for piece in answer.iter_content(_PIECE_BYTES):
+                    into[at : at + len(piece)] = piece
+                    at += len(piece)
+            if at < len(into):
+                raise WebHdfsError("", f"{at} bytes came of {len(into)}", can_pass=True)
+
+        self._retrying(fill)
 
     def create(self, url: str, data: bytes | Path, *, overwrite: bool) -> None:
         """Write a file, bytes or what a file of this machine holds: the NameNode says to which DataNode."""
@@ -92,27 +108,36 @@ class WebHdfs:
 
         self._retrying(write)
 
-    def _asked(self, method: str, url: str, operation: str, parameters: Mapping[str, Any]) -> requests.Response:
+    def _asked(
+        self, method: str, url: str, operation: str, parameters: Mapping[str, Any], **options: Any
+    ) -> requests.Response:
         bases = addresses(url, self._environment)
         base = bases[self._turn % len(bases)]
         user = self._environment.get("HADOOP_USER_NAME")
         asked = {"op": operation, **({"user.name": user} if user else {}), **parameters}
         try:
-            return self._send(method, f"{base}/webhdfs/v1{quote(path_of(url))}", params=asked)
+            return self._send(method, f"{base}/webhdfs/v1{quote(path_of(url))}", params=asked, **options)
         except WebHdfsError as error:
             self._turn += error.can_pass
             raise
 
     @staticmethod
     def _send(method: str, url: str, **options: Any) -> requests.Response:
-        try:
+        with _passing_errors():
             answer = session(os.getpid()).request(method, url, timeout=_TIMEOUT, **options)
-        except requests.RequestException as error:
-            can_pass = not isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.SSLError)
-            raise WebHdfsError("", f"{type(error).__name__}: {error}", can_pass=can_pass) from error
-        if answer.status_code >= 400:
-            _refuse(answer)
-        return answer
+            if answer.status_code >= 400:
+                _refuse(answer)
+            return answer
+
+
+@contextmanager
+def _passing_errors() -> Iterator[None]:
+    """What happens on the way becomes a `WebHdfsError`, most of which can pass."""
+    try:
+        yield
+    except requests.RequestException as error:
+        can_pass = not isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.SSLError)
+        raise WebHdfsError("", f"{type(error).__name__}: {error}", can_pass=can_pass) from error
 
 
 def addresses(url: str, environment: Mapping[str, str]) -> list[str]:

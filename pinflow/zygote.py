@@ -131,11 +131,11 @@ class Zygote:
 # mrjob imports distutils. Up to Python 3.11 there is one beside that of setuptools, which takes 0.15 s to import.
 _DISTUTILS = {"SETUPTOOLS_USE_DISTUTILS": "stdlib"} if sys.version_info < (3, 12) else {}
 
-# Freed memory stays with its process: what is touched for the first time costs most, and a task soon ends.
-_MALLOC = {
+MALLOC = {
     "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:"
     "glibc.malloc.top_pad=16777216"
 }
+"""Of tasks: freed memory stays with its process. What is touched for the first time costs most, and they end soon."""
 
 
 def _spawn(watched: int, listener: int, preload: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -146,7 +146,7 @@ def _spawn(watched: int, listener: int, preload: Sequence[str]) -> subprocess.Po
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=(watched, listener),
-        env={**_MALLOC, **os.environ, **_DISTUTILS, "OPENBLAS_NUM_THREADS": "1"},
+        env={**MALLOC, **os.environ, **_DISTUTILS, "OPENBLAS_NUM_THREADS": "1"},
         process_group=0,
     )
 

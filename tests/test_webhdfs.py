@@ -21,9 +21,10 @@ PASSING = {
 
 
 class NameNode(http.server.ThreadingHTTPServer):
-    """Answers with each of `errors`, then as asked."""
+    """Answers with each of `errors`, then as asked; breaks the first `broken` answers off."""
 
     errors: list[tuple[str, str]]
+    broken: int
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -32,9 +33,12 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         error = self.server.errors.pop() if self.server.errors else None
         told = {"RemoteException": {"exception": error[0], "message": error[1]}} if error else {"Path": "/user/a"}
+        body = json.dumps(told).encode()
         self.send_response(403 if error else 200)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(json.dumps(told).encode())
+        self.wfile.write(body[: 4 if self.server.broken else None])
+        self.server.broken = max(0, self.server.broken - 1)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -43,6 +47,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def namenode() -> Iterator[NameNode]:
     with NameNode(("127.0.0.1", 0), Answer) as server:
+        server.errors, server.broken = [], 0
         threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
         yield server
         server.shutdown()
@@ -53,6 +58,14 @@ def test_a_namenode_that_is_away_is_waited_for(namenode: NameNode, kind: str) ->
     namenode.errors = [(kind, PASSING[kind])]
     found = WebHdfs({}, patience=20).get(f"webhdfs://127.0.0.1:{namenode.server_port}/", "GETHOMEDIRECTORY")
     assert found == {"Path": "/user/a"}
+
+
+@pytest.mark.parametrize("broken", [0, 2])
+def test_a_file_that_breaks_off_is_read_again(namenode: NameNode, broken: int) -> None:
+    namenode.broken = broken
+    found = bytearray(19)
+    WebHdfs({}, patience=20).read_into(f"webhdfs://127.0.0.1:{namenode.server_port}/a", 0, memoryview(found))
+    assert found == b'{"Path": "/user/a"}'
 
 
 @pytest.mark.parametrize("kind", ["AccessControlException", "FileNotFoundException", "EOFException", "IOException"])

@@ -55,9 +55,10 @@ hadoop_run() {
     fi
 }
 
-# hadoop_daemon NAME COMMAND ARGUMENT: in the background
+# hadoop_daemon NAME COMMAND ARGUMENT: in the background; tasks find the Python first that this checkout uses
 hadoop_daemon() {
-    local path
+    local path python=$engines_root/.venv/bin/python
+    [ ! -x "$python" ] || local PATH=$(dirname "$(readlink -f "$python")"):$PATH
     path=$(command -v "$2" || echo "$hadoop_home/bin/$2")
     [ "$path" != "$hadoop_home/bin/$2" ] || export HADOOP_HOME=$hadoop_home
     HADOOP_CONF_DIR=$hadoop_home/etc/hadoop HADOOP_LOG_DIR=$engines_folder/log HADOOP_USER_NAME=hadoop as_engine "$1" "$path" "$3"

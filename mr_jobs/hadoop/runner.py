@@ -20,7 +20,7 @@ from pinflow.mr_jobs.hadoop.client import Told
 from pinflow.mr_jobs.hadoop.cluster import ENVIRONMENT, JOBS, Cluster
 from pinflow.mr_jobs.hadoop.failures import error_of, failure_of
 from pinflow.mr_jobs.hadoop.packing import locked, pack
-from pinflow.mr_jobs.hadoop.sizes import BUCKETS_PER_REDUCER, groups, reducer_count
+from pinflow.mr_jobs.hadoop.sizes import BUCKETS_PER_REDUCER, REDUCER_BYTES, TASK_BYTES, groups, reducer_count
 from pinflow.mr_jobs.hadoop.streaming import SCRIPT, Step, Streaming
 from pinflow.mr_jobs.hadoop.task import DESCRIPTION, INPUT_COUNTER, Description
 from pinflow.mr_jobs.inputs.splits import Split
@@ -28,6 +28,7 @@ from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.mr_jobs.native import INPUT_ROWS, StepRun, Usage
 from pinflow.mr_jobs.spec import JobSpec, check_step
 from pinflow.storage import is_remote, join, open_storage
+from pinflow.zygote import MALLOC
 
 _APPLICATION = "application"
 _LOST = ("Failed map", "Failed reduce", "Killed map", "Killed reduce")
@@ -102,10 +103,10 @@ class ClusterRunner(ABC):
         return steps
 
     def _reducers(self) -> int:
-        wanted = reducer_count(sum(weight for _, weight in self._spec.lines))
+        weight = sum(weight for _, weight in self._spec.lines)
         if issubclass(self._job, BatchJob):
-            return max(1, min(wanted, self._spec.buckets // BUCKETS_PER_REDUCER))
-        return wanted
+            return max(1, min(reducer_count(weight, REDUCER_BYTES), self._spec.buckets // BUCKETS_PER_REDUCER))
+        return reducer_count(weight, TASK_BYTES)
 
     def _end_earlier_attempts(self) -> None:
         """Kill what a driver left running that was killed itself."""
@@ -138,7 +139,7 @@ class ClusterRunner(ABC):
         description = Description(self._spec.job, arguments, self._folder, self._spec.expand)
         self._storage.write_bytes(f"{self._folder}/{DESCRIPTION}", description.to_json())
         self._storage.write_file(f"{self._folder}/{SCRIPT.name}", SCRIPT)
-        for number, group in enumerate(groups(self._lines())):
+        for number, group in enumerate(groups(list(self._lines()))):
             data = "".join(f"{line}\n" for line in group).encode()
             self._storage.write_bytes(f"{self._folder}/input/group-{number:05d}", data)
 
@@ -165,7 +166,7 @@ class ClusterRunner(ABC):
 
     def _variables(self) -> dict[str, str]:
         passed = {name: self._environment[name] for name in _PASSED if name in self._environment}
-        return {"POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "0", **passed}
+        return {"POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "0", **MALLOC, **passed}
 
     def _remember(self, submitted: str) -> None:
         """Leave its id for a later attempt, in case that this process is killed."""

@@ -18,6 +18,8 @@ from pinflow.mr_jobs.hadoop import start
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 SCRIPT = Path(start.__file__)
 JOBCONF = {
+    # map tasks are few and end together: what a reduce task takes to start, it takes beside them
+    "mapreduce.job.reduce.slowstart.completedmaps": "0",
     # version 2 leaves the files of a job that failed
     "mapreduce.fileoutputcommitter.algorithm.version": "1",
     # without it streaming gives the offset too, when the input format is not its default

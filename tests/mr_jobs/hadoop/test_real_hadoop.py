@@ -17,7 +17,7 @@ import requests
 
 from pinflow.errors import FatalAlertError, PinflowError
 from pinflow.mr_jobs.hadoop.cluster import Cluster
-from pinflow.mr_jobs.hadoop.sizes import TASK_BYTES
+from pinflow.mr_jobs.hadoop.sizes import REDUCER_BYTES
 from pinflow.mr_jobs.launch import JobOutput, launch
 from pinflow.mr_jobs.spec import JobSpec
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
@@ -61,7 +61,7 @@ def run(folder: str, cache: Path) -> Run:
 
     def start(job: str, *arguments: str, lines: list[str] | None = None, **properties: str) -> JobOutput:
         module = SAMPLE if job == "WordsByCount" else OWN
-        weight = TASK_BYTES if lines is None else 1
+        weight = REDUCER_BYTES if lines is None else 1
         given = lines if lines is not None else [_line(f"{folder}/input/{n}.parquet") for n in range(MAPS)]
         spec = JobSpec(
             f"{module}:{job}",
