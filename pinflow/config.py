@@ -22,6 +22,7 @@ from pinflow.errors import ConfigurationError
 FILE_NAME = "pinflow.toml"
 PREFIX = "pinflow_"
 PATH_SETTINGS = ("home", "input", "warehouse", "serving", "mail")
+_NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -43,7 +44,7 @@ def parse_duration(text: str) -> timedelta:
 class SourceSettings(BaseModel):
     """How the files below `input` are to be read."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     format: Literal["auto", "canonical", "access_log"] = Field(
         "auto", description="`auto`: a folder with `events/` below it is canonical, else it holds access logs."
@@ -87,7 +88,7 @@ def hide_secrets(url: str) -> str:
 class Settings(BaseModel):
     """All settings of one invocation."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, defer_build=True)
 
     home: str = Field(".pinflow", description="Folder of all embedded state.")
     input: str = Field("", description="Folder of the raw events and objects; also s3:// and hdfs://.")
@@ -223,6 +224,22 @@ def project_folder() -> Path:
     given = os.environ.get("PINFLOW_CONFIG")
     file = Path(given) if given else find_file(Path.cwd())
     return file.absolute().parent if file else Path.cwd()
+
+
+def _build() -> None:
+    """Build what checks settings, without pydantic's search for plugins in every distribution that is installed."""
+    before = os.environ.get(_NO_PLUGINS)
+    os.environ[_NO_PLUGINS] = "true"
+    try:
+        for model in (SourceSettings, Settings):
+            model.model_rebuild(force=True)
+    finally:
+        del os.environ[_NO_PLUGINS]
+        if before is not None:
+            os.environ[_NO_PLUGINS] = before
+
+
+_build()
 
 
 def load(

@@ -1,7 +1,6 @@
 """Every error that pinflow raises on purpose; the command line turns each into one message and an exit code."""
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from enum import IntEnum
 
 
@@ -38,6 +37,8 @@ class UnknownNameError(ConfigurationError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], command: str) -> None:
+        from difflib import get_close_matches  # most commands end without an error
+
         names = sorted(known)
         close = get_close_matches(name, names, n=1)
         if close:

@@ -7,7 +7,6 @@ A file appears whole or not at all; what several writers compete for goes throug
 import errno
 import fcntl
 import os
-import secrets
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -251,7 +250,7 @@ def _entry(folder: str, item: "os.DirEntry[str]") -> Entry | None:
 
 
 def _replace(target: Path, data: bytes) -> None:
-    temporary = target.with_name(f"{OWN_PREFIX}{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f"{OWN_PREFIX}{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(data)

@@ -9,7 +9,6 @@ neither a `kill -9` nor a crash leaves anything running. Linux only.
 
 import json
 import os
-import secrets
 import select
 import socket
 import struct
@@ -85,7 +84,7 @@ class Zygote:
         `path` names its (abstract) Unix socket, random by default; it goes to PINFLOW_ZYGOTE of this process's
         environment, for `connect`. A module that cannot be imported ends the zygote with a traceback on stderr.
         """
-        path = path or f"pinflow-{os.getpid()}-{secrets.token_hex(8)}"
+        path = path or f"pinflow-{os.getpid()}-{os.urandom(8).hex()}"
         watched, control = os.pipe()
         try:
             with socket.socket(socket.AF_UNIX) as listener:

@@ -3,8 +3,6 @@
 import contextlib
 import time
 
-import psutil
-
 from pinflow.scheduler import identity
 
 _SECONDS = 5.0
@@ -14,6 +12,8 @@ def end_leftovers(zygote: str | None, own: str) -> None:
     """Kill a zygote of this machine with all that it forked, unless it is `own`; return when they are dead."""
     if zygote in (None, own) or not identity.is_here(zygote) or identity.is_dead(zygote):
         return
+    import psutil  # of the commands that import this, few have leftovers to end
+
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(identity.pid_of(zygote))
         doomed = [process, *process.children(recursive=True)]

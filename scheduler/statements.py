@@ -1,6 +1,7 @@
 """Every statement of the store, built once, each with a line on what it does; those of every job are prepared, too."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as b
@@ -216,13 +217,24 @@ WAITING_DEPENDENTS = Prepared(
 _ONE_JOB = sa.and_(job.c.run_id == b("b_run_id"), job.c.name == b("b_name"))
 # One job.
 JOB = sa.select(job).where(_ONE_JOB)
-_SOME_JOBS = sa.and_(job.c.run_id == b("b_run_id"), job.c.name.in_(b("b_names", expanding=True)))
-# Jobs wait for one job less.
-COUNT_DOWN = (
-    sa.update(job)
-    .where(_SOME_JOBS, job.c.state == JobState.WAITING.value, job.c.unmet > 1)
-    .values(unmet=job.c.unmet - 1)
-)
+
+
+def _wait_for(count: int, unmet: sa.ColumnElement[bool]) -> sa.Update:
+    names: list[sa.BindParameter[str]] = [b(f"b_name_{number}") for number in range(count)]
+    waiting = job.c.state == JobState.WAITING.value
+    return sa.update(job).where(job.c.run_id == b("b_run_id"), job.c.name.in_(names), waiting, unmet)
+
+
+@lru_cache
+def count_down(count: int) -> Prepared:
+    """So many jobs, `b_name_0` and on, wait for one job less."""
+    return Prepared(_wait_for(count, job.c.unmet > 1).values(unmet=job.c.unmet - 1))
+
+
+@lru_cache
+def unblock(count: int) -> Prepared:
+    """The last thing that so many jobs waited for is done."""
+    return Prepared(_wait_for(count, job.c.unmet == 1).values(state=JobState.READY.value, unmet=0))
 
 
 def move_job(target: JobState) -> sa.Update:
@@ -230,12 +242,6 @@ def move_job(target: JobState) -> sa.Update:
     return sa.update(job).where(_ONE_JOB, is_one_of(job.c.state, job_sources(target)))
 
 
-# The last thing that jobs waited for is done.
-UNBLOCK = (
-    sa.update(job)
-    .where(_SOME_JOBS, job.c.state == JobState.WAITING.value, job.c.unmet == 1)
-    .values(state=JobState.READY.value, unmet=0)
-)
 # Something before a job failed.
 BLOCK = move_job(JobState.UPSTREAM_FAILED).values(
     state=JobState.UPSTREAM_FAILED.value, reason=b("b_reason"), finished_at=b("b_now")

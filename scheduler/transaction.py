@@ -307,9 +307,10 @@ class Transaction:
         waiting = self.rows(sql.WAITING_DEPENDENTS, b_run_id=run_id, b_after=job)
         ready = [row.name for row in waiting if row.unmet == 1]
         others = [row.name for row in waiting if row.unmet != 1]
-        for statement, names in ((sql.UNBLOCK, ready), (sql.COUNT_DOWN, others)):
+        for statement, names in ((sql.unblock, ready), (sql.count_down, others)):
             if names:
-                self.change_all(statement, len(names), {"b_run_id": run_id, "b_names": names})
+                values = {f"b_name_{number}": name for number, name in enumerate(names)}
+                self.change_all(statement(len(names)), len(names), values | {"b_run_id": run_id})
         for name in ready:
             self.tell(run_id, name, None, JobState.WAITING.value, JobState.READY.value)
 

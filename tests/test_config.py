@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -92,3 +95,13 @@ def test_variables_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PINFLOW_SOURCE", "{")
     with pytest.raises(ConfigurationError, match="PINFLOW"):
         config.load(working_folder=tmp_path)
+
+
+def test_plugins_of_pydantic_are_left_to_the_models_of_others():
+    code = (
+        "import os; from pinflow.config import Settings; from pydantic.plugin import _loader; "
+        "print(Settings.__pydantic_complete__, _loader._plugins, os.environ.get('PYDANTIC_DISABLE_PLUGINS'))"
+    )
+    for before, after in (({}, None), ({"PYDANTIC_DISABLE_PLUGINS": "false"}, "false")):
+        said = subprocess.check_output([sys.executable, "-c", code], env=os.environ | before, text=True)
+        assert said == f"True None {after}\n"

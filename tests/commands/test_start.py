@@ -14,6 +14,7 @@ HEAVY = [
     "networkx",
     "numpy",
     "polars",
+    "psutil",
     "pyarrow",
     "pymysql",
     "sqlalchemy.dialects.mysql",
