@@ -1,6 +1,7 @@
 """What a real server does to a store: locks held by others, deadlocks, connections lost before and after a commit."""
 
 import contextlib
+import random
 import socket
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pinflow import database
 from pinflow.database import open_database
 from pinflow.errors import PinflowError
 from pinflow.scheduler import reading, tables
+from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.records import Claim, Outcome
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
@@ -27,6 +29,7 @@ from tests.mariadb import MariaDb
 
 pytestmark = pytest.mark.mariadb
 JOBS = {"a": [], "b": ["a"], "c": []}
+CHAIN = {"a": [], "b": ["a"], "c": ["b"], "d": ["c"], "e": ["d"]}
 
 
 class Proxy:
@@ -165,6 +168,62 @@ def test_a_deadlock_is_tried_again(new_store, other, make, mariadb):
     assert deadlocks(mariadb) == before + 1
     assert len(ended) == 1
     assert states(store, opened.run_id) == {"a": "succeeded", "b": "running", "c": "succeeded"}
+
+
+def meet_others(store: Store, definition: Definition, server: MariaDb, name: str, seed: int) -> None:
+    """Drive a run to its end while others lock its rows in any order, for short and for too long."""
+    stop = threading.Event()
+
+    def disturb(number: int) -> None:
+        chance = random.Random(f"{seed} {number}")
+        with server.connect(name) as connection, connection.cursor() as cursor:
+            while not stop.is_set():
+                # what has changed more rows goes on, so that the store has to give way
+                cursor.executemany(
+                    "INSERT INTO worker (worker, slots, started_at) VALUES (%s, 1, NOW(6))",
+                    [(f"{number}-{row}",) for row in range(100)],
+                )
+                for table in chance.sample(["run", "job", "attempt"], 3):
+                    with contextlib.suppress(pymysql.err.OperationalError):
+                        cursor.execute(f"SELECT * FROM {table} LIMIT {chance.randint(1, 9)} FOR UPDATE")
+                    time.sleep(chance.uniform(0, 0.01))
+                if chance.random() < 0.02:
+                    time.sleep(database.LOCK_SECONDS + 0.2)
+                connection.rollback()
+                time.sleep(0.01)
+
+    opened = store.open_run(definition, "w")
+    others = [threading.Thread(target=disturb, args=[number]) for number in range(2)]
+    for other in others:
+        other.start()
+    try:
+        claims: list[Claim] = []
+        while store.close_run(opened.lease) is None:
+            claims = store.advance(opened.lease, [ok(claim) for claim in claims], 2).claims
+    finally:
+        stop.set()
+        for other in others:
+            other.join()
+    assert set(states(store, opened.run_id).values()) == {"succeeded"}
+    assert [len(reading.attempts(store, opened.run_id, job)) for job in definition.nodes] == [1] * len(definition.nodes)
+    assert set(story(store, opened.run_id).values()) == {1}
+
+
+def meet_others_often(new_store, make, server: MariaDb, name: str, monkeypatch, times: int) -> None:
+    monkeypatch.setattr(database, "LOCK_SECONDS", 1)
+    before = deadlocks(server)
+    for seed in range(times):
+        meet_others(new_store(), make(CHAIN, seed=seed), server, name, seed)
+    assert deadlocks(server) > before
+
+
+def test_deadlocks_and_locks_of_others_in_the_middle_of_runs(new_store, make, mariadb, name, monkeypatch):
+    meet_others_often(new_store, make, mariadb, name, monkeypatch, 3)
+
+
+@pytest.mark.soak
+def test_deadlocks_and_locks_of_others_in_the_middle_of_many_runs(new_store, make, mariadb, name, monkeypatch):
+    meet_others_often(new_store, make, mariadb, name, monkeypatch, 50)
 
 
 def test_a_lock_that_is_held_for_long_is_waited_for(new_store, other, make):

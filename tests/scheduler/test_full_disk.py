@@ -1,0 +1,84 @@
+"""A disk that is full for a while, at any moment of a run: what was stored stays, and the same command ends it."""
+
+import errno
+import random
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import KINDS
+from tests.mariadb import MariaDb
+from tests.scheduler.homes import Home, finish
+
+UrlIn = Callable[[Path], str]
+TOLD = ("disk is full", "No space left on device", "make room")
+
+
+@pytest.fixture(params=KINDS)
+def url_in(request: pytest.FixtureRequest) -> UrlIn:
+    """The URL of a new database: a file of a folder, or one of a server that has a disk of its own."""
+    if request.param == "mariadb":
+        server: MariaDb = request.getfixturevalue("mariadb")
+        return lambda _folder: server.create()
+    return lambda folder: f"sqlite:///{folder / 'pinflow.db'}"
+
+
+def fill(disk: Path) -> Path:
+    """A file that takes all room that is left."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while file.write(bytes(size)):
+                    pass
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+    return ballast
+
+
+def fill_at_random_moments(disk: Path, url_in: UrlIn, times: int, seed: int) -> None:
+    chance = random.Random(seed)
+    interrupted = 0
+    for number in range(times):
+        folder = disk / str(number)
+        folder.mkdir()
+        home = Home(folder, url_in(folder))
+        first = home.start("tree", 0.02)
+        time.sleep(0.3 + 0.4 * chance.random())
+        ballast = fill(disk)
+        out, error = first.communicate(timeout=60)
+        ballast.unlink()
+        if first.returncode != 0:
+            interrupted += 1
+            assert any(text in error for text in TOLD) or "failed" in out, (out, error)
+        assert finish(home.start("tree", 0.02))[-1].endswith("succeeded")
+        check(home)
+        home.close()
+        shutil.rmtree(folder)
+    assert interrupted
+
+
+def check(home: Home) -> None:
+    """Of the newest run each job succeeded once, and no row of the others is torn."""
+    (newest,) = home.rows("SELECT run_id FROM run ORDER BY serial DESC LIMIT 1")
+    done = [
+        job for run, job in home.rows("SELECT run_id, job FROM attempt WHERE state = 'succeeded'") if (run,) == newest
+    ]
+    assert sorted(done) == list("abcdefgh")
+    assert home.rows("SELECT count(*) FROM run WHERE state = 'running'") == [(0,)]
+    assert home.rows("SELECT count(*) FROM attempt WHERE state = 'running'") == [(0,)]
+    if home.engine.dialect.name == "sqlite":
+        assert home.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_disk_that_is_full_for_a_while(disk_of: Callable[[str], Path], url_in: UrlIn) -> None:
+    fill_at_random_moments(disk_of("4m"), url_in, 3, seed=1)
+
+
+@pytest.mark.soak
+def test_a_disk_that_is_full_at_many_moments(disk_of: Callable[[str], Path], url_in: UrlIn) -> None:
+    fill_at_random_moments(disk_of("4m"), url_in, 50, seed=2)
