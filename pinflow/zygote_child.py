@@ -133,7 +133,10 @@ def _reset_signals() -> None:
 
 def _receive_call(stream: socket.socket) -> tuple[dict[str, Any], int]:
     """Wait for the call, and for the descriptor of its output; ends with the zygote."""
-    data, ((_, _, descriptor),), _, _ = stream.recvmsg(_FIRST_BYTES, _ROOM)
+    data, passed, _, _ = stream.recvmsg(_FIRST_BYTES, _ROOM)
+    if not data:  # the zygote was killed, and so this process will be
+        os._exit(1)
+    ((_, _, descriptor),) = passed
     while len(data) < _LENGTH.size + _LENGTH.unpack_from(data)[0]:
         data += stream.recv(_FIRST_BYTES)
     stream.close()

@@ -292,6 +292,17 @@ def test_children_forked_ahead_may_be_killed(forks: Forks, started: Zygote) -> N
         assert ended(forks).code == 6
 
 
+def test_children_forked_ahead_end_without_a_word_when_the_zygote_is_killed(capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        with Zygote.start([]) as own:
+            zygote_process = psutil.Process(own.pid)
+            wait_until(lambda process=zygote_process: len(process.children()) >= 2)  # type: ignore[misc]
+            waiting = zygote_process.children()
+            zygote_process.kill()
+            assert psutil.wait_procs(waiting, timeout=10)[1] == []
+    assert capfd.readouterr().err == ""
+
+
 def test_several_connections_at_once(started: Zygote) -> None:
     codes: list[list[int | None]] = []
 
