@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -150,6 +150,13 @@ class Served:
 def served(command: Command) -> Served:
     """Everything that readers can see in the serving store."""
     found = Served({}, {}, {})
+    for section, row, values in served_rows(command):
+        _ADD[section](found, row, values)
+    return found
+
+
+def served_rows(command: Command) -> Iterator[tuple[str, Row, dict[bytes, bytes]]]:
+    """The same row by row, in the order of the keys, with the section's name and the values as they are stored."""
     with command.serving as store:
         seen = {
             section.name: {(m.aggregation, m.start) for m in all_markers(store, section) if m.version is not None}
@@ -163,9 +170,7 @@ def served(command: Command) -> Served:
                 section = TOP_ITEMS if table == TOP_ITEMS.table else METRICS
                 section = AUDIENCES if subject != whole.userparam else section
                 if (whole.aggregation, whole.date) in seen[section.name]:
-                    values = {column.partition(b":")[2]: value for column, value in cells.items()}
-                    _ADD[section.name](found, row, values)
-    return found
+                    yield section.name, row, {column.partition(b":")[2]: value for column, value in cells.items()}
 
 
 def _add_metrics(found: Served, row: Row, values: dict[bytes, bytes]) -> None:

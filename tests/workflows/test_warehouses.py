@@ -53,7 +53,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 def content_of(url: str) -> Content:
     """Rows, sorted, of every published part."""
-    warehouse, found = Warehouse(url), {}
+    return dict(datasets_of(url))
+
+
+def datasets_of(url: str) -> Iterator[tuple[str, list[str]]]:
+    """The same dataset by dataset."""
+    warehouse = Warehouse(url)
     for dataset in warehouse.datasets():
         for published in warehouse.published_days(dataset, pytest.fail):
             rows = []
@@ -61,8 +66,7 @@ def content_of(url: str) -> Content:
                 with open_storage(url).open_input(f"{warehouse.path(published)}/{part.name}") as file:
                     frame = pl.read_parquet(file)
                 rows += [str(row) for row in frame.select(sorted(frame.columns)).iter_rows()]
-            found[f"{dataset} {published.date}"] = sorted(rows)
-    return found
+            yield f"{dataset} {published.date}", sorted(rows)
 
 
 def upload(folder: Path, url: str) -> None:
