@@ -21,6 +21,7 @@ from pinflow.storage_remote import retrying
 DEFAULT_PORT = 9870
 _TIMEOUT = (10, 60)
 _PIECE_BYTES = 1 << 20
+"""What of a file is taken off the network at once; requests by itself takes ten kilobytes."""
 _PASSING = ("StandbyException", "RetriableException", "SafeModeException", "NoRouteToHostException")
 _PASSING_WORDS = (
     "could only be written to 0 of the",

@@ -12,8 +12,9 @@ from pinflow.scheduler.records import Claim, Lease, Outcome
 from pinflow.scheduler.states import AttemptState, RunState
 from pinflow.scheduler.store import Store
 from tests.scheduler.conftest import Clock
+from tests.scheduler.drive import SHAPES
 
-TREE = {"a": [], "b": ["a"], "c": ["a"], "d": ["b"], "e": ["b"], "f": ["c"], "g": ["d", "e", "f"], "h": []}
+TREE = SHAPES["tree"]
 HOUR = 3600
 JUMPS = 4
 """So few that no job loses its worker as often as it may."""
@@ -50,8 +51,7 @@ class Driver:
 def jump_at_random_moments(stores: list[Store], definition: Definition, clock: Clock, seed: int) -> None:
     chance = random.Random(seed)
     drivers = [Driver(f"driver-{number}", store, definition) for number, store in enumerate(stores)]
-    jumps = sorted(chance.sample(range(60), JUMPS))
-    (store, *_) = stores
+    jumps, store = chance.sample(range(60), JUMPS), stores[0]
     for step in range(2_000):
         clock.advance(chance.uniform(-48 * HOUR, 48 * HOUR) if step in jumps else chance.uniform(0, 2))
         chance.choice(drivers).step(chance)
