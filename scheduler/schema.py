@@ -53,7 +53,7 @@ def prepare(engine: Engine) -> None:
     upgrades it, and for a newer one.
     """
     state = state_of(engine)
-    if state.revision is None:
+    if state.revision in (None, UNNUMBERED):  # or another process is making the tables right now
         _, state = upgrade(engine, only_empty=True)
     check(engine, state)
 

@@ -9,6 +9,8 @@ from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.store import Store
 from pinflow.zygote import JSON
 
+pytest.register_assert_rewrite("tests.scheduler.homes", "tests.scheduler.drive")
+
 DAY = date(2015, 5, 18)
 
 

@@ -195,6 +195,20 @@ def test_several_may_start_at_once_on_an_empty_database(database_url: str, verb:
         engine.dispose()
 
 
+def test_tables_that_another_makes_while_one_looks_are_no_older_schema(database_url: str) -> None:
+    first, second = open_database(database_url), open_database(database_url)
+
+    @sa.event.listens_for(first, "before_cursor_execute")
+    def make(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("SHOW FULL TABLES"):  # how a server is asked for the names of all tables
+            schema.prepare(second)
+
+    schema.prepare(first)
+    assert schema.state_of(first).name == "current"
+    first.dispose()
+    second.dispose()
+
+
 def test_two_upgrades_at_once(new_engine: Callable[[], sa.Engine]) -> None:
     engine = new_engine()
     migrate(engine, "0001")
