@@ -332,9 +332,14 @@ CRASH = {
     )
     for target in (JobState.READY, JobState.FAILED)
 }
-# Somebody counts a job as done.
+# Somebody counts a job as done; no attempt of it says so.
 SKIP = move_job(JobState.SKIPPED).values(
-    state=JobState.SKIPPED.value, reason=b("b_reason"), finished_at=b("b_now"), exit_code=None, not_before=None
+    state=JobState.SKIPPED.value,
+    reason=b("b_reason"),
+    finished_at=b("b_now"),
+    fence=None,
+    exit_code=None,
+    not_before=None,
 )
 # Set a job back for a driver that goes on with its run.
 REVIVE = {

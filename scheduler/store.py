@@ -11,6 +11,7 @@ from pinflow import database
 from pinflow.scheduler import identity, schema
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler.definition import Definition
+from pinflow.scheduler.fences import Fences
 from pinflow.scheduler.records import Advance, Claim, Event, Lease, Look, Opened, Outcome
 from pinflow.scheduler.states import RunState
 from pinflow.scheduler.transaction import Transaction
@@ -48,16 +49,15 @@ class Store:
         self._clock = clock
         self.is_dead = is_dead
         self._writer: Connection | None = None
-        self._numbers: Connection | None = None
+        self._fences: Fences | None = None
         schema.prepare(engine)
 
     def close(self) -> None:
         """Give the connections back."""
-        if self._numbers is not None and self._numbers is not self._writer:
-            self._numbers.close()
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = self._numbers = None
+        for each in (self._fences, self._writer):
+            if each is not None:
+                each.close()
+        self._writer = self._fences = None
 
     def clock(self) -> datetime:
         """What time it is for runs."""
@@ -292,13 +292,13 @@ class Store:
         unsure: list[tuple[Transaction, Result]] = []
 
         def attempt() -> Result:
-            connection, numbers = self._connect()
+            connection, fences = self._connect()
             with connection.begin():
                 for known, result in unsure:
                     if known.is_stored(connection):
                         return result
                 unsure.clear()
-                transaction = Transaction(connection, numbers, self._clock)
+                transaction = Transaction(connection, fences, self._clock)
                 result = work(transaction)
                 transaction.flush()
                 unsure.append((transaction, result))
@@ -309,14 +309,11 @@ class Store:
         except SQLAlchemyError as error:
             raise database.database_error(self.engine, error) from error
 
-    def _connect(self) -> tuple[Connection, Connection]:
-        if any(connection is not None and connection.invalidated for connection in (self._writer, self._numbers)):
+    def _connect(self) -> tuple[Connection, Fences]:
+        if any(each is not None and each.invalidated for each in (self._writer, self._fences)):
             self.close()
         if self._writer is None:
             self._writer = self.engine.connect().execution_options(writes=True)
-        if self._numbers is None:
-            self._numbers = self._writer
-            if self.engine.dialect.name != "sqlite":
-                self._numbers = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-                self._numbers.exec_driver_sql("SET SESSION wait_timeout = DEFAULT")  # it never holds a lock
-        return self._writer, self._numbers
+        if self._fences is None:
+            self._fences = Fences(self.engine, self._writer)
+        return self._writer, self._fences

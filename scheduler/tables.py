@@ -76,7 +76,7 @@ job = _table(
     Column("unmet", Integer, nullable=False, doc="how many of the jobs before it are not done, while it waits"),
     Column("attempts", Integer, nullable=False),
     Column("failures", Integer, nullable=False, doc="attempts that count towards the retries"),
-    Column("fence", sa.BigInteger, doc="of the last attempt"),
+    Column("fence", sa.BigInteger, doc="of the last attempt; NULL: there was none, or the job was skipped without one"),
     Column("not_before", UtcDateTime, doc="of a retry or of the next poll"),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),

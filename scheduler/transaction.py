@@ -15,6 +15,7 @@ from pinflow.scheduler import statements as sql
 from pinflow.scheduler.deadlines import OLD
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.durations import TIMES, usual_seconds
+from pinflow.scheduler.fences import Fences
 from pinflow.scheduler.records import Claim, Event, Lease, Outcome
 from pinflow.scheduler.states import (
     ACTIVE_STATES,
@@ -34,14 +35,13 @@ HOLDS = ("abort", "drain", "pause")
 class Transaction:
     """Changes that go into the database together; `events` tells them in order."""
 
-    def __init__(self, connection: Connection, numbers: Connection, clock: Callable[[], datetime] | None) -> None:
-        """`numbers`: where fences are taken; with a server a connection of its own, which commits at once."""
+    def __init__(self, connection: Connection, fences: Fences, clock: Callable[[], datetime] | None) -> None:
         self.events: list[Event] = []
         self.workflow = ""
         self._signals = 0
         self._cap: int | None = None
         self._connection = connection
-        self._numbers = numbers
+        self._fences = fences
         self._clock = clock
 
     @cached_property
@@ -129,18 +129,6 @@ class Transaction:
             row, newest = newest, self.first(sql.LATEST_RUN, **values)
         return newest
 
-    def take_fences(self, count: int) -> range:
-        """`count` numbers, each higher than any given before, also by a database that was deleted since.
-
-        All runs take them from one row: it must not stay locked for as long as a transaction lasts.
-        """
-        least = int(self.now.timestamp() * 1_000_000) + count - 1
-        values = {"b_count": count, "b_least": least}
-        last = sql.RAISE_FENCE.run(self._numbers, values).last_id
-        if self._connection.dialect.name == "sqlite":
-            last = self.first(sql.LAST_FENCE)[0]
-        return range(last - count + 1, last + 1)
-
     def note_worker(self, worker: str, zygote: str | None, slots: int) -> None:
         """Make or refresh a worker's row."""
         self._connection.execute(sql.DELETE_WORKER, {"b_worker": worker})
@@ -155,7 +143,7 @@ class Transaction:
         self.insert(sql.INSERT_DEPENDENCY, [{"run_id": run_id, "after": b, "job": j} for b, j in pairs])
         self._connection.execute(sql.DELETE_WORKFLOW, {"b_name": definition.workflow})
         self.insert(sql.INSERT_WORKFLOW, [rows.workflow_row(definition, run_id)])
-        fence = self.take_fences(1)[0]
+        (fence,) = self._fences.take(1, self.now)
         self.insert(sql.INSERT_RUN, [rows.run_row(run_id, definition, serial, worker, fence, self.now, lease)])
         self.tell(run_id, None, None, None, RunState.RUNNING.value, worker)
         return Lease(run_id, worker, fence)
@@ -247,7 +235,10 @@ class Transaction:
         chosen, limited = limits.choose(self, lease.run_id, max(free, 0), max(conditions, 0), self._cap, pools)
         if not chosen:
             return [], limited
-        fences = self.take_fences(len(chosen))
+        if any(row.attempts for row in chosen):
+            fences = self._fences.take(len(chosen), self.now)
+        else:  # whatever ran before the run was given this fence has a lower one
+            fences = self._fences.take_above(lease.fence, len(chosen), self.now)
         claims = [
             Claim(lease.run_id, r.name, r.attempts + 1, fence, r.failures, r.kind == "condition", bool(r.anew))
             for r, fence in zip(chosen, fences, strict=True)
@@ -289,7 +280,7 @@ class Transaction:
     def _pass_on(self, row: Any, driver: str, until: datetime) -> int:
         """Let a run go on under a new fence, which is given; one that ended long after its deadline has none then."""
         is_old = row.state != RunState.RUNNING and row.due_at is not None and self.now - row.due_at > OLD
-        fence = self.take_fences(1)[0]
+        (fence,) = self._fences.take(1, self.now)
         self.change(
             sql.SEIZE_RUN,
             b_run_id=row.run_id,
@@ -323,7 +314,10 @@ class Transaction:
                 queue.append(row.name)
 
     def _revive(self, run_id: str, definition: Definition, retry_failed: bool) -> None:
-        """Set jobs back so that the run can go on: what is done and holds stays, the rest waits for what is not."""
+        """Set jobs back so that the run can go on: what is done and holds stays, the rest waits for what is not.
+
+        What an attempt published may not be there any more, so that is done again; what somebody skipped stays so.
+        """
         found = {row.name: row for row in self.rows(sql.JOBS, b_run_id=run_id)}
         for row in found.values():
             if JobState(row.state) in ACTIVE_STATES:
@@ -333,7 +327,7 @@ class Transaction:
         done = {
             name
             for name, row in found.items()
-            if JobState(row.state) in DONE_STATES and not definition.nodes[name].publishes
+            if JobState(row.state) in DONE_STATES and (row.fence is None or not definition.nodes[name].publishes)
         }
         for name, row in found.items():
             state = JobState(row.state)

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from pinflow.database import open_database
 from pinflow.errors import StaleFenceError
-from pinflow.scheduler import reading, tables
+from pinflow.scheduler import reading, repair, tables
 from pinflow.scheduler.declare import Condition, Job
 from pinflow.scheduler.records import Outcome
 from pinflow.scheduler.states import AttemptState, JobState, RunState
@@ -72,6 +72,21 @@ def test_fences_only_grow_even_when_the_clock_goes_back_and_the_database_is_new(
     fences = [lease.fence, *first, *later]
     assert fences == sorted(set(fences))
     assert fences[0] == int(clock.now.timestamp() + 3600) * 1_000_000
+
+
+def test_numbers_taken_ahead_are_never_below_those_of_earlier_attempts_and_runs(make_store, dead, make):
+    one, two = make_store(), make_store()
+    first = two.open_run(make({"a": []}), "two").lease
+    (of_first,) = two.advance(first, [], 1).claims
+    two.advance(first, [ok(of_first)], 1, close=True)
+    second = one.open_run(make({"a": [], "b": []}), "one").lease
+    (of_one,) = one.advance(second, [], 1).claims
+    dead.add("one")
+    third = two.open_run(make({"a": [], "b": []}), "two").lease
+    of_two = [claim.fence for claim in two.advance(third, [], 2).claims]
+    fences = [first.fence, of_first.fence, second.fence, of_one.fence, third.fence, *of_two]
+    assert len(fences) == 7
+    assert fences == sorted(set(fences))
 
 
 def test_an_active_run_is_joined(make_store, make):
@@ -144,6 +159,23 @@ def test_what_was_done_stays_done_but_what_publishes_is_looked_at_again(make_sto
     assert states(two, lease.run_id) == {"done": "succeeded", "data": "ready", "next": "waiting"}
     (data,) = two.advance(new, [], 9).claims
     assert [c.job for c in two.advance(new, [ok(data)], 9).claims] == ["next"]
+
+
+def test_what_somebody_skipped_stays_so_under_another_driver_though_it_publishes(make_store, dead, of):
+    definition = of(
+        Job("bad", call="m:f"),
+        Job("data", call="m:f", after=["bad"], publishes=["events"]),
+        Job("last", call="m:f", after=["data"]),
+    )
+    one, two = make_store(), make_store()
+    lease = one.open_run(definition, "one").lease
+    one.advance(lease, [failed(c) for c in one.advance(lease, [], 1).claims], 1)
+    repair.apply(one, repair.plan(one, lease.run_id, repair.Repair.SKIP, ["data"]), author="a")
+    dead.add("one")
+    new = two.open_run(definition, "two").lease
+    assert states(two, lease.run_id) == {"bad": "failed", "data": "skipped", "last": "ready"}
+    (last,) = two.advance(new, [], 9).claims
+    assert two.advance(new, [ok(last)], 9, close=True).ended
 
 
 def test_what_is_looked_at_again_counts_for_nothing_that_has_ended(make_store, dead, of):

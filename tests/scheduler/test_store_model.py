@@ -40,6 +40,7 @@ class Run:
     until: datetime
     state: str = "running"
     not_before: dict[str, datetime] = field(default_factory=dict)
+    left_out: set[str] = field(default_factory=set)
     jobs: dict[str, str] = field(default_factory=lambda: {n: "waiting" if a else "ready" for n, a in AFTER.items()})
 
     def settle(self) -> None:
@@ -54,7 +55,7 @@ class Run:
     def revive(self) -> None:
         failed = {"failed", "upstream_failed"} if self.state == "running" else set()
         for name, state in self.jobs.items():
-            if state not in failed and (state not in DONE or name in PUBLISHING):
+            if state not in failed and (state not in DONE or name in PUBLISHING - self.left_out):
                 self.jobs[name] = "waiting"
         # Only what hangs on a kept job may go on; nothing becomes upstream_failed by this.
         for name in AFTER:
@@ -75,6 +76,7 @@ class Run:
                 state = "upstream_failed" if stopped else "ready" if set(before) <= DONE else "waiting"
             if state != self.jobs[name]:
                 self.not_before.pop(name, None)
+                self.left_out.discard(name)
             self.jobs[name] = state
 
     def may_start(self, now: datetime) -> set[str]:
@@ -103,7 +105,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.leases: dict[str, Lease] = {}
         self.claims: dict[str, list[Claim]] = {d: [] for d in DRIVERS}
         self.life = dict.fromkeys(DRIVERS, 0)
-        self.fences = [0]
+        self.fences: set[int] = set()
+        self.last_of: dict[str, int] = {}
         self.paused = False
         self.disabled: set[str] = set()
 
@@ -140,12 +143,14 @@ class StoreMachine(RuleBasedStateMachine):
             self.ids.append(opened.run_id)
         run.driver, run.fence = self.name(driver), opened.lease.fence
         run.until = self.now + timedelta(seconds=15)
-        self.new_fence(opened.lease.fence)
+        self.new_fence(opened.lease.fence, *self.fences)
         self.leases[driver], self.claims[driver] = opened.lease, []
 
-    def new_fence(self, fence: int) -> None:
-        assert fence > self.fences[-1]
-        self.fences.append(fence)
+    def new_fence(self, fence: int, *before: int) -> None:
+        """None is given twice, and it is higher than those it has to be told from."""
+        assert fence not in self.fences
+        assert fence > max(before, default=0)
+        self.fences.add(fence)
 
     @rule(
         driver=st.sampled_from(DRIVERS),
@@ -173,13 +178,15 @@ class StoreMachine(RuleBasedStateMachine):
         run.not_before |= retries
         while off := {n for n, s in run.jobs.items() if s == "ready"} & self.disabled:
             run.jobs |= dict.fromkeys(off, "skipped")
+            run.left_out |= off
             run.settle()
         ready = run.may_start(self.now)
         assert len(step.claims) == (0 if self.paused else min(free, len(ready)))
         for claim in step.claims:
             assert claim.job in ready
             run.jobs[claim.job] = "running"
-            self.new_fence(claim.fence)
+            self.new_fence(claim.fence, run.fence, self.last_of.get(claim.job, 0))
+            self.last_of[claim.job] = claim.fence
         self.claims[driver] = self.claims[driver][len(held) :] + step.claims
 
     # By chance alone a run seldom gets far before it ends or is taken over, and seldom goes on after that.
@@ -276,6 +283,7 @@ class StoreMachine(RuleBasedStateMachine):
         then = deepcopy(run)
         if kind == "skip":
             then.jobs[job], chosen = "skipped", set()
+            then.left_out.add(job)
         then.again(chosen)
         if not allowed or then.jobs == run.jobs:
             with pytest.raises(ConfigurationError):
@@ -284,7 +292,7 @@ class StoreMachine(RuleBasedStateMachine):
         repair.apply(self.store, repair.plan(self.store, self.ids[-1], repair.Repair(kind), [job]), author="a")
         if run.state != "running":
             then.state, then.until, then.fence = "running", self.now, self.store.fence_of(self.ids[-1])
-            self.new_fence(then.fence)
+            self.new_fence(then.fence, *self.fences)
         self.runs[-1] = then
 
     # By chance alone people seldom mean the job that failed.
