@@ -5,7 +5,7 @@ libraries' readers were seen to read past the end, to take all memory and to giv
 """
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,9 +24,12 @@ _BYTES_A_LETTER = 5
 """What a byte of the content takes at most, as bytes and as text."""
 
 _I32, _I64, _DOUBLE, _FIELD = (struct.Struct(form) for form in (">i", ">q", ">d", ">bh"))
-_ITEM_HEAD_SIZE, _item_head = 7, struct.Struct(">bhi").unpack_from
-_ITEM_TAIL_SIZE, _item_tail = 12, struct.Struct(">bhdb").unpack_from
-_PLAIN_ITEM = (BINARY, 1, DOUBLE, 2, STOP)
+_HEAD_SIZE, _head = 7, struct.Struct(">3si").unpack_from
+"""How an item begins: field 1, a text, and its size."""
+_BETWEEN_SIZE, _between = 19, struct.Struct(">3sd4si").unpack_from
+"""What stands between two texts: field 2, a number; the end of the struct and how the next item begins."""
+_TEXT_FIELD, _VALUE_FIELD = b"\x0b\x00\x01", b"\x04\x00\x02"
+_NEXT_ITEM = b"\x00" + _TEXT_FIELD
 _new_item = partial(tuple.__new__, Item)
 
 Readers = Mapping[int, tuple[int, Callable[[], Any]]]
@@ -116,27 +119,28 @@ class ThriftReader:
     def items(self) -> tuple[Item, ...]:
         """A list of structs of a text and a number."""
         count = self._structures()
-        found = self._plain_items(count)
+        found = tuple(self._plain_items(count))
         readers: Readers = {1: (BINARY, self.text), 2: (DOUBLE, self.double)}
         return (*found, *(Item(*self._complete(readers)) for _ in range(count - len(found))))
 
-    def _plain_items(self, count: int) -> list[Item]:
-        """The first items of a list, up to one that is not made of the two fields in their order."""
-        content, start = self.content, self.position
-        found = []
-        for _ in range(count):
-            try:
-                kind, number, size = _item_head(content, start)
-                end = start + _ITEM_HEAD_SIZE + size
-                value_kind, value_number, value, stop = _item_tail(content, end)
-                if (kind, number, value_kind, value_number, stop) != _PLAIN_ITEM or size < 0:
-                    break
-                found.append(_new_item((content[start + _ITEM_HEAD_SIZE : end].decode(), value)))
-            except (struct.error, UnicodeDecodeError):
-                break
-            start = end + _ITEM_TAIL_SIZE
-        self.position = start
-        return found
+    def _plain_items(self, count: int) -> Iterator[Item]:
+        """The first items of a list, up to one that is not made of the two fields in their order, or to the last."""
+        content, texts, values = self.content, [], []
+        try:
+            mark, size = _head(content, self.position)
+            if mark == _TEXT_FIELD:
+                for _ in range(count - 1):
+                    start = self.position + _HEAD_SIZE
+                    end = start + size
+                    mark, value, following, next_size = _between(content, end)
+                    if mark != _VALUE_FIELD or following != _NEXT_ITEM or size < 0:
+                        break
+                    texts.append(content[start:end].decode())
+                    values.append(value)
+                    self.position, size = end + _BETWEEN_SIZE - _HEAD_SIZE, next_size
+        except (struct.error, UnicodeDecodeError):
+            pass
+        return map(_new_item, zip(texts, values, strict=True))
 
     def _structures(self) -> int:
         kind, count = self._byte(), self._size(least=1)
