@@ -1,5 +1,6 @@
 """HDFS as a storage, over WebHDFS: `hdfs://namenode:port/path`, paths as they are, without quoting."""
 
+import math
 import os
 import secrets
 import time
@@ -25,8 +26,8 @@ _FULL = ("DSQuotaExceededException", "NSQuotaExceededException", "QuotaExceededE
 class HdfsStorage(Storage):
     """Files of HDFS; the contract is that of `Storage`. A call is tried again for `patience` seconds.
 
-    A writer's lock that is older than `lock_seconds` is broken: its holder died. One that was held half as long is
-    given up by its holder.
+    A writer's lock that is older than `lock_seconds` is broken: its holder died. One who held it half as long without
+    having written gives it up, and takes it again.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class HdfsStorage(Storage):
         lock_seconds: float = LOCK_SECONDS,
     ) -> None:
         self._hdfs = WebHdfs(os.environ if environment is None else environment, patience=patience)
+        self._patience = patience
         self._lock_seconds = lock_seconds
 
     def read_bytes(self, path: str) -> bytes:
@@ -65,14 +67,23 @@ class HdfsStorage(Storage):
             self._replace(path, file)
 
     def write_if(self, path: str, check: Callable[[bytes | None], bytes]) -> None:
-        """See Storage. Writers take turns by a lock file beside it."""
+        """See Storage. Writers take turns by a lock file beside it; `check` is called in each turn."""
+        give_up = time.monotonic() + self._patience
+        while not self._write_in_turn(path, check):
+            if time.monotonic() > give_up:
+                raise PinflowError(
+                    f"cannot write {path}: each time HDFS took more than {self._lock_seconds / 2:g} s, and another "
+                    "writer may go on then; see how it answers with: pinflow doctor"
+                )
+
+    def _write_in_turn(self, path: str, check: Callable[[bytes | None], bytes]) -> bool:
+        """Whether the file was written, as it is unless HDFS was away for a part of the turn."""
         with _explained("lock", path):
             lock, started = self._lock(join(_folder(path), f"{OWN_PREFIX}{path.rpartition('/')[2]}.lock"))
         try:
             data = check(self.read_if_exists(path))
-            if time.monotonic() - started > self._lock_seconds / 2:
-                raise PinflowError(f"cannot write {path}: it took too long, another writer may go on; run again")
-            self.write_bytes(path, data)
+            with _explained("write", path):
+                return self._replace(path, data, until=started + self._lock_seconds / 2)
         finally:
             with _explained("unlock", path):
                 self._delete_if_exists(lock)
@@ -153,16 +164,24 @@ class HdfsStorage(Storage):
                 return
             after = {"startAfter": page[-1]["pathSuffix"]}
 
-    def _replace(self, path: str, data: bytes | Path) -> None:
+    def _replace(self, path: str, data: bytes | Path, *, until: float = math.inf) -> bool:
+        """Write a file, unless it cannot be moved into place until then, by the monotonic clock."""
         temporary = join(_folder(path), f"{OWN_PREFIX}{secrets.token_hex(8)}.tmp")
         self._hdfs.create(temporary, data, overwrite=True)
+        left = until - time.monotonic()
         try:
-            self._hdfs.put(temporary, "RENAME", destination=path_of(path), renameoptions="OVERWRITE")
+            if left > 0:
+                self._hdfs.put(temporary, "RENAME", left, destination=path_of(path), renameoptions="OVERWRITE")
+                return True
         except WebHdfsError as error:
             # the answer to a move that was made may have been lost
-            if not (error.kind in _MISSING and self._holds(path, data)):
+            if error.kind in _MISSING and self._holds(path, data):
+                return True
+            if not error.can_pass or until == math.inf:
                 self._hdfs.delete(temporary)
                 raise
+        self._hdfs.delete(temporary)
+        return False
 
     def _holds(self, path: str, data: bytes | Path) -> bool:
         if isinstance(data, bytes):

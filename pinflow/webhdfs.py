@@ -5,6 +5,7 @@ for several NameNodes, more by comma; without it, port 9870 of the same host. `w
 HTTP or HTTPS port themselves. HADOOP_USER_NAME is who asks; Kerberos needs the package requests-kerberos.
 """
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -14,6 +15,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit
 
 import requests
+import tenacity
 
 from pinflow.errors import ConfigurationError
 from pinflow.storage_remote import retrying
@@ -63,6 +65,7 @@ class WebHdfs:
 
     def __init__(self, environment: Mapping[str, str], *, patience: float) -> None:
         self._environment = environment
+        self._patience = patience
         self._retrying = retrying(lambda error: isinstance(error, WebHdfsError) and error.can_pass, patience)
         self._turn = 0
 
@@ -70,9 +73,10 @@ class WebHdfs:
         """The JSON that an operation gives."""
         return self._retrying(lambda: self._asked("GET", url, operation, parameters).json())
 
-    def put(self, url: str, operation: str, **parameters: Any) -> None:
-        """An operation that changes something."""
-        self._retrying(lambda: self._asked("PUT", url, operation, parameters))
+    def put(self, url: str, operation: str, seconds: float = math.inf, **parameters: Any) -> None:
+        """An operation that changes something; it is not begun again later than in so many `seconds`."""
+        stop = tenacity.stop_before_delay(min(self._patience, seconds))
+        self._retrying.copy(stop=stop)(lambda: self._asked("PUT", url, operation, parameters))
 
     def delete(self, url: str, **parameters: Any) -> bool:
         """Whether something was there to be deleted."""

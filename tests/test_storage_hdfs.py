@@ -43,6 +43,33 @@ def _add(storage: HdfsStorage, path: str) -> None:
     storage.write_if(path, lambda old: str(int(old or b"0") + 1).encode())
 
 
+def test_a_turn_that_took_too_long_is_taken_again(environment: dict[str, str], folder: str) -> None:
+    seen = []
+
+    def slow(old: bytes | None) -> bytes:
+        seen.append(old)
+        if len(seen) == 1:  # long enough for another to break the lock and to write
+            HdfsStorage(environment=environment, lock_seconds=2.0).write_if(f"{folder}/a", lambda _: b"other")
+        return (old or b"") + b" and mine"
+
+    storage = HdfsStorage(environment=environment, lock_seconds=4.0)
+    storage.write_if(f"{folder}/a", slow)
+    assert seen == [None, b"other"]
+    assert storage.read_bytes(f"{folder}/a") == b"other and mine"
+    assert [entry.name for entry in storage.list(folder)] == ["a"]
+
+
+def test_a_writer_whose_turns_are_all_too_long_says_so(environment: dict[str, str], folder: str) -> None:
+    def slow(_: bytes | None) -> bytes:
+        time.sleep(0.2)
+        return b"late"
+
+    storage = HdfsStorage(environment=environment, lock_seconds=0.2, patience=0.5)
+    with pytest.raises(PinflowError, match=r"cannot write .*/a: each time HDFS took more than 0.1 s"):
+        storage.write_if(f"{folder}/a", slow)
+    assert storage.read_if_exists(f"{folder}/a") is None
+
+
 def test_missing_rights_are_told(environment: dict[str, str], folder: str) -> None:
     HdfsStorage(environment=environment).write_bytes(f"{folder}/a", b"1")
     stranger = HdfsStorage(environment=environment | {"HADOOP_USER_NAME": "stranger"})

@@ -126,9 +126,11 @@ def test_speculative_attempts_are_counted_once(run: Run, folder: str) -> None:
         mapreduce_job_speculative_slowtaskthreshold="0.01",
     )
     assert rows(folder, output) == totals()
-    assert own_counts(output) == WANTED
-    assert output.statistics.counts["Job Counters/Launched map tasks"] == MAPS + 1
-    assert output.statistics.counts["Job Counters/Killed map tasks"] == 1
+    # under load Hadoop may double more than the one that hangs
+    killed = output.statistics.counts["Job Counters/Killed map tasks"]
+    assert killed >= 1
+    assert own_counts(output) == WANTED | {"lost_attempts": killed}
+    assert output.statistics.counts["Job Counters/Launched map tasks"] == MAPS + killed
 
 
 def kill_the_node_manager() -> None:
