@@ -68,7 +68,7 @@ def launch(spec: JobSpec, runner: str, environment: Mapping[str, str], cluster: 
     statistics = with_native(total(counted), whole.counters | own, seconds, whole.usage)
     steps = tuple(_steps(counted, runs))
     for number, merged in enumerate((statistics, *steps)):
-        storage.write_bytes(join(spec.output, STATS_FOLDER, file_name(JOB, number)), encode(merged))
+        storage.write_unsynced(join(spec.output, STATS_FOLDER, file_name(JOB, number)), encode(merged))
     return JobOutput(parts, statistics, whole.usage, seconds, steps)
 
 
@@ -93,7 +93,7 @@ def _run_on(runner: str, cluster: Cluster, spec: JobSpec, environment: Mapping[s
 
 def describe(published: Published, folder: str) -> None:
     """Write what is about to be published into its folder, for jobs that join with it."""
-    open_storage(folder).write_bytes(join(folder, DESCRIPTION), published.to_json())
+    open_storage(folder).write_unsynced(join(folder, DESCRIPTION), published.to_json())
 
 
 def clustered_by(job: str) -> tuple[str, ...]:

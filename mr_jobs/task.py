@@ -39,7 +39,7 @@ class Task:
 
     def write(self, name: str, data: bytes) -> None:
         """Write one file of the task; `name` is relative to the task's output."""
-        open_storage(self.output).write_bytes(f"{self.output}/{name}", data)
+        open_storage(self.output).write_unsynced(f"{self.output}/{name}", data)
 
     def write_statistics(self, data: bytes, step: int = 0) -> None:
         """Store the task's shard under its partition number (ST-05), and its step in a job of several (ST-20)."""

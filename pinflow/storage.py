@@ -10,6 +10,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from pinflow.errors import ConfigurationError, PinflowError
 
 PATIENCE_SECONDS = 180.0
 OWN_PREFIX = ".pinflow-"
+_SYNCS = 16
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -55,6 +57,13 @@ class Storage(ABC):
     @abstractmethod
     def write_bytes(self, path: str, data: bytes) -> None:
         """Create or replace a file, durably; readers and crashes see the old content or the new, never a part."""
+
+    def write_unsynced(self, path: str, data: bytes) -> None:
+        """As `write_bytes`, but a power cut may take the file until its folder is given to `sync`."""
+        self.write_bytes(path, data)
+
+    def sync(self, folder: str) -> None:  # noqa: B027 - what others than this machine's disk have written stays
+        """See that a power cut takes nothing any more of what was written below a folder, if there is one."""
 
     def write_file(self, path: str, file: Path) -> None:
         """Create or replace a file by the content of one of this machine, as `write_bytes` does."""
@@ -155,8 +164,22 @@ class LocalStorage(Storage):
         """See Storage."""
         with explained("write", path):
             target = _local(path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _replace(target, data)
+            _replace(target, data, is_synced=True)
+            _sync(target.parent)
+
+    def write_unsynced(self, path: str, data: bytes) -> None:
+        """See Storage."""
+        with explained("write", path):
+            _replace(_local(path), data, is_synced=False)
+
+    def sync(self, folder: str) -> None:
+        """See Storage. All files at once: what a disk does for one it does for those that wait with it."""
+        target = _local(folder)
+        if not target.exists():
+            return
+        with explained("write", folder), ThreadPoolExecutor(_SYNCS) as pool:
+            for _ in pool.map(_sync, (*target.rglob("*"), target, target.parent)):
+                pass
 
     def write_if(self, path: str, check: Callable[[bytes | None], bytes]) -> None:
         """See Storage. Writers wait for a lock on a file beside it, which stays."""
@@ -249,18 +272,23 @@ def _entry(folder: str, item: "os.DirEntry[str]") -> Entry | None:
         return None
 
 
-def _replace(target: Path, data: bytes) -> None:
+def _replace(target: Path, data: bytes, *, is_synced: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{OWN_PREFIX}{os.urandom(8).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if is_synced:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    descriptor = os.open(target.parent, os.O_RDONLY)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

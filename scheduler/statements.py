@@ -307,18 +307,15 @@ POSTPONE = (
 OPEN_ATTEMPTS = sa.select(attempt.c.fence, attempt.c.job, attempt.c.attempt).where(
     attempt.c.run_id == b("b_run_id"), attempt.c.state == "running"
 )
+_CLOSE = (
+    sa.update(attempt)
+    .where(attempt.c.state == "running")
+    .values(state=b("b_state"), reason=b("b_reason"), finished_at=b("b_now"), lease_until=None)
+)
 # End them: their driver is gone or stops.
-CLOSE_ATTEMPTS = (
-    sa.update(attempt)
-    .where(attempt.c.run_id == b("b_run_id"), attempt.c.state == "running")
-    .values(state=b("b_state"), reason=b("b_reason"), finished_at=b("b_now"), lease_until=None)
-)
+CLOSE_ATTEMPTS = _CLOSE.where(attempt.c.run_id == b("b_run_id"))
 # One that was held by a worker which is gone.
-LOSE_ATTEMPT = (
-    sa.update(attempt)
-    .where(attempt.c.fence == b("b_fence"), attempt.c.state == "running")
-    .values(state=b("b_state"), reason=b("b_reason"), finished_at=b("b_now"), lease_until=None)
-)
+LOSE_ATTEMPT = _CLOSE.where(attempt.c.fence == b("b_fence"))
 # A job's worker died under it.
 CRASH = {
     target: move_job(target)

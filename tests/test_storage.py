@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -58,6 +59,40 @@ def test_what_is_written_is_read_and_replaced(storage: Storage, folder: str) -> 
         file.seek(1)
         assert file.read() == b"wo"
     assert [entry.name for entry in storage.list(join(folder, "x"))] == ["data.bin"]
+
+
+def test_what_is_written_unsynced_is_there_at_once_and_synced_with_its_folder(storage: Storage, folder: str) -> None:
+    storage.sync(folder)
+    storage.write_unsynced(join(folder, "x", "a"), b"1")
+    storage.write_unsynced(join(folder, "x", "a"), b"2")
+    assert storage.read_bytes(join(folder, "x", "a")) == b"2"
+    storage.sync(folder)
+    assert [entry.name for entry in storage.walk(folder)] == ["a"]
+
+
+def test_a_file_is_synced_before_it_has_its_name_or_with_its_folder(tmp_path: Path, synced: list[str]) -> None:
+    storage = LocalStorage()
+    storage.write_bytes(str(tmp_path / "a"), b"1")
+    assert [re.sub(r"\.pinflow-\w+", "temporary", path) for path in synced] == ["temporary.tmp", ""]
+    synced.clear()
+    storage.write_unsynced(str(tmp_path / "x" / "y" / "b"), b"1")
+    storage.write_unsynced(str(tmp_path / "x" / "c"), b"1")
+    assert synced == []
+    storage.sync(str(tmp_path / "x"))
+    assert sorted(synced) == ["", "x", "x/c", "x/y", "x/y/b"]
+
+
+@pytest.fixture
+def synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths below the test's folder, as they are called when they are synced."""
+    found: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        found.append(path.removeprefix(str(tmp_path)).lstrip("/"))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    return found
 
 
 def test_a_url_and_a_path_name_the_same_file(tmp_path: Path) -> None:

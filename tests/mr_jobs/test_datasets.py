@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -41,6 +42,26 @@ def test_what_is_published_is_read_back(warehouse: Warehouse) -> None:
     warehouse.publish(FIRST)
     assert warehouse.current("pins", DAY) == FIRST
     assert warehouse.path(FIRST) == f"{warehouse.url}/pins/date=2015-05-18/_attempt-run1-1-5"
+
+
+def test_all_files_of_an_attempt_are_synced_before_it_is_published(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(warehouse.path(FIRST))
+    (folder / "_stats").mkdir(parents=True)
+    files = [folder / name for name in ("part-00000.parquet", "_stats/job.thrift.gz")]
+    for path in files:
+        path.write_bytes(b"1")
+    synced: dict[str, bool] = {}
+
+    def sync(descriptor: int) -> None:
+        path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        synced.setdefault(path, current(warehouse).exists())
+
+    monkeypatch.setattr(os, "fsync", sync)
+    warehouse.publish(FIRST)
+    before = [*files, folder / "_stats", folder, folder.parent]
+    assert {path: synced[str(path)] for path in before} == dict.fromkeys(before, False)
 
 
 def test_a_later_fence_replaces_and_a_lower_one_is_refused(warehouse: Warehouse) -> None:
