@@ -27,6 +27,8 @@ _PIECE_BYTES = 1 << 20
 _PASSING = ("StandbyException", "RetriableException", "SafeModeException", "NoRouteToHostException")
 _PASSING_WORDS = (
     "could only be written to 0 of the",
+    # a NameNode that was just started, and knows of none yet
+    "Failed to find datanode",
     "Not enough replicas",
     "lease recovery is in progress",
     # a DataNode that has lost the NameNode: what Hadoop's NetUtils.wrapException says
