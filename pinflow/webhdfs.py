@@ -29,6 +29,7 @@ _PASSING_WORDS = (
     "could only be written to 0 of the",
     # a NameNode that was just started, and knows of none yet
     "Failed to find datanode",
+    "No active nodes contain this block",
     "Not enough replicas",
     "lease recovery is in progress",
     # a DataNode that has lost the NameNode: what Hadoop's NetUtils.wrapException says

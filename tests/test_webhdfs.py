@@ -13,6 +13,7 @@ PASSING = [
     ("StandbyException", "Operation category READ is not supported in state standby"),
     ("SafeModeException", "Cannot create file /a. Name node is in safe mode."),
     ("IOException", "Failed to find datanode, suggest to check cluster health. excludeDatanodes=null"),
+    ("IOException", "No active nodes contain this block"),
     ("RemoteException", "File /a could only be written to 0 of the 1 minReplication nodes."),
 ]
 
