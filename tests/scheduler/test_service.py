@@ -181,7 +181,8 @@ def test_kill_9_of_one_of_two_workers_at_many_random_moments(new_yard):
 def freeze_a_worker(new_yard: Callable[[], Yard], times: int) -> None:
     for _ in range(times):
         yard = new_yard()
-        run_id = yard.submit({"a": [], "b": ["a"]}, 1.5, call="span")
+        # Longer than the lease and what it takes to see that it began.
+        run_id = yard.submit({"a": [], "b": ["a"]}, 3.0, call="span")
         first = yard.worker(lease=1)
         yard.until(lambda yard=yard: len(yard.notes()) == 1)
         first.send_signal(signal.SIGSTOP)
