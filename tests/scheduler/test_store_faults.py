@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pymysql
@@ -211,10 +212,10 @@ def meet_others(store: Store, definition: Definition, server: MariaDb, name: str
 
 def meet_others_often(new_store, make, server: MariaDb, name: str, monkeypatch, times: int) -> None:
     monkeypatch.setattr(database, "LOCK_SECONDS", 1)
-    before = deadlocks(server)
-    for seed in range(times):
+    before, seeds = deadlocks(server), count()
+    while (seed := next(seeds)) < times or deadlocks(server) == before:
+        assert seed < 20 * times, "there was no deadlock"
         meet_others(new_store(), make(CHAIN, seed=seed), server, name, seed)
-    assert deadlocks(server) > before
 
 
 def test_deadlocks_and_locks_of_others_in_the_middle_of_runs(new_store, make, mariadb, name, monkeypatch):
