@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pinflow.mr_jobs.codes import code
+
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _INVERSE = np.uint64(pow(int(_PRIME), -1, 2**64))
 _CHUNK_BYTES = 1 << 17
@@ -67,6 +69,9 @@ def _hash_bytes(offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8]) -> 
 
 def hashes(column: pl.Series) -> Hashes:
     """A 64-bit hash of every value of a column, by its text as UTF-8; null has a hash of its own."""
+    if isinstance(column.dtype, pl.Categorical):
+        coded = code(column)
+        return hashes(coded.values.cast(pl.String))[coded.codes]
     array = column.cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
     if hasattr(array, "combine_chunks"):
         array = array.combine_chunks()

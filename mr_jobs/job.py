@@ -76,7 +76,9 @@ class DatasetJob(MRJob):
         if task is None:
             output: Output = LineOutput(self.stdout)
         else:
-            output = ParquetOutput(task, partition_by=self.partition_by, limit=self.memory // 8)
+            output = ParquetOutput(
+                task, partition_by=self.partition_by, limit=self.memory // 8, statistics=self.cluster_by
+            )
         yield output
         output.close()
         if task is not None:

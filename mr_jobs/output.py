@@ -3,16 +3,17 @@
 import io
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 import polars as pl
+import pyarrow as pa
 
+from pinflow.mr_jobs.coded_files import COMPRESSION_LEVEL, is_coded, tables_as_parquet, to_table
 from pinflow.mr_jobs.sizes import held_bytes
 from pinflow.mr_jobs.task import BAD_FOLDER, Task
 from pinflow.stats_engine.engine import engine
 from pinflow.stats_engine.rules import OUTPUT_ROWS
-
-COMPRESSION_LEVEL = 1
 
 _Part = tuple[str, int]
 """A folder and the number of a part in it."""
@@ -53,14 +54,23 @@ class ParquetOutput:
     """`part-NNNNN.parquet` below the task's output folder, in one folder a value of `partition_by` if there is one.
 
     Rows are held until they take `limit` bytes; then those of the largest part are written as a file of their own
-    (`part-NNNNN-1.parquet`).
+    (`part-NNNNN-1.parquet`). Categorical columns are written as the texts that they are, with minima and maxima of the
+    columns `statistics` alone: those take long, and tell something only where rows are in order.
     """
 
-    def __init__(self, task: Task, *, partition_by: str | None = None, limit: int = 128 << 20) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        partition_by: str | None = None,
+        limit: int = 128 << 20,
+        statistics: Sequence[str] = (),
+    ) -> None:
         self._task = task
         self._partition_by = partition_by
         self._limit = limit
-        self._held: dict[_Part, list[pl.DataFrame]] = {}
+        self._statistics = statistics
+        self._held: dict[_Part, list[pl.DataFrame | pa.Table]] = {}
         self._held_bytes: Counter[_Part] = Counter()
         self._files: Counter[_Part] = Counter()
         self._aside: dict[int, list[bytes]] = {}
@@ -69,7 +79,9 @@ class ParquetOutput:
         """Hold the rows; write them when there are enough."""
         engine().note_passing(OUTPUT_ROWS, frame.height)
         for folder, rows in self._by_folder(frame):
-            self._held.setdefault((folder, number), []).append(rows)
+            # as a table it holds no category that its rows do not have
+            held = to_table(rows) if is_coded(rows) else rows
+            self._held.setdefault((folder, number), []).append(held)
             self._held_bytes[folder, number] += held_bytes(rows)
         while self._held_bytes.total() > self._limit:
             [(largest, _)] = self._held_bytes.most_common(1)
@@ -87,12 +99,16 @@ class ParquetOutput:
         self._files[part] += 1
         frames = self._held.pop(part)
         del self._held_bytes[part]
-        self._write_file(f"{folder}part-{number:05d}{suffix}.parquet", pl.concat(frames, how="vertical"))
+        self._task.write(f"{folder}part-{number:05d}{suffix}.parquet", self._as_parquet(frames))
 
-    def _write_file(self, name: str, frame: pl.DataFrame) -> None:
+    def _as_parquet(self, held: list[pl.DataFrame | pa.Table]) -> bytes:
+        frames = [rows for rows in held if isinstance(rows, pl.DataFrame)]
+        if len(frames) < len(held):
+            tables = [to_table(rows) if isinstance(rows, pl.DataFrame) else rows for rows in held]
+            return tables_as_parquet(tables, self._statistics)
         buffer = io.BytesIO()
-        frame.write_parquet(buffer, compression="zstd", compression_level=COMPRESSION_LEVEL)
-        self._task.write(name, buffer.getvalue())
+        pl.concat(frames, how="vertical").write_parquet(buffer, compression="zstd", compression_level=COMPRESSION_LEVEL)
+        return buffer.getvalue()
 
     def set_aside(self, data: bytes, number: int) -> None:
         """Keep JSON lines for `_bad/part-NNNNN.jsonl`."""

@@ -2,7 +2,8 @@
 
 Two transports with one meaning. `LineShuffle` writes a line a bucket (number, tab, kind, Arrow batch in base64)
 for Hadoop Streaming, which then sorts a few large lines in place of millions (AN-16). `FileShuffle` writes one
-Arrow file a map task, which the reduce tasks of the same machine map into memory.
+file a map task, which the reduce tasks of the same machine map into memory. Both keep categories: each parcel has those
+of its rows.
 
 What a map task counted travels with its rows: Hadoop delivers those of exactly one attempt of each map task, so
 nothing is lost or counted twice, whichever output committer is configured.
@@ -20,10 +21,14 @@ import polars as pl
 import pyarrow as pa
 
 from pinflow.errors import PinflowError
+from pinflow.mr_jobs.coded_files import to_table
 from pinflow.storage import explained
 
 LINE_BYTES = 6 << 20
 """Bytes of a line at most, before compression: Hadoop takes lines up to an eighth of the heap of a task's JVM."""
+
+PARCELS = "parcels.arrow"
+_ALIGNMENT = 64
 
 ROWS, STATISTICS, BAD = "rows", "statistics", "bad"
 _LETTERS = {ROWS: "R", STATISTICS: "S", BAD: "B"}
@@ -50,10 +55,6 @@ class ShuffleWriter(Protocol):
         """Everything was sent."""
 
 
-def _to_batches(frame: pl.DataFrame) -> pa.Table:
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
-
-
 def _to_frame(table: pa.Table) -> pl.DataFrame:
     frame = pl.from_arrow(table)
     if not isinstance(frame, pl.DataFrame):
@@ -62,13 +63,13 @@ def _to_frame(table: pa.Table) -> pl.DataFrame:
 
 
 class _Entry(NamedTuple):
-    """Where a parcel of a folder lies: the number of its file, and of its batch there."""
+    """Where a parcel lies in the file of its map task, in bytes."""
 
     bucket: int
     part: int
     kind: str
-    file: int
-    position: int
+    offset: int
+    length: int
 
 
 class LineShuffle:
@@ -85,10 +86,11 @@ class LineShuffle:
 
     @staticmethod
     def _encoded(frame: pl.DataFrame) -> Iterator[bytes]:
-        rows = max(1, frame.height * LINE_BYTES // max(1, int(frame.estimated_size())))
+        texts = frame.with_columns(pl.col(pl.Categorical).cast(pl.String))  # a line has the texts of its codes, too
+        rows = max(1, frame.height * LINE_BYTES // max(1, int(texts.estimated_size())))
         for part in frame.iter_slices(rows):
             sink = pa.BufferOutputStream()
-            table = _to_batches(part)
+            table = to_table(part)
             with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
                 stream.write_table(table)
             yield sink.getvalue().to_pybytes()
@@ -111,49 +113,33 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[Parcel]:
 
 
 class FileShuffle:
-    """One Arrow file for each schema a map task sends, and an index of the parcels, in a folder."""
+    """One file of a map task's parcels, rows as Arrow streams, and an index of them, in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._index: list[_Entry] = []
         with self._writing():
             self._folder.mkdir(parents=True, exist_ok=True)
-        self._files: list[pa.ipc.RecordBatchFileWriter] = []
-        self._schemas: list[pa.Schema] = []
-        self._batches: list[int] = []
-        self._index: list[_Entry] = []
+            self._file = pa.OSFile(str(folder / PARCELS), "wb")
 
     def write(self, parcel: Parcel) -> None:
-        """Append the parcel's rows to the file of their schema, other data to a file of their own."""
-        if parcel.frame is None:
-            number = len(self._index)
-            with self._writing():
-                (self._folder / f"{number}.bin").write_bytes(parcel.data)
-            self._index.append(_Entry(parcel.bucket, parcel.part, parcel.kind, number, 0))
-            return
-        table = _to_batches(parcel.frame)
-        file = self._file(table.schema)
-        for batch in table.to_batches():
-            with self._writing():
-                self._files[file].write_batch(batch)
-            self._index.append(_Entry(parcel.bucket, parcel.part, parcel.kind, file, self._batches[file]))
-            self._batches[file] += 1
-
-    def _file(self, schema: pa.Schema) -> int:
-        for number, known in enumerate(self._schemas):
-            if known.equals(schema):
-                return number
-        path = self._folder / f"{len(self._files)}.arrow"
+        """Append the parcel."""
         with self._writing():
-            self._files.append(pa.ipc.new_file(str(path), schema))
-        self._schemas.append(schema)
-        self._batches.append(0)
-        return len(self._files) - 1
+            self._file.write(bytes(-self._file.tell() % _ALIGNMENT))
+            offset = self._file.tell()
+            if parcel.frame is None:
+                self._file.write(parcel.data)
+            else:
+                table = to_table(parcel.frame)
+                with pa.ipc.new_stream(self._file, table.schema) as stream:
+                    stream.write_table(table)
+            length = self._file.tell() - offset
+        self._index.append(_Entry(parcel.bucket, parcel.part, parcel.kind, offset, length))
 
     def close(self) -> None:
-        """Finish the files and write the index, which makes them visible."""
+        """Finish the file and write the index, which makes it visible."""
         with self._writing():
-            for file in self._files:
-                file.close()
+            self._file.close()
             (self._folder / "index.json").write_text(json.dumps(self._index))
 
     def _writing(self) -> AbstractContextManager[None]:
@@ -184,21 +170,23 @@ class FileShuffleReader:
         """
         chosen = (found for found in self._parcels.get(bucket, ()) if found[1].kind in kinds)
         for _, parcels in groupby(chosen, key=_part):
-            files: dict[Path, pa.ipc.RecordBatchFileReader] = {}
+            files: dict[Path, pa.MemoryMappedFile] = {}
             for folder, entry in parcels:
                 with _reading(folder):
-                    parcel = self._parcel(folder, entry, files)
+                    if folder not in files:
+                        files[folder] = pa.memory_map(str(folder / PARCELS))
+                    parcel = _parcel(files[folder], entry)
                 yield parcel
 
-    @staticmethod
-    def _parcel(folder: Path, entry: _Entry, files: dict[Path, pa.ipc.RecordBatchFileReader]) -> Parcel:
-        if entry.kind != ROWS:
-            return Parcel(entry.bucket, entry.kind, None, (folder / f"{entry.file}.bin").read_bytes())
-        path = folder / f"{entry.file}.arrow"
-        if path not in files:
-            files[path] = pa.ipc.open_file(pa.memory_map(str(path)))
-        table = pa.Table.from_batches([files[path].get_batch(entry.position)])
-        return Parcel(entry.bucket, entry.kind, _to_frame(table), part=entry.part)
+
+def _parcel(file: pa.MemoryMappedFile, entry: _Entry) -> Parcel:
+    file.seek(entry.offset)
+    data = file.read_buffer(entry.length)
+    if data.size < entry.length:
+        raise EOFError("it ends too early")
+    if entry.kind != ROWS:
+        return Parcel(entry.bucket, entry.kind, None, data.to_pybytes())
+    return Parcel(entry.bucket, entry.kind, _to_frame(pa.ipc.open_stream(data).read_all()), part=entry.part)
 
 
 @contextmanager
@@ -206,7 +194,7 @@ def _reading(folder: Path) -> Iterator[None]:
     """A file that is gone or broken is the shuffle's, whoever asks for its rows."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise PinflowError(
             f"cannot read what a map task left in {folder}: {error}. Run again: the map tasks will, too"
         ) from error

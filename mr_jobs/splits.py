@@ -1,14 +1,16 @@
 """What one map task reads of datasets: files of one bucket, over one or more days (AN-18)."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from pinflow.mr_jobs.clustering import bucket_of
 from pinflow.mr_jobs.datasets import Published, Warehouse
 from pinflow.storage import open_storage
+
+ROWS_TOGETHER = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,16 @@ class DatasetSplit:
         """Bytes of all files."""
         return sum(file.bytes for file in self.files)
 
+    @property
+    def rows(self) -> int:
+        """Rows of all files."""
+        return sum(file.rows for file in self.files)
+
+    def goes_with(self, other: "DatasetSplit") -> bool:
+        """Whether both are of one dataset, whole files, and small together."""
+        is_whole = all(file.exact for file in self.files + other.files)
+        return is_whole and self.dataset == other.dataset and self.rows + other.rows <= ROWS_TOGETHER
+
     def to_line(self) -> str:
         """The split as an input line of a map task."""
         files = [[f.path, f.date, f.rows, f.bytes, f.exact] for f in self.files]
@@ -47,6 +59,23 @@ class DatasetSplit:
         """Read what `to_line` wrote."""
         dataset, files, bucket, buckets, clustered_by = json.loads(line)
         return cls(dataset, tuple(DatasetFile(*f) for f in files), bucket, buckets, tuple(clustered_by))
+
+
+def together(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Input lines, with neighbours that name few rows of one dataset as one: a small batch costs its time, too."""
+    held: DatasetSplit | None = None
+    for line in lines:
+        split = DatasetSplit.from_line(line) if line.startswith(b"[") else None
+        if held is not None and split is not None and held.goes_with(split):
+            held = replace(held, files=held.files + split.files)
+            continue
+        if held is not None:
+            yield held.to_line().encode()
+        held = split
+        if split is None:
+            yield line
+    if held is not None:
+        yield held.to_line().encode()
 
 
 def read_parquet(path: str, columns: Sequence[str] | None = None) -> pl.DataFrame:

@@ -133,9 +133,11 @@ _DISTUTILS = {"SETUPTOOLS_USE_DISTUTILS": "stdlib"} if sys.version_info < (3, 12
 
 MALLOC = {
     "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:"
-    "glibc.malloc.top_pad=16777216"
+    "glibc.malloc.top_pad=16777216",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
-"""Of tasks: freed memory stays with its process. What is touched for the first time costs most, and they end soon."""
+"""Of tasks: freed memory, also Arrow's, stays with its process. What is touched for the first time costs most, and they
+end soon."""
 
 
 def _spawn(watched: int, listener: int, preload: Sequence[str]) -> subprocess.Popen[bytes]:

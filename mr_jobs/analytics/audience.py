@@ -9,16 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pinflow.mr_jobs.analytics.codes import Coded, code, sum_by
 from pinflow.mr_jobs.analytics.columns import ALL, UNKNOWN, DaySet, day_sets, set_bits
-from pinflow.mr_jobs.analytics.distinct import Actions
-from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.analytics.distinct import Actions, bits_of
+from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of
+from pinflow.mr_jobs.coded_job import CodedJob
+from pinflow.mr_jobs.codes import Coded, code, sum_by
 
 DIMENSIONS = ("country", "metro", "gender")
 KEYS = ("subject", "platform", "aggregations", "dimension", "value")
 
 
-class Audience(BatchJob):
+class Audience(CodedJob):
     """Distinct users by subject, platform, aggregations, dimension and value.
 
     Users lie in one bucket on all days, so the buckets' counts add up. Counts `rows_read` and `audience_rows`.
@@ -28,33 +29,55 @@ class Audience(BatchJob):
     prefix: ClassVar[str]
     cluster_by = ("subject",)
 
-    def map(self, batch: pl.DataFrame) -> pl.DataFrame | None:
+    def wanted(self, dataset: str) -> Sequence[str]:
+        """Who interacts with the subject."""
+        return (self.subject, "app", "user_id", *DIMENSIONS)
+
+    def map(self, batch: CodedRows) -> pl.DataFrame | None:
         """What the bucket's users add to each audience."""
         self.stats.incr_count("rows_read", batch.height)
-        named = batch.filter(pl.col(self.subject).is_not_null())
-        if named.is_empty():
+        named = batch.having(self.subject)
+        if not named.height:
             return None
         sets = self._sets()
-        columns = {"subject": code(named[self.subject]), "platform": code(named["app"])}
-        columns |= {name: code(named[name].fill_null(UNKNOWN)) for name in DIMENSIONS}
-        bits = named.select(bits=set_bits(sets))["bits"].to_numpy()
-        return _audiences(Actions(columns, code(named["user_id"]), bits, len(sets)), sets)
+        columns = {"subject": categorical("subject", named.texts[self.subject])}
+        columns |= {"platform": categorical("platform", named.texts["app"])}
+        columns |= {name: categorical("value", named.texts[name].filled(UNKNOWN)) for name in DIMENSIONS}
+        bits = bits_of(named.texts["date"], set_bits(sets))
+        return _audiences(Actions(columns, named.texts["user_id"], bits, len(sets)), sets)
+
+    def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The audiences of all buckets together."""
+        return sum_by({name: _as_it_is(frame[name]) for name in KEYS}, users=frame["users"])
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The audiences of the bucket's subjects."""
-        names = {"aggregations": [name for name, _ in self._sets()], "dimension": DIMENSIONS}
-        numbered = {name: Coded(frame[name].to_numpy(), pl.Series(values)) for name, values in names.items()}
-        audience = sum_by({name: numbered.get(name) or code(frame[name]) for name in KEYS}, users=frame["users"])
+        columns = {name: _as_it_is(frame[name]) for name in KEYS}
+        labels = [name for name, _ in self._sets()]
+        columns["subject"] = columns["subject"].prefixed(self.prefix)
+        for name, texts in (("aggregations", labels), ("dimension", DIMENSIONS)):
+            columns[name] = replace(columns[name], values=pl.Series(texts, dtype=dtype_of(name)))
+        audience = sum_by(columns, users=frame["users"])
         self.stats.incr_count("audience_rows", audience.height)
-        daily = audience.filter(pl.col("aggregations").str.starts_with("daily") & (pl.col("platform") == ALL))
-        genders = daily.filter(pl.col("dimension") == "gender")
-        known = genders.filter(pl.col("value") != UNKNOWN)
-        self.stats.incr_count("audience_users", int(genders["users"].sum()))
+        daily = next((label for label in labels if label.startswith("daily")), "")
+        of_day = audience.filter(
+            pl.col("aggregations") == daily, pl.col("platform") == ALL, pl.col("dimension") == "gender"
+        )
+        known = of_day.filter(pl.col("value") != UNKNOWN)
+        self.stats.incr_count("audience_users", int(of_day["users"].sum()))
         self.stats.incr_count("audience_users_of_known_gender", int(known["users"].sum()))
-        return audience.with_columns(subject=pl.lit(self.prefix) + pl.col("subject"))
+        return audience
 
     def _sets(self) -> list[DaySet]:
         return day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
+
+
+def _as_it_is(column: pl.Series) -> Coded:
+    """A column of texts as codes; one of numbers from 0 is its own."""
+    if column.dtype != pl.UInt8:
+        return code(column)
+    numbers = column.to_numpy()
+    return Coded(numbers, pl.Series(np.arange(int(numbers.max(initial=0)) + 1, dtype=np.uint8)))
 
 
 def _audiences(actions: Actions, sets: Sequence[DaySet]) -> pl.DataFrame:
@@ -101,6 +124,5 @@ def _values_of_users(actions: Actions) -> tuple[dict[str, Coded], npt.NDArray[np
 def _chosen(actions: Actions, rows: npt.NDArray[np.bool_]) -> Actions:
     if rows.all():
         return actions
-    columns = {name: replace(column, codes=column.codes[rows]) for name, column in actions.columns.items()}
-    users = replace(actions.users, codes=actions.users.codes[rows])
-    return replace(actions, columns=columns, users=users, masks=actions.masks[rows])
+    columns = {name: column.chosen(rows) for name, column in actions.columns.items()}
+    return replace(actions, columns=columns, users=actions.users.chosen(rows), masks=actions.masks[rows])

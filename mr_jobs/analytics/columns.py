@@ -61,11 +61,13 @@ def day_sets(day: date, published: Sequence[str]) -> list[DaySet]:
     return [(SEPARATOR.join(aggregations), list(chosen)) for chosen, aggregations in sets.items()]
 
 
-def set_bits(sets: Sequence[DaySet], width: int = 1) -> "pl.Expr":
-    """Per row, an integer with bit `i * width` set when the row's `date` belongs to day set i."""
-    import polars as pl
+def set_bits(sets: Sequence[DaySet], width: int = 1) -> dict[str, int]:
+    """For each day of the sets, an integer with bit `i * width` set when the day belongs to day set i.
 
-    bits = {}
-    for name in sorted({day for _, chosen in sets for day in chosen}):
-        bits[name] = reduce(or_, (1 << (i * width) for i, (_, chosen) in enumerate(sets) if name in chosen), 0)
-    return pl.col("date").replace_strict(bits, default=0, return_dtype=pl.Int64)
+    >>> set_bits([("daily", ["2015-05-19"]), ("weekly", ["2015-05-18", "2015-05-19"])], 4)
+    {'2015-05-18': 16, '2015-05-19': 17}
+    """
+    return {
+        name: reduce(or_, (1 << (i * width) for i, (_, chosen) in enumerate(sets) if name in chosen), 0)
+        for name in sorted({day for _, chosen in sets for day in chosen})
+    }

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pinflow.mr_jobs.analytics.codes import Coded, Integers, changes, sorted_fields
 from pinflow.mr_jobs.analytics.columns import ALL
+from pinflow.mr_jobs.codes import Coded, Integers, changes, sorted_fields
 
 Numbers = npt.NDArray[np.int64]
 Names = Mapping[str, Coded]
@@ -69,7 +69,9 @@ class DistinctUsers:
         by_each = [*each.codes[:number], *own[0], each.codes[number + 1]]
         counted = self._select(by_each, each.masks, columns | {over: self.names[over]}, selections)
         of_all = self._select([*every.codes[:number], *own[1]], every.masks, columns, selections)
-        return pl.concat([counted, of_all.with_columns(pl.lit(ALL).alias(over)).select(counted.columns)])
+        return pl.concat(
+            [counted, of_all.with_columns(pl.lit(ALL).cast(counted.schema[over]).alias(over)).select(counted.columns)]
+        )
 
     def _select(
         self, codes: Sequence[Integers], masks: Integers, columns: Names, selections: Mapping[str, int]
@@ -86,6 +88,11 @@ class DistinctUsers:
             chosen: Numbers = users * ((masks & selection) != 0)
             counted[name] = pl.Series(np.add.reduceat(chosen, starts), dtype=pl.Int64)
         return pl.DataFrame(counted)
+
+
+def bits_of(column: Coded, bits: Mapping[str, int]) -> Numbers:
+    """The bits of each row's text, 0 for one that has none."""
+    return np.array([bits.get(text, 0) for text in column.values], np.int64)[column.codes]
 
 
 def _or_runs(ordered: Sequence[Integers], masks: Integers) -> tuple[list[Integers], Integers]:

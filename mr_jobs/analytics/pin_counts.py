@@ -1,5 +1,7 @@
 """Stage 2: how often each pin was seen, clicked, repinned …, by app (AN-04)."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from pinflow.mr_jobs.analytics.columns import (
@@ -10,11 +12,14 @@ from pinflow.mr_jobs.analytics.columns import (
     sum_counts,
     with_all_counts,
 )
-from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.analytics.distinct import bits_of
+from pinflow.mr_jobs.coded import CodedRows
+from pinflow.mr_jobs.coded_job import CodedJob
+from pinflow.mr_jobs.codes import Grouping
 from pinflow.mr_jobs.udfs import rankings
 
 
-class PinCounts(BatchJob):
+class PinCounts(CodedJob):
     """Count events by domain, owner, board, pin and app; add the value of each ranking that the pin's columns allow.
 
     Every later count and top list starts from this dataset. It is bucketed by pin, so that a pin's rows of all
@@ -23,16 +28,24 @@ class PinCounts(BatchJob):
 
     uses_rankings = True
     cluster_by = ("pin_id",)
-    columns = ("event_type", *ITEM_KEYS, "network")
 
-    def map(self, batch: pl.DataFrame) -> pl.DataFrame | None:
+    def wanted(self, dataset: str) -> Sequence[str]:
+        """All of an event but its user."""
+        return ("event_type", *ITEM_KEYS, "network")
+
+    def map(self, batch: CodedRows) -> pl.DataFrame | None:
         """Counts of one block of events, all of one type."""
-        if batch.is_empty():
+        if not batch.height:
             return None
-        event = batch["event_type"][0]
         self.stats.incr_count("events", batch.height)
-        by_network = [(pl.col("network") == n).sum().cast(pl.Int64).alias(f"{event}_{n}") for n in NETWORKS]
-        return batch.group_by(ITEM_KEYS).agg(pl.len().cast(pl.Int64).alias(event), *by_network)
+        (event,) = batch.texts["event_type"].values
+        networks = {n: bits_of(batch.texts["network"], {n: 1}) for n in NETWORKS}
+        groups = Grouping({name: batch.texts[name] for name in ITEM_KEYS}, pl.DataFrame(networks))
+        by_network = [pl.col(n).sum().alias(f"{event}_{n}") for n in NETWORKS]
+        counts = groups.rows.group_by(groups.names).agg(
+            pl.col("row").first(), pl.len().cast(pl.Int64).alias(event), *by_network
+        )
+        return groups.decode(counts)
 
     def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Counts of all blocks together."""

@@ -4,13 +4,13 @@ Everything is a sum over buckets: a pin, board or user lies in one bucket on all
 each bucket add up, exactly, for a day as for a month.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import ClassVar
 
+import numpy as np
 import polars as pl
 
-from pinflow.mr_jobs.analytics.codes import code, sums_by
 from pinflow.mr_jobs.analytics.columns import (
     ALL,
     COUNTS,
@@ -20,18 +20,20 @@ from pinflow.mr_jobs.analytics.columns import (
     set_bits,
     sum_counts,
 )
-from pinflow.mr_jobs.analytics.distinct import Actions
-from pinflow.mr_jobs.batch_job import BatchJob
-from pinflow.mr_jobs.splits import DatasetSplit, read_split
+from pinflow.mr_jobs.analytics.distinct import Actions, bits_of
+from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of
+from pinflow.mr_jobs.coded_job import CodedJob
+from pinflow.mr_jobs.codes import Coded, code, sums_by
 
 KEYS = ("subject", "platform", "aggregations")
 WIDTH = len(EVENT_TYPES)
 USER_BITS = {**{f"{event}_users": 1 << i for i, event in enumerate(EVENT_TYPES)}, "users": (1 << WIDTH) - 1}
 USER_METRICS = tuple(USER_BITS)
+COLUMNS = {"user_actions": ("user_id", "mask"), "pin_counts": ("pin_id", *COUNTS), "board_counts": ("board_id",)}
 METRICS = (*COUNTS, *USER_METRICS, "pins", "boards")
 
 
-class SubjectMetrics(BatchJob):
+class SubjectMetrics(CodedJob):
     """Metrics of the subjects that one column names, from pin counts, board counts and user actions.
 
     Rows: `subject`, `platform`, `aggregations` and a column a metric. Counts `rows_read` and `subjects`.
@@ -41,48 +43,52 @@ class SubjectMetrics(BatchJob):
     prefix: ClassVar[str]
     cluster_by = ("subject",)
 
-    def read(self, split_line: bytes) -> Iterator[tuple[str, pl.DataFrame]]:
-        """The dataset's name and all rows of one bucket."""
-        split = DatasetSplit.from_line(split_line)
-        yield split.dataset, read_split(split)
+    def wanted(self, dataset: str) -> Sequence[str]:
+        """What each of the three datasets adds."""
+        return (self.subject, "app", *COLUMNS[dataset])
 
-    def map(self, batch: tuple[str, pl.DataFrame]) -> pl.DataFrame | None:
+    def map(self, batch: CodedRows) -> pl.DataFrame | None:
         """What the bucket adds to each subject's metrics."""
-        dataset, frame = batch
-        self.stats.incr_count("rows_read", frame.height)
-        named = frame.filter(pl.col(self.subject).is_not_null()).rename({self.subject: "subject"})
-        if named.is_empty():
+        self.stats.incr_count("rows_read", batch.height)
+        named = batch.having(self.subject)
+        if not named.height:
             return None
         sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
-        if dataset == "user_actions":
+        if batch.dataset == "user_actions":
             return self._users(named, sets)
-        item, metric = ("pin_id", "pins") if dataset == "pin_counts" else ("board_id", "boards")
-        sums = sum_counts() if dataset == "pin_counts" else []
-        distinct = pl.col(item).n_unique().cast(pl.Int64).alias(metric)
-        return pl.concat([self._items(named, days, [*sums, distinct]) for days in sets])
+        metric = "pins" if batch.dataset == "pin_counts" else "boards"
+        return pl.concat([self._items(named, metric, days) for days in sets])
 
-    def _items(self, frame: pl.DataFrame, days: DaySet, metrics: list[pl.Expr]) -> pl.DataFrame:
+    def _items(self, rows: CodedRows, metric: str, days: DaySet) -> pl.DataFrame:
         aggregations, chosen = days
-        rows = frame.filter(pl.col("date").is_in(chosen))
-        by_app = rows.group_by("subject", pl.col("app").alias("platform")).agg(metrics)
-        over_all = rows.group_by("subject").agg(metrics).with_columns(platform=pl.lit(ALL))
-        return pl.concat([by_app, over_all], how="diagonal").with_columns(aggregations=pl.lit(aggregations))
+        is_chosen = bits_of(rows.texts["date"], dict.fromkeys(chosen, 1))
+        rows = rows if is_chosen.all() else rows.chosen(np.flatnonzero(is_chosen))
+        keys = self._keys(rows)
+        items = Actions(keys, rows.texts[f"{metric[:-1]}_id"], np.ones(rows.height, np.uint8), 1)
+        counted = items.distinct(["subject"], "platform").count({metric: 1})
+        if rows.others:
+            counted = counted.hstack(_sums(keys, rows.others))
+        return counted.with_columns(pl.lit(aggregations, dtype_of("aggregations")).alias("aggregations"))
 
-    def _users(self, frame: pl.DataFrame, sets: list[DaySet]) -> pl.DataFrame:
-        masks = frame.select(mask=pl.col("mask").cast(pl.Int64) * set_bits(sets, WIDTH))["mask"]
-        columns = {"subject": code(frame["subject"]), "platform": code(frame["app"])}
-        actions = Actions(columns, code(frame["user_id"]), masks.to_numpy(), len(sets) * WIDTH)
+    def _keys(self, rows: CodedRows) -> dict[str, Coded]:
+        named = {"subject": rows.texts[self.subject], "platform": rows.texts["app"]}
+        return {name: categorical(name, column) for name, column in named.items()}
+
+    def _users(self, rows: CodedRows, sets: list[DaySet]) -> pl.DataFrame:
+        masks = rows.others["mask"].to_numpy() * bits_of(rows.texts["date"], set_bits(sets, WIDTH))
+        actions = Actions(self._keys(rows), rows.texts["user_id"], masks, len(sets) * WIDTH)
         selections = {
             f"{number}{metric}": bits << (number * WIDTH)
             for number in range(len(sets))
             for metric, bits in USER_BITS.items()
         }
         counts = actions.distinct(["subject"], "platform").count(selections)
-        rows = []
+        frames = []
         for number, (aggregations, _) in enumerate(sets):
             metrics = [pl.col(f"{number}{metric}").alias(metric) for metric in USER_METRICS]
-            rows.append(counts.select("subject", "platform", *metrics, aggregations=pl.lit(aggregations)))
-        return pl.concat(rows)
+            label = pl.lit(aggregations, dtype_of("aggregations")).alias("aggregations")
+            frames.append(counts.select("subject", "platform", *metrics, label))
+        return pl.concat(frames)
 
     def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Sums by subject, platform and aggregation."""
@@ -92,10 +98,20 @@ class SubjectMetrics(BatchJob):
         """The metrics of the bucket's subjects."""
         missing = [pl.lit(0, pl.Int64).alias(name) for name in METRICS if name not in frame.columns]
         metrics = self.combine(frame.with_columns(missing)).filter(pl.any_horizontal(pl.col(METRICS) > 0))
-        daily = metrics.filter(pl.col("aggregations").str.starts_with("daily") & (pl.col("platform") == ALL))
+        is_daily = pl.col("aggregations").cast(pl.String).str.starts_with("daily")
+        daily = metrics.filter(is_daily & (pl.col("platform") == ALL))
         self.stats.incr_count("subjects", daily.height)
         for event in EVENT_TYPES:
             self.stats.incr_count(event, int(daily[event].sum()))
-        self.stats.add_item("subjects_by_impression", daily["subject"], daily["impression"])
+        self.stats.add_item("subjects_by_impression", daily["subject"].cast(pl.String), daily["impression"])
         self.stats.add_to_histogram("users_per_subject", daily["users"])
-        return metrics.with_columns(subject=pl.lit(self.prefix) + pl.col("subject"))
+        subjects = code(metrics["subject"]).prefixed(self.prefix)
+        return metrics.with_columns(subjects.decode(subjects.codes).alias("subject"))
+
+
+def _sums(keys: Mapping[str, Coded], counts: Mapping[str, pl.Series]) -> pl.DataFrame:
+    """The counts by subject and platform, then by subject alone, in the order of the rows that `distinct` counts."""
+    columns = {name: pl.Series(name, column.codes) for name, column in keys.items()}
+    by_platform = pl.DataFrame({**columns, **counts}).group_by("subject", "platform").agg(sum_counts())
+    over_all = by_platform.group_by("subject").agg(sum_counts())
+    return pl.concat([by_platform.sort("subject", "platform"), over_all.sort("subject")], how="diagonal").select(COUNTS)

@@ -5,7 +5,7 @@ measure, null where the item is not in that list. Of a subject with very many it
 each list already and sums up the others, which cannot change the result (AN-17).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import ClassVar
@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pinflow.mr_jobs.analytics.codes import Coded, Grouping, changes, code, sorted_fields
 from pinflow.mr_jobs.analytics.columns import (
     ALL,
     EVENT_TYPES,
@@ -23,7 +22,9 @@ from pinflow.mr_jobs.analytics.columns import (
     day_sets,
     rank_columns,
 )
-from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.coded import CodedRows, dtype_of, frame_of
+from pinflow.mr_jobs.coded_job import CodedJob
+from pinflow.mr_jobs.codes import Coded, Grouping, changes, code, sorted_fields
 
 KEYS = ("subject", "platform", "aggregations", "id")
 OTHER = "_other"
@@ -33,7 +34,7 @@ MANY = 100
 """A map task cuts the lists of a subject that has more rows than this many times their length."""
 
 
-class TopItems(BatchJob):
+class TopItems(CodedJob):
     """Top lists of one kind of item for one kind of subject.
 
     Rows: `subject`, `platform`, `aggregations`, `items`, `by`, `rank` (from 1; null for the remainder), `id`, `value`.
@@ -51,13 +52,18 @@ class TopItems(BatchJob):
         super().configure_args()
         self.add_passthru_arg("--top", type=int, default=100, help="length of the lists")
 
-    def map(self, batch: pl.DataFrame) -> pl.DataFrame | None:
+    def wanted(self, dataset: str) -> Sequence[str]:
+        """The items of the subject, with their measures."""
+        return (self.subject, self.item, "app", *EVENT_TYPES, f"{RANK_PREFIX}*")
+
+    def map(self, batch: CodedRows) -> pl.DataFrame | None:
         """The bucket's own top lists and remainders."""
         self.stats.incr_count("rows_read", batch.height)
-        named = batch.filter(pl.col(self.subject).is_not_null() & pl.col(self.item).is_not_null())
-        if named.is_empty():
+        named = batch.having(self.subject).having(self.item)
+        if not named.height:
             return None
-        rows = named.rename({self.subject: "subject", self.item: "id", "app": "platform"})
+        of_rows = {"subject": self.subject, "id": self.item, "platform": "app", "date": "date"}
+        rows = frame_of({name: named.texts[column] for name, column in of_rows.items()}).with_columns(**named.others)
         sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
         totals = pl.concat([totals for days in sets for totals in self._totals(rows, days)])
         return pruned(totals, self.options.top)
@@ -68,20 +74,22 @@ class TopItems(BatchJob):
         in_period = rows.filter(pl.col("date").is_in(chosen))
         for totals in (
             _totals(in_period, ["subject", "platform", "id"]),
-            _totals(in_period, ["subject", "id"]).with_columns(platform=pl.lit(ALL)),
+            _totals(in_period, ["subject", "id"]).with_columns(platform=pl.lit(ALL, dtype_of("platform"))),
         ):
             measures = pl.exclude(*KEYS)
-            yield totals.select("subject", "platform", pl.lit(aggregations).alias("aggregations"), "id", measures)
+            label = pl.lit(aggregations, dtype_of("aggregations")).alias("aggregations")
+            yield totals.select("subject", "platform", label, "id", measures)
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The top lists of the bucket's subjects."""
         lists = top(frame, self.options.top)
         self.stats.incr_count("lists", lists.filter(pl.col("rank") == 1).height)
         self.stats.incr_count("lists_cut", lists["rank"].null_count())
+        subjects = code(lists["subject"]).prefixed(self.prefix)
         return lists.select(
-            (pl.lit(self.prefix) + pl.col("subject")).alias("subject"),
+            subjects.decode(subjects.codes).alias("subject"),
             *("platform", "aggregations"),
-            pl.lit(self.items).alias("items"),
+            pl.lit(self.items, dtype_of("items")).alias("items"),
             "by",
             *ROW,
         )
@@ -116,7 +124,7 @@ def top(totals: pl.DataFrame, length: int) -> pl.DataFrame:
     names = {name: column.decode(codes[shown]) for (name, column), codes in zip(columns.items(), groups, strict=True)}
     return pl.DataFrame(names).with_columns(
         rank=pl.when(is_item).then(pl.Series(rank[shown])),
-        id=pl.when(is_item).then(ids.decode(id_codes[shown])).otherwise(pl.lit(OTHER)),
+        id=pl.when(is_item).then(ids.decode(id_codes[shown])).otherwise(pl.lit(OTHER).cast(ids.values.dtype)),
         value=values[shown],
     )
 
@@ -130,7 +138,8 @@ def _entries(totals: pl.DataFrame) -> tuple[dict[str, Coded], Coded, npt.NDArray
     columns = {name: replace(column, codes=column.codes[row]) for name, column in columns.items()}
     ids = columns.pop("id")
     measure = np.repeat(np.arange(len(rows), dtype=np.uint32), [len(of_measure) for of_measure in rows])
-    columns["by"] = Coded(measure, pl.Series([name.removeprefix(MEASURE) for name in measures]))
+    names = pl.Series([name.removeprefix(MEASURE) for name in measures], dtype=dtype_of("by"))
+    columns["by"] = Coded(measure, names)
     values = [totals[name].to_numpy()[of_measure] for name, of_measure in zip(measures, rows, strict=True)]
     return columns, ids, np.concatenate(values)
 
@@ -155,7 +164,7 @@ def pruned(totals: pl.DataFrame, length: int) -> pl.DataFrame:
 def _totals(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     """A column a measure: counts of the period; each ranking's value on the last day on which the item had events."""
     ranks = rank_columns(rows)
-    groups = Grouping(rows.select(*keys, *EVENT_TYPES, *ranks, "date"), keys)
+    groups = Grouping.of(rows.select(*keys, *EVENT_TYPES, *ranks, "date"), keys)
     counts = [pl.col(event).sum() for event in EVENT_TYPES]
     last = [pl.col(name).max() for name in ranks]
     grouped = groups.rows

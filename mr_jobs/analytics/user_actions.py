@@ -1,20 +1,21 @@
 """Stage 2: who did what with whose content, once a user: the base of every distinct count (AN-11)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
 
-from pinflow.mr_jobs.analytics.codes import Coded, Integers, changes, code, sorted_fields
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
-from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of, frame_of
+from pinflow.mr_jobs.coded_job import CodedJob
+from pinflow.mr_jobs.codes import Coded, Integers, changes, coalesced, code, sorted_fields, spread
 
-EVENT_COLUMNS = ("domain", "owner_id", "app", "user_id", "country", "metro")
+EVENT_COLUMNS = ("domain", "owner_id", "app", "country", "metro")
 USER_COLUMNS = ("country", "metro", "gender")
 KEYS = ("user_id", *USER_COLUMNS, "app", "domain", "owner_id")
 
 
-class UserActions(BatchJob):
+class UserActions(CodedJob):
     """Distinct users by domain, owner and app, with a bit for each event type in `mask`, in the order of users.
 
     Bucketed by user, so that distinct users add up over buckets, and joined there with the users (AN-18). Country,
@@ -23,23 +24,31 @@ class UserActions(BatchJob):
     """
 
     cluster_by = ("user_id",)
-    columns = ("event_type", *EVENT_COLUMNS)
+    plain = ("user_id",)
 
-    def map(self, batch: pl.DataFrame) -> pl.DataFrame | None:
+    def wanted(self, dataset: str) -> Sequence[str]:
+        """All of an event but its pin, board and network."""
+        return ("event_type", "user_id", *EVENT_COLUMNS)
+
+    def map(self, batch: CodedRows) -> pl.DataFrame | None:
         """One block of events, all of one type."""
-        if batch.is_empty():
+        if not batch.height:
             return None
         self.stats.incr_count("events", batch.height)
-        bit = 1 << EVENT_TYPES.index(batch["event_type"][0])
-        return batch.select(*EVENT_COLUMNS, pl.lit(bit, pl.UInt8).alias("mask"))
+        (event,) = batch.texts["event_type"].values
+        bit = pl.lit(1 << EVENT_TYPES.index(event), pl.UInt8).alias("mask")
+        return frame_of(batch.texts).select(*EVENT_COLUMNS, batch.others["user_id"], bit)
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The bucket's distinct actions."""
         users = code(frame["user_id"])
         own = self._own_values(users.values)
-        columns = {name: code(frame[name]) for name in ("app", "domain", "owner_id")} | {"user_id": users}
-        columns |= {name: _own_first(own[name], users, code(frame[name])) for name in ("country", "metro")}
-        columns["gender"] = _of_users(own["gender"], users)
+        columns = {name: code(frame[name]) for name in ("app", "domain", "owner_id")} | {
+            "user_id": categorical("user_id", users)
+        }
+        for name in ("country", "metro"):
+            columns[name] = coalesced(spread(own[name], users), code(frame[name]))
+        columns["gender"] = spread(own["gender"], users)
         actions = _distinct({name: columns[name] for name in KEYS}, frame["mask"].to_numpy())
         self.stats.incr_count("actions", actions.height)
         self.stats.incr_count("users", len(users.values))
@@ -52,22 +61,10 @@ class UserActions(BatchJob):
         if not users.width:
             users = pl.DataFrame(schema={"user_id": pl.String})
         missing = [pl.lit(None, pl.String).alias(name) for name in USER_COLUMNS if name not in users.columns]
-        known = users.with_columns(missing).select("user_id", *USER_COLUMNS, known=pl.lit(True))
+        known = users.with_columns(missing).select(
+            "user_id", *(pl.col(name).cast(dtype_of(name)) for name in USER_COLUMNS), known=pl.lit(True)
+        )
         return names.to_frame("user_id").join(known, on="user_id", how="left", maintain_order="left").drop("user_id")
-
-
-def _of_users(values: pl.Series, users: Coded) -> Coded:
-    """The column that gives each row its user's value."""
-    coded = code(values)
-    return Coded(coded.codes[users.codes], coded.values)
-
-
-def _own_first(own: pl.Series, users: Coded, of_event: Coded) -> Coded:
-    """The user's own value where there is one, else the event's."""
-    both = code(pl.concat([own, of_event.values]))
-    of_user, of_value = both.codes[: len(own)], both.codes[len(own) :]
-    has_none = own.is_null().to_numpy()[users.codes]
-    return Coded(np.where(has_none, of_value[of_event.codes], of_user[users.codes]), both.values)
 
 
 def _distinct(columns: Mapping[str, Coded], masks: Integers) -> pl.DataFrame:

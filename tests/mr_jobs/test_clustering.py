@@ -50,6 +50,12 @@ def test_the_hash_is_that_of_a_byte_at_a_time(texts: list[str | None]) -> None:
     assert of(*texts) == [expected_hash(text) for text in texts]
 
 
+@given(TEXTS)
+def test_the_hash_of_a_category_is_that_of_its_text(texts: list[str | None]) -> None:
+    column = pl.Series(texts, dtype=pl.Categorical(pl.Categories("texts")))
+    assert hashes(column).tolist() == of(*texts)
+
+
 def test_the_hash_is_the_same_over_chunks_and_slices() -> None:
     texts = ["", "a", None, "ü" * 40, "example.com", None, "p1"]
     whole = pl.Series(texts, dtype=pl.String)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pinflow.mr_jobs.analytics import codes
-from pinflow.mr_jobs.analytics.codes import (
+from pinflow.mr_jobs import codes
+from pinflow.mr_jobs.codes import (
     changes,
     code,
     pack,
@@ -29,11 +29,13 @@ def text_order(value: str | None) -> tuple[bool, str]:
     return value is not None, value or ""
 
 
-@given(TEXTS, st.integers(1, 12))
+@given(TEXTS, st.integers(1, 12), st.sampled_from([pl.String(), pl.Categorical(pl.Categories("texts"))]))
 @settings(deadline=None)
-def test_codes_stand_for_their_texts(values: list[str | None], repeats: int) -> None:
-    column = pl.Series([v for v in values for _ in range(repeats)], dtype=pl.String)
+def test_codes_stand_for_their_texts(values: list[str | None], repeats: int, dtype: pl.DataType) -> None:
+    others = pl.Series(["b", "z", "ä", "0"], dtype=dtype)
+    column = pl.Series([v for v in values for _ in range(repeats)], dtype=dtype)
     coded = code(column)
+    assert coded.values.dtype == others.dtype
     assert coded.decode(coded.codes).to_list() == column.to_list()
     assert sorted(set(coded.codes)) == list(range(len(set(values))))
     ordered = coded.in_order()

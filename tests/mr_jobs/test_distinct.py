@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pinflow.mr_jobs.analytics import codes
-from pinflow.mr_jobs.analytics.codes import KEY_BITS, code
+from pinflow.mr_jobs import codes
 from pinflow.mr_jobs.analytics.columns import ALL
 from pinflow.mr_jobs.analytics.distinct import Actions, DistinctUsers
+from pinflow.mr_jobs.codes import KEY_BITS, code
 
 BITS = 20
 SELECTIONS = {**{f"bit{i}": 1 << i for i in range(BITS)}, **{f"run{i}": 31 << (5 * i) for i in range(BITS // 5)}}

@@ -12,6 +12,7 @@ from pinflow.hbase_schema.blocks import Block
 from pinflow.hbase_schema.embedded import EmbeddedStore
 from pinflow.hbase_schema.tables import METRICS
 from pinflow.mr_jobs import shuffle
+from pinflow.mr_jobs.coded import dtype_of
 from pinflow.mr_jobs.shuffle import (
     BAD,
     ROWS,
@@ -25,10 +26,13 @@ from pinflow.mr_jobs.shuffle import (
 
 FRAME = pl.DataFrame({"id": ["a", None, "ü\t\n"], "n": [1, None, -3], "list": [["x"], [], None]})
 OTHER = pl.DataFrame({"id": ["z"], "x": [0.5]})
+CODED = pl.DataFrame({"id": ["a", None, "b"]}, schema={"id": dtype_of("id")})
 PARCELS = [
     Parcel(0, ROWS, FRAME),
     Parcel(3, ROWS, OTHER),
     Parcel(0, ROWS, FRAME.reverse(), part=7),
+    Parcel(0, ROWS, CODED[:2]),
+    Parcel(3, ROWS, CODED[2:]),
     Parcel(3, BAD, None, b"one\nbad\tline\n"),
     Parcel(0, STATISTICS, None, bytes(range(256))),
 ]
@@ -66,7 +70,7 @@ def assert_same(found: list[Parcel], wanted: list[Parcel]) -> None:
 def test_lines_give_back_the_same_parcels() -> None:
     found, lines = through_lines(PARCELS)
     assert_same(found, PARCELS)
-    assert [line.split(b"\t")[0] for line in lines] == [b"0", b"3", b"0", b"3", b"0"]
+    assert [line.split(b"\t")[0] for line in lines] == [b"0", b"3", b"0", b"0", b"3", b"3", b"0"]
 
 
 def test_files_give_back_the_same_parcels_by_bucket(tmp_path: Path) -> None:
@@ -103,7 +107,7 @@ def test_a_damaged_file_is_not_blamed_on_who_asks_for_its_rows(
     damage: Callable[[Path], object], tmp_path: Path
 ) -> None:
     reader = through_files(tmp_path, [PARCELS[0]])
-    damage(tmp_path / "map-0" / "0.arrow")
+    damage(tmp_path / "map-0" / shuffle.PARCELS)
     with EmbeddedStore(tmp_path / "serving.db") as store:
         store.create_tables()
         blocks = (Block(b"", 0, b"", b"") for _ in reader.read(0))

@@ -31,34 +31,82 @@ class Coded:
         """The strings of codes."""
         return self.values.gather(pl.Series(codes.astype(np.uint32, copy=False)))
 
+    def is_null(self) -> npt.NDArray[np.bool_]:
+        """Which rows are null."""
+        return self.values.is_null().to_numpy()[self.codes]
+
+    def filled(self, text: str) -> "Coded":
+        """The same column with a text in place of null."""
+        if not self.values.null_count():
+            return self
+        filled = code(self.values.fill_null(text))
+        return Coded(filled.codes[self.codes], filled.values)
+
+    def prefixed(self, prefix: str) -> "Coded":
+        """The same column with `prefix` before each text."""
+        texts = prefix + self.values.cast(pl.String)
+        return replace(self, values=texts.cast(self.values.dtype))
+
+    def chosen(self, rows: npt.NDArray[Any]) -> "Coded":
+        """The column of some rows, by their places or a mask."""
+        return replace(self, codes=self.codes[rows])
+
     def in_order(self) -> "Coded":
         """The same column with codes in the order of their values (by code point, null first)."""
-        order = self.values.arg_sort().to_numpy()
+        texts = self.values.cast(pl.String) if isinstance(self.values.dtype, pl.Categorical) else self.values
+        order = texts.arg_sort().to_numpy()
         place = np.empty(len(order), np.uint32)
         place[order] = np.arange(len(order), dtype=np.uint32)
         return replace(self, codes=place[self.codes], values=self.values.gather(pl.Series(order)))
 
 
 def code(column: pl.Series) -> Coded:
-    """The column's codes, dense from 0. Runs of equal values are coded once."""
+    """The column's codes, dense from 0. Runs of equal texts are coded once; of a Categorical `values` are one, too."""
+    if isinstance(column.dtype, pl.Categorical):
+        return _code(column, column.to_physical())
     starts_run = column.ne_missing(column.shift()).to_numpy().copy()
     starts_run[:1] = True
     starts = np.flatnonzero(starts_run)
     if len(starts) * _RUN > len(column):
-        return _code(column)
-    coded = _code(column.gather(pl.Series(starts)))
+        return _code_texts(column)
+    coded = _code_texts(column.gather(pl.Series(starts)))
     return replace(coded, codes=np.repeat(coded.codes, np.diff(starts, append=len(column))))
 
 
-def _code(column: pl.Series) -> Coded:
+def _code_texts(column: pl.Series) -> Coded:
     # Its categories are its own, not those of all columns of the process.
-    physical = column.cast(pl.Categorical(pl.Categories.random())).to_physical().cast(pl.UInt32)
+    return _code(column, column.cast(pl.Categorical(pl.Categories.random())).to_physical())
+
+
+def _code(column: pl.Series, physical: pl.Series) -> Coded:
     highest = physical.max()
     size = highest + 1 if isinstance(highest, int) else 0
     codes = physical.fill_null(size).to_numpy()
-    row_of = np.zeros(size + (physical.null_count() > 0), np.uint32)
-    row_of[codes] = np.arange(len(codes), dtype=np.uint32)
-    return Coded(codes, column.gather(pl.Series(row_of)))
+    row_of = np.full(size + 1, -1, np.int32)
+    row_of[codes] = np.arange(len(codes), dtype=np.int32)
+    used = np.flatnonzero(row_of >= 0)
+    if len(used) and used[-1] >= len(used):
+        place = np.zeros(size + 1, np.uint32)
+        place[used] = np.arange(len(used), dtype=np.uint32)
+        codes = place[codes]
+    return Coded(codes, column.gather(pl.Series(row_of[used])))
+
+
+def spread(values: pl.Series, keys: Coded) -> Coded:
+    """The column that gives each row the value of its key, where `values` has one for each of `keys.values`."""
+    coded = code(values)
+    return Coded(coded.codes[keys.codes], coded.values)
+
+
+def coalesced(first: Coded, second: Coded) -> Coded:
+    """The first column where it has a text, else the second."""
+    if not first.values.null_count():
+        return first
+    if first.values.null_count() == len(first.values):
+        return second
+    both = code(pl.concat([first.values, second.values]))
+    of_first, of_second = both.codes[: len(first.values)], both.codes[len(first.values) :]
+    return Coded(np.where(first.is_null(), of_second[second.codes], of_first[first.codes]), both.values)
 
 
 def pack(fields: Sequence[tuple[Integers, int]]) -> Keys:
@@ -135,14 +183,19 @@ def ones(bits: int) -> np.uint64:
 
 
 class Grouping:
-    """Rows grouped by string columns: integer columns `names` tell the groups apart, and sort as the strings do."""
+    """Rows grouped by columns of texts: integer columns `names` tell the groups apart, and sort as the codes do."""
 
-    def __init__(self, frame: pl.DataFrame, keys: Sequence[str]) -> None:
-        self._coded = {name: code(frame[name]).in_order() for name in keys}
-        packed = pack_columns(list(self._coded.values()))
+    def __init__(self, columns: Mapping[str, Coded], others: pl.DataFrame) -> None:
+        self._coded = columns
+        packed = pack_columns(list(columns.values()))
         self.names = [f"key{number}" for number in range(len(packed))]
-        columns = [pl.Series(name, key) for name, key in zip(self.names, packed, strict=True)]
-        self.rows = frame.drop(keys).with_columns(columns).with_row_index("row")
+        keys = [pl.Series(name, key) for name, key in zip(self.names, packed, strict=True)]
+        self.rows = others.with_columns(keys).with_row_index("row")
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, keys: Sequence[str]) -> "Grouping":
+        """Grouped by the columns `keys`, whose texts the integers sort by."""
+        return cls({name: code(frame[name]).in_order() for name in keys}, frame.drop(keys))
 
     def decode(self, grouped: pl.DataFrame) -> pl.DataFrame:
         """The groups' strings in place of `names` and `row`, which is any row of each group."""
@@ -153,7 +206,7 @@ class Grouping:
 
 def sums_by(frame: pl.DataFrame, keys: Sequence[str], sums: Sequence[str]) -> pl.DataFrame:
     """Integer columns `sums` summed by the string columns `keys`, in the order of the keys; null counts as 0."""
-    groups = Grouping(frame.select(*keys, *sums), keys)
+    groups = Grouping.of(frame.select(*keys, *sums), keys)
     totals = [pl.col(name).sum().cast(pl.Int64) for name in sums]
     return groups.decode(groups.rows.group_by(groups.names).agg(pl.col("row").first(), *totals).sort(groups.names))
 

@@ -1,0 +1,97 @@
+"""Texts of datasets as the codes by which Parquet keeps them: no text is looked at row by row.
+
+In the frames that tasks send each other such texts are Polars' Categorical: they are hashed, compared and copied once a
+value in place of once a row. Each column has categories of its own, by its name, so that a task holds no more of them
+than its frames need.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from pinflow.mr_jobs.clustering import bucket_of
+from pinflow.mr_jobs.coded_files import read_table
+from pinflow.mr_jobs.codes import Coded, Integers
+from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
+
+
+def dtype_of(name: str) -> pl.Categorical:
+    """The type of the coded column `name`: equal wherever it is read, so that frames can be joined."""
+    return pl.Categorical(pl.Categories(name, "pinflow"))
+
+
+@dataclass(frozen=True)
+class CodedRows:
+    """Rows of a dataset: columns of texts as codes, and columns as they are; `date` is among the texts."""
+
+    dataset: str
+    height: int
+    texts: dict[str, Coded]
+    others: dict[str, pl.Series]
+
+    def having(self, name: str) -> "CodedRows":
+        """The rows that have a text in the column `name`."""
+        column = self.texts[name]
+        if not column.values.null_count():
+            return self
+        return self.chosen(np.flatnonzero(~column.is_null()))
+
+    def chosen(self, rows: Integers) -> "CodedRows":
+        """The rows at some places."""
+        texts = {name: column.chosen(rows) for name, column in self.texts.items()}
+        others = {name: column[rows] for name, column in self.others.items()}
+        return replace(self, height=len(rows), texts=texts, others=others)
+
+
+def frame_of(columns: Mapping[str, Coded]) -> pl.DataFrame:
+    """Columns of texts as a frame of Categorical."""
+    coded = {name: categorical(name, column) for name, column in columns.items()}
+    return pl.DataFrame([column.decode(column.codes).alias(name) for name, column in coded.items()])
+
+
+def categorical(name: str, column: Coded) -> Coded:
+    """The column `name` with values that decode to Categorical."""
+    return replace(column, values=column.values.cast(dtype_of(name)))
+
+
+def read_rows(split: DatasetSplit, columns: Sequence[str], plain: Sequence[str] = ()) -> CodedRows:
+    """The columns of all rows of a split, and the day of each as `date`; texts of the columns `plain` are not coded.
+
+    It does not pay for a column whose texts are nearly all different. `name_*` stands for all columns that begin so;
+    those that a file of another day lacks are null.
+    """
+    whole = pa.concat_tables([_table(split, file, columns, plain) for file in split.files], promote_options="default")
+    texts, others = {}, {}
+    for name, column in zip(whole.column_names, whole.columns, strict=True):
+        if pa.types.is_dictionary(column.type):
+            texts[name] = _coded(column)
+        else:
+            others[name] = pl.Series(name, column)
+    return CodedRows(split.dataset, len(whole), texts, others)
+
+
+def _table(split: DatasetSplit, file: DatasetFile, columns: Sequence[str], plain: Sequence[str]) -> pa.Table:
+    keys = () if file.exact else split.clustered_by
+    table = read_table(file.path, list(dict.fromkeys([*columns, *keys])), plain)
+    if keys:
+        frame = pl.DataFrame({name: pl.Series(table[name].cast(pa.string())) for name in keys})
+        table = table.filter(pa.array(bucket_of(frame, keys, split.buckets) == split.bucket))
+    day = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int32), [file.date])
+    chosen = [name for name in table.column_names if any(fnmatchcase(name, column) for column in columns)]
+    return table.select(chosen).append_column("date", day)
+
+
+def _coded(column: pa.ChunkedArray) -> Coded:
+    """The column as it is kept, if it has one dictionary."""
+    if not len(column):
+        return Coded(np.zeros(0, np.uint32), pl.Series([], dtype=pl.String))
+    array = column.chunk(0) if column.num_chunks == 1 else column.unify_dictionaries().combine_chunks()
+    values, indices = pl.Series(array.dictionary, dtype=pl.String), array.indices
+    if indices.null_count:
+        indices = indices.fill_null(len(values))
+        values = values.append(pl.Series([None], dtype=pl.String))
+    return Coded(indices.to_numpy().view(np.uint32), values)

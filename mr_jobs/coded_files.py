@@ -1,0 +1,65 @@
+"""Parquet and Arrow of texts as codes: what Parquet keeps as codes of a dictionary is read and written as such."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from fnmatch import fnmatchcase
+from typing import BinaryIO
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pinflow.storage import open_storage
+
+COMPRESSION_LEVEL = 1
+ROWS_A_GROUP = 1 << 18
+
+
+def is_coded(frame: pl.DataFrame) -> bool:
+    """Whether a column of the frame is Categorical."""
+    return any(isinstance(dtype, pl.Categorical) for dtype in frame.dtypes)
+
+
+def to_table(frame: pl.DataFrame) -> pa.Table:
+    """The frame's rows in one batch; of categories only those that the rows have."""
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+
+
+def tables_as_parquet(tables: Sequence[pa.Table], statistics: Sequence[str]) -> bytes:
+    """Tables as one Parquet file, dictionaries as plain texts, with minima and maxima of the columns `statistics`."""
+    whole = pa.concat_tables(tables).unify_dictionaries()
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        whole,
+        sink,
+        row_group_size=ROWS_A_GROUP,
+        compression="zstd",
+        compression_level=COMPRESSION_LEVEL,
+        store_schema=False,  # by it readers would take texts for categories
+        write_statistics=[name for name in statistics if name in whole.column_names],
+    )
+    return bytes(sink.getvalue())
+
+
+def read_table(path: str, columns: Sequence[str], plain: Sequence[str] = ()) -> pa.Table:
+    """Columns of a Parquet file of any storage, texts as dictionaries but for those of the columns `plain`.
+
+    `name_*` stands for all columns that begin so.
+    """
+    with ExitStack() as stack:
+        is_remote = "://" in path
+        source: str | BinaryIO = stack.enter_context(open_storage(path).open_input(path)) if is_remote else path
+        metadata = pq.read_metadata(source)
+        fields = [field for field in metadata.schema.to_arrow_schema() if _is_one(field.name, columns)]
+        texts = [field.name for field in fields if field.name not in plain and _is_text(field.type)]
+        file = pq.ParquetFile(source, metadata=metadata, memory_map=not is_remote, read_dictionary=texts)
+        return stack.enter_context(file).read([field.name for field in fields], use_threads=False)
+
+
+def _is_one(name: str, columns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, column) for column in columns)
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    types = pa.types
+    return any(test(dtype) for test in (types.is_string, types.is_large_string, types.is_string_view))

@@ -1,0 +1,37 @@
+"""Jobs whose map tasks get the texts of datasets as codes."""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from pinflow.errors import InputError
+from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.coded import CodedRows, read_rows
+from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
+
+
+class CodedJob(BatchJob):
+    """A BatchJob over datasets: a batch is the `CodedRows` of the columns that `wanted` names.
+
+    Texts of the columns `plain` are not coded.
+    """
+
+    plain: ClassVar[Sequence[str]] = ()
+
+    def wanted(self, dataset: str) -> Sequence[str]:
+        """The columns that are read of a dataset; `name_*` stands for all that begin so."""
+        raise NotImplementedError
+
+    def read(self, split_line: bytes) -> Iterator[CodedRows]:
+        """The rows of a split of a dataset, or of a Parquet file."""
+        text = split_line.decode().strip()
+        if text.endswith(".parquet"):
+            split = DatasetSplit("", (DatasetFile(text, "", 0, 0),))
+        elif text.startswith("["):
+            split = DatasetSplit.from_line(text)
+        else:
+            raise InputError(f"{type(self).__name__} reads paths of Parquet files, one a line; got {text[:80]!r}")
+        yield read_rows(split, self.wanted(split.dataset), self.plain)
+
+    def rows_of(self, batch: CodedRows) -> int:
+        """How many rows a batch has."""
+        return batch.height

@@ -1,0 +1,120 @@
+"""Texts as codes: what is read and written against Polars' own reading of the same files."""
+
+import gc
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinflow.mr_jobs.clustering import bucket_of
+from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of, frame_of, read_rows
+from pinflow.mr_jobs.codes import coalesced, code, spread
+from pinflow.mr_jobs.output import ParquetOutput
+from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, read_split, together
+from pinflow.mr_jobs.task import Task
+
+TEXTS = st.lists(st.none() | st.sampled_from(["", "a", "b", "ä", "x" * 40]), min_size=1, max_size=40)
+FIRST = pl.DataFrame({"user": ["u1", None, "u2", "u1"], "app": ["web", "web", None, ""], "n": [1, None, 3, 4]})
+SECOND = pl.DataFrame({"user": ["u3", "u1"], "app": ["ipad", "web"], "n": [5, 6], "rank_new": [0.5, None]})
+
+
+def files_of(folder: Path, *frames: pl.DataFrame, exact: bool = True) -> tuple[DatasetFile, ...]:
+    files = []
+    for number, frame in enumerate(frames):
+        path = folder / f"{number}.parquet"
+        frame.write_parquet(path, row_group_size=2)
+        files.append(DatasetFile(str(path), f"2015-05-1{number}", frame.height, 1, exact))
+    return tuple(files)
+
+
+def as_texts(rows: CodedRows, columns: list[str]) -> pl.DataFrame:
+    frame = frame_of(rows.texts).with_columns(**rows.others)
+    return frame.with_columns(pl.col(pl.Categorical).cast(pl.String)).select(columns)
+
+
+def test_rows_of_all_days_are_those_that_polars_reads(tmp_path: Path) -> None:
+    split = DatasetSplit("d", files_of(tmp_path, FIRST, SECOND))
+    columns = ["user", "app", "n", "rank_new", "date"]
+    for plain in ([], ["user"]):
+        rows = read_rows(split, ["user", "app", "n", "rank_*"], plain)
+        assert set(rows.texts) == {"user", "app", "date"} - set(plain)
+        assert as_texts(rows, columns).equals(read_split(split).select(columns))
+
+
+def test_of_a_coarser_file_only_the_rows_of_the_bucket_are_read(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user": [f"u{n}" for n in range(50)], "n": range(50)})
+    split = DatasetSplit("d", files_of(tmp_path, frame, exact=False), 1, 4, ("user",))
+    rows = read_rows(split, ["n"])
+    assert rows.others["n"].to_list() == [n for n, b in enumerate(bucket_of(frame, ["user"], 4)) if b == 1]
+    assert rows.height == len(rows.others["n"]) > 0
+
+
+def test_rows_without_a_text_are_left_out(tmp_path: Path) -> None:
+    rows = read_rows(DatasetSplit("d", files_of(tmp_path, FIRST)), ["user", "app", "n"]).having("user")
+    assert rows.height == 3
+    assert as_texts(rows, ["user", "app", "n"]).equals(FIRST.filter(pl.col("user").is_not_null()))
+    assert rows.having("date") is rows
+
+
+@given(TEXTS, TEXTS)
+def test_the_first_column_goes_before_the_second(first: list[str | None], second: list[str | None]) -> None:
+    both = list(zip(first, second, strict=False))
+    columns = [pl.Series([row[n] for row in both], dtype=pl.String) for n in (0, 1)]
+    found = coalesced(code(columns[0]), code(columns[1]))
+    assert found.decode(found.codes).to_list() == [a if a is not None else b for a, b in both]
+
+
+@given(TEXTS)
+def test_each_row_gets_the_value_of_its_key(texts: list[str | None]) -> None:
+    keys = code(pl.Series(texts, dtype=pl.String))
+    values = pl.Series([None if text == "a" else f"of {text}" for text in keys.values], dtype=pl.String)
+    found = spread(values, keys)
+    assert found.decode(found.codes).to_list() == [None if text == "a" else f"of {text}" for text in texts]
+
+
+@given(TEXTS)
+def test_what_fills_gaps_is_the_value_that_is_there_already(texts: list[str | None]) -> None:
+    column = pl.Series(texts, dtype=pl.String)
+    filled = code(column).filled("b")
+    assert filled.decode(filled.codes).to_list() == ["b" if text is None else text for text in texts]
+    assert filled.values.is_unique().all()
+    prefixed = categorical("texts", filled).prefixed("p:")
+    assert prefixed.decode(prefixed.codes).to_list() == ["p:b" if text is None else f"p:{text}" for text in texts]
+
+
+def test_codes_are_written_as_plain_texts(tmp_path: Path) -> None:
+    output = ParquetOutput(Task(0, "attempt", str(tmp_path)), statistics=["user"])
+    coded = [frame.with_columns(pl.col(c).cast(dtype_of(c)) for c in ("user", "app")) for frame in (FIRST, FIRST[:2])]
+    for frame in (*coded, coded[0].clear()):
+        output.write(frame, 0)
+    output.close()
+    [path] = tmp_path.glob("*.parquet")
+    assert pl.read_parquet(path).equals(pl.concat([FIRST, FIRST[:2]]))
+    assert pl.read_parquet(path).schema == FIRST.schema
+    group = pq.read_metadata(path).row_group(0)
+    assert [group.column(n).is_stats_set for n in range(3)] == [True, False, False]
+    assert group.column(0).statistics.max == "u2"
+
+
+def test_categories_last_as_long_as_their_frames() -> None:
+    """A task that goes from bucket to bucket holds those of one bucket."""
+    for start in (0, 1000):
+        column = pl.Series([f"u{n}" for n in range(start, start + 1000)], dtype=dtype_of("of one bucket"))
+        assert column.to_physical().max() == 999
+        del column
+        gc.collect()
+
+
+def test_small_splits_of_a_dataset_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pinflow.mr_jobs.splits.ROWS_TOGETHER", 100)
+
+    def line(dataset: str, *rows: int, exact: bool = True) -> bytes:
+        files = tuple(DatasetFile(f"{dataset}-{n}", "2015-05-18", n, 1, exact) for n in rows)
+        return DatasetSplit(dataset, files).to_line().encode()
+
+    lines = [line("a", 40), line("a", 60), line("a", 1), line("b", 1), line("b", 2, exact=False), b"x.parquet\n"]
+    wanted = [line("a", 40, 60), *lines[2:]]
+    assert list(together(lines)) == wanted
