@@ -42,6 +42,7 @@ class _Connection:
     exits: socket.socket | None = None
     unsent: deque[bytes] = field(default_factory=deque)
     expires: float | None = None
+    is_overdue: bool = False
     environment: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -126,7 +127,7 @@ class ZygoteServer:
         """Kill the children of those who have not renewed their lease in time."""
         for connection in self._connections:
             if connection.expires is not None and connection.expires <= _uptime():
-                connection.expires = None
+                connection.expires, connection.is_overdue = None, True
                 for pid, child in self._children.items():
                     if child.owner is connection:
                         self._kill(pid)
@@ -201,6 +202,7 @@ class ZygoteServer:
             case "lease":
                 seconds = request["seconds"]
                 connection.expires = None if seconds is None else _uptime() + seconds
+                connection.is_overdue = False
             case "signal":
                 child = self._children.get(request["pid"])
                 if child and child.owner is connection:
@@ -306,6 +308,8 @@ class ZygoteServer:
         finally:
             os.close(output)
         self._children[pid] = _Child(connection, leads_group=call["group"] == OWN_GROUP)
+        if connection.is_overdue:
+            self._kill(pid)
         return {"pid": pid}
 
     def _employ(self, call: Mapping[str, Any], output: int) -> int:

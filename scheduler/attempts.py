@@ -46,8 +46,13 @@ class Attempts:
         ]
         return running + [(poll.claim, None) for poll in self.polls.waiting]
 
-    def start(self, held: Held, claim: Claim) -> None:
-        """Start the process of a claim, or ask its condition; raises `PinflowError` when there can be no process."""
+    def start(self, held: Held, claim: Claim, since: float) -> None:
+        """Start the process of a claim, or ask its condition; raises `PinflowError` when there can be no process.
+
+        It was claimed after `since`, which begins a lease where the last one has run out, and all with it was killed.
+        """
+        if time.monotonic() > self._lease_end:
+            self.renewed(since)
         node = held.definition.nodes[claim.job]
         if isinstance(node, Condition):
             self.polls.add(held, claim, node)

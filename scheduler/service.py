@@ -156,14 +156,14 @@ class Service:
             return 0
 
     def _advance(self, held: Held, outcomes: list[Outcome], free: int) -> int:
-        conditions = CONDITIONS if free and held.definition.conditions else 0
+        since, conditions = time.monotonic(), CONDITIONS if free and held.definition.conditions else 0
         step: Advance = self._store.advance(
             held.lease, outcomes, free, conditions, pools=self._post.pools, close=bool(outcomes)
         )
         for event in step.events:
             self._hooks.on_event(event)
         for claim in step.claims:
-            self._attempts.start(held, claim)
+            self._attempts.start(held, claim, since)
         return len(step.claims)
 
     def _hold(self, run: SharedRun) -> Held:

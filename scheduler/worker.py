@@ -79,7 +79,8 @@ class Worker:
 
     def _step(self, outcomes: list[Outcome]) -> bool:
         """Record, claim and start; whether the run has ended."""
-        free = self._place.slots - self._attempts.slots_taken
+        since, free = time.monotonic(), self._place.slots - self._attempts.slots_taken
+        self._renew(since)
         step = self._store.advance(self._lease, outcomes, free, self._definition.conditions)
         self._tell(step)
         self._retry_at = None
@@ -87,7 +88,7 @@ class Worker:
             pause = (step.next_retry - self._store.clock()).total_seconds()
             self._retry_at = time.monotonic() + max(0.0, pause)
         for claim in step.claims:
-            self._attempts.start(self._held, claim)
+            self._attempts.start(self._held, claim, since)
         if self._attempts or self._retry_at is not None:
             return False
         end = self._store.close_run(self._lease)

@@ -190,6 +190,18 @@ def test_children_die_with_their_connection_and_no_others(started: Zygote, forks
     assert forks.wait(0) is None
 
 
+def test_children_end_with_the_lease_also_those_forked_after_it(forks: Forks) -> None:
+    forks.lease(0.05)
+    forks.fork(call("rest"))
+    assert ended(forks).signal == signal.SIGKILL
+    forks.fork(call("rest"))
+    assert ended(forks).signal == signal.SIGKILL
+    forks.lease(60)
+    kept = forks.fork(call("rest"))
+    assert forks.wait(0.3) is None
+    assert not is_gone(kept)
+
+
 def test_nothing_outlives_a_killed_starter(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     program = f"import zygote_calls; zygote_calls.hold_zygote({str(ready)!r})"

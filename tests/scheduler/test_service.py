@@ -211,6 +211,18 @@ def test_the_jobs_of_many_frozen_workers_end_with_their_leases(new_yard):
     freeze_a_worker(new_yard, 50)
 
 
+def test_a_worker_whose_lease_has_run_out_takes_jobs_again(yard):
+    worker = yard.worker(lease=1)
+    yard.until(lambda: yard.rows("SELECT 1 FROM worker") != [])
+    worker.send_signal(signal.SIGSTOP)
+    time.sleep(1.5)
+    run_id = yard.submit({"a": []}, 1.5, call="span")
+    worker.send_signal(signal.SIGCONT)
+    yard.until(lambda: yard.state(run_id) == "succeeded")
+    assert [kind for _, kind, *_ in yard.notes()] == ["start", "end"]
+    yard.check_whole(run_id, 1)
+
+
 def test_a_job_that_kills_its_worker_each_time_is_given_up(yard):
     run_id = yard.submit({"a": [], "b": ["a"]}, call="kill_worker")
     for _ in range(2):
