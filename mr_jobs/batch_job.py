@@ -28,7 +28,7 @@ from pinflow.mr_jobs.shuffle import (
     read_lines,
 )
 from pinflow.mr_jobs.sizes import held_bytes
-from pinflow.mr_jobs.splits import DatasetSplit, read_parquet, read_split, together
+from pinflow.mr_jobs.splits import DatasetSplit, read_parquet, read_split
 from pinflow.stats_engine import shards
 from pinflow.stats_engine.statistics import Statistics
 
@@ -54,8 +54,8 @@ class BatchJob(DatasetJob):
         self.add_passthru_arg("--reduce-buckets", default="", help="buckets of this reduce task, by comma")
 
     def batches(self, lines: Iterator[bytes]) -> Iterator[Any]:
-        """The batches of a map task's input lines; small splits of a dataset come together."""
-        for line in together(lines):
+        """The batches of a map task's input lines."""
+        for line in lines:
             yield from self.read(line)
 
     def read(self, split_line: bytes) -> Iterator[Any]:

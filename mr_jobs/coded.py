@@ -67,7 +67,7 @@ def read_rows(split: DatasetSplit, columns: Sequence[str], plain: Sequence[str] 
     whole = pa.concat_tables([_table(split, file, columns, plain) for file in split.files], promote_options="default")
     texts, others = {}, {}
     for name, column in zip(whole.column_names, whole.columns, strict=True):
-        if pa.types.is_dictionary(column.type):
+        if pa.types.is_dictionary(column.type) and name not in plain:
             texts[name] = _coded(column)
         else:
             others[name] = pl.Series(name, column)
@@ -94,4 +94,4 @@ def _coded(column: pa.ChunkedArray) -> Coded:
     if indices.null_count:
         indices = indices.fill_null(len(values))
         values = values.append(pl.Series([None], dtype=pl.String))
-    return Coded(indices.to_numpy().view(np.uint32), values)
+    return Coded(indices.cast(pa.int32()).to_numpy().view(np.uint32), values)

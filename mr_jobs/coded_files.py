@@ -27,7 +27,7 @@ def to_table(frame: pl.DataFrame) -> pa.Table:
 
 def tables_as_parquet(tables: Sequence[pa.Table], statistics: Sequence[str]) -> bytes:
     """Tables as one Parquet file, dictionaries as plain texts, with minima and maxima of the columns `statistics`."""
-    whole = pa.concat_tables(tables).unify_dictionaries()
+    whole = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
     sink = pa.BufferOutputStream()
     pq.write_table(
         whole,

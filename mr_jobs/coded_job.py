@@ -6,7 +6,7 @@ from typing import ClassVar
 from pinflow.errors import InputError
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.coded import CodedRows, read_rows
-from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
+from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, together
 
 
 class CodedJob(BatchJob):
@@ -20,6 +20,11 @@ class CodedJob(BatchJob):
     def wanted(self, dataset: str) -> Sequence[str]:
         """The columns that are read of a dataset; `name_*` stands for all that begin so."""
         raise NotImplementedError
+
+    def batches(self, lines: Iterator[bytes]) -> Iterator[CodedRows]:
+        """The batches of a map task's input lines; small splits of a dataset come together."""
+        for line in together(lines):
+            yield from self.read(line)
 
     def read(self, split_line: bytes) -> Iterator[CodedRows]:
         """The rows of a split of a dataset, or of a Parquet file."""

@@ -82,7 +82,7 @@ class ParquetOutput:
             # as a table it holds no category that its rows do not have
             held = to_table(rows) if is_coded(rows) else rows
             self._held.setdefault((folder, number), []).append(held)
-            self._held_bytes[folder, number] += held_bytes(rows)
+            self._held_bytes[folder, number] += held.nbytes if isinstance(held, pa.Table) else held_bytes(rows)
         while self._held_bytes.total() > self._limit:
             [(largest, _)] = self._held_bytes.most_common(1)
             self._flush(largest)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -67,7 +67,7 @@ def together(lines: Iterable[bytes]) -> Iterator[bytes]:
     for line in lines:
         split = DatasetSplit.from_line(line) if line.startswith(b"[") else None
         if held is not None and split is not None and held.goes_with(split):
-            held = replace(held, files=held.files + split.files)
+            held = DatasetSplit(held.dataset, held.files + split.files)
             continue
         if held is not None:
             yield held.to_line().encode()

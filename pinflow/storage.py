@@ -178,7 +178,8 @@ class LocalStorage(Storage):
         if not target.exists():
             return
         with explained("write", folder), ThreadPoolExecutor(_SYNCS) as pool:
-            for _ in pool.map(_sync, (*target.rglob("*"), target, target.parent)):
+            below = (path for path in target.rglob("*") if path.is_file() or path.is_dir())
+            for _ in pool.map(_sync, (*below, target, target.parent)):
                 pass
 
     def write_if(self, path: str, check: Callable[[bytes | None], bytes]) -> None:

@@ -174,12 +174,14 @@ class HdfsStorage(Storage):
                 self._hdfs.put(temporary, "RENAME", left, destination=path_of(path), renameoptions="OVERWRITE")
                 return True
         except WebHdfsError as error:
+            is_late = error.can_pass and until < math.inf
+            was_there = self._hdfs.delete(temporary)
             # the answer to a move that was made may have been lost
-            if error.kind in _MISSING and self._holds(path, data):
+            if not was_there and (is_late or error.kind in _MISSING) and self._holds(path, data):
                 return True
-            if not error.can_pass or until == math.inf:
-                self._hdfs.delete(temporary)
+            if not is_late:
                 raise
+            return False
         self._hdfs.delete(temporary)
         return False
 

@@ -77,9 +77,10 @@ class WebHdfs:
         return self._retrying(lambda: self._asked("GET", url, operation, parameters).json())
 
     def put(self, url: str, operation: str, seconds: float = math.inf, **parameters: Any) -> None:
-        """An operation that changes something; it is not begun again later than in so many `seconds`."""
+        """An operation that changes something; it is not begun again, or waited for, longer than so many `seconds`."""
         stop = tenacity.stop_before_delay(min(self._patience, seconds))
-        self._retrying.copy(stop=stop)(lambda: self._asked("PUT", url, operation, parameters))
+        timeout = tuple(min(seconds, limit) for limit in _TIMEOUT)
+        self._retrying.copy(stop=stop)(lambda: self._asked("PUT", url, operation, parameters, timeout=timeout))
 
     def delete(self, url: str, **parameters: Any) -> bool:
         """Whether something was there to be deleted."""
@@ -132,7 +133,7 @@ class WebHdfs:
     @staticmethod
     def _send(method: str, url: str, **options: Any) -> requests.Response:
         with _passing_errors():
-            answer = session(os.getpid()).request(method, url, timeout=_TIMEOUT, **options)
+            answer = session(os.getpid()).request(method, url, **{"timeout": _TIMEOUT} | options)
             if answer.status_code >= 400:
                 _refuse(answer)
             return answer

@@ -18,6 +18,11 @@ from pinflow.scheduler.values import NotGivenError, taken
 from pinflow.zygote import JSON, Exit, Forks
 
 
+def _uptime() -> float:
+    """Seconds since the boot, by which the zygote counts leases, too: also those in which the machine slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Attempts:
     """Starts claims, and tells how they ended. Times are seconds of the monotonic clock."""
 
@@ -51,7 +56,7 @@ class Attempts:
 
         It was claimed after `since`, which begins a lease where the last one has run out, and all with it was killed.
         """
-        if time.monotonic() > self._lease_end:
+        if _uptime() > self._lease_end:
             self.renewed(since)
         node = held.definition.nodes[claim.job]
         if isinstance(node, Condition):
@@ -77,10 +82,10 @@ class Attempts:
 
     def renewed(self, since: float) -> None:
         """The leases hold, counted from `since`: all is killed unless that is said again before they run out."""
-        now = time.monotonic()
+        now = _uptime()
         if now > self._lease_end:
             self._overdue |= self.processes.running.keys()
-        self._lease_end = since + self._store.lease.total_seconds()
+        self._lease_end = now - (time.monotonic() - since) + self._store.lease.total_seconds()
         self._forks.lease(max(0.0, self._lease_end - now))
 
     def end(self, reason: str) -> None:
@@ -119,7 +124,7 @@ class Attempts:
 
     def _judge(self, process: Process, ended: Exit) -> Outcome | None:
         poll = self.polls.asking.pop(ended.pid, None)
-        is_overdue = ended.pid in self._overdue or time.monotonic() > self._lease_end
+        is_overdue = ended.pid in self._overdue or _uptime() > self._lease_end
         self._overdue.discard(ended.pid)
         claim, stopped = process.claim, process.stopped
         left = read_result(self.processes.result_of(claim))

@@ -1,15 +1,10 @@
 """Fences: numbers by which an attempt, or a driver, is known from those before it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy.engine import Connection, Engine
 
 from pinflow.scheduler import statements as sql
-
-AHEAD = 16
-"""How many numbers a server is asked for at once."""
-FRESH = timedelta(seconds=1)
-"""How long those that are left may be given."""
 
 
 class Fences:
@@ -21,13 +16,9 @@ class Fences:
 
     def __init__(self, engine: Engine, writer: Connection) -> None:
         self._connection = writer
-        self._ahead = 1
         if engine.dialect.name != "sqlite":
             self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             self._connection.exec_driver_sql("SET SESSION wait_timeout = DEFAULT")  # it never holds a lock
-            self._ahead = AHEAD
-        self._left = range(0)
-        self._taken_at = datetime.min.replace(tzinfo=UTC)
 
     @property
     def invalidated(self) -> bool:
@@ -45,11 +36,3 @@ class Fences:
         if self._connection.dialect.name == "sqlite":
             last = sql.LAST_FENCE.run(self._connection, {}).rows[0][0]
         return range(last - count + 1, last + 1)
-
-    def take_above(self, floor: int, count: int, now: datetime) -> range:
-        """`count` numbers higher than `floor`, of those that were taken a moment ago if there are such."""
-        is_fresh = timedelta(0) <= now - self._taken_at < FRESH
-        if not is_fresh or len(self._left) < count or self._left[0] <= floor:
-            self._left, self._taken_at = self.take(max(count, self._ahead), now), now
-        given, self._left = self._left[:count], self._left[count:]
-        return given

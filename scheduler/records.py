@@ -45,7 +45,7 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Claim:
-    """One attempt of a job, held by a worker. `fence` is higher than that of each earlier one, in any run."""
+    """One attempt of a job, held by a worker. `fence` is higher than that of every claim before it."""
 
     run_id: str
     job: str

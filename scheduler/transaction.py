@@ -235,10 +235,7 @@ class Transaction:
         chosen, limited = limits.choose(self, lease.run_id, max(free, 0), max(conditions, 0), self._cap, pools)
         if not chosen:
             return [], limited
-        if any(row.attempts for row in chosen):
-            fences = self._fences.take(len(chosen), self.now)
-        else:  # whatever ran before the run was given this fence has a lower one
-            fences = self._fences.take_above(lease.fence, len(chosen), self.now)
+        fences = self._fences.take(len(chosen), self.now)
         claims = [
             Claim(lease.run_id, r.name, r.attempts + 1, fence, r.failures, r.kind == "condition", bool(r.anew))
             for r, fence in zip(chosen, fences, strict=True)

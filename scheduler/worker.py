@@ -79,8 +79,8 @@ class Worker:
 
     def _step(self, outcomes: list[Outcome]) -> bool:
         """Record, claim and start; whether the run has ended."""
+        self._renew(time.monotonic())
         since, free = time.monotonic(), self._place.slots - self._attempts.slots_taken
-        self._renew(since)
         step = self._store.advance(self._lease, outcomes, free, self._definition.conditions)
         self._tell(step)
         self._retry_at = None

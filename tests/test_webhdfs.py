@@ -1,4 +1,4 @@
-"""Which answers of WebHDFS are waited out: a server of this process gives them, in the words of Hadoop 3.4."""
+"""Which answers of HDFS are waited out: those of a NameNode that is away, as the real one words them."""
 
 import http.server
 import json
@@ -9,50 +9,77 @@ import pytest
 
 from pinflow.webhdfs import WebHdfs, WebHdfsError
 
+FROM = "Call From vm/127.0.0.1 to localhost:8020 failed on"
 PASSING = [
     ("StandbyException", "Operation category READ is not supported in state standby"),
-    ("SafeModeException", "Cannot create file /a. Name node is in safe mode."),
+    (
+        "ConnectException",
+        f"{FROM} connection exception: java.net.ConnectException: Connection refused; For more details",
+    ),
+    (
+        "SocketTimeoutException",
+        f"{FROM} socket timeout exception: java.net.SocketTimeoutException: 60000 millis timeout",
+    ),
+    ("SocketException", f"{FROM} socket exception: java.net.SocketException: Connection reset; For more details"),
+    ("EOFException", 'End of File Exception between local host is: "vm/127.0.0.1"; '),
+    ("IOException", "Failed on local exception: java.io.IOException: Connection reset by peer; Host Details :"),
     ("IOException", "Failed to find datanode, suggest to check cluster health. excludeDatanodes=null"),
     ("IOException", "No active nodes contain this block"),
-    ("RemoteException", "File /a could only be written to 0 of the 1 minReplication nodes."),
 ]
 
 
-class Answers(http.server.BaseHTTPRequestHandler):
-    """Refuses with the first of `refusals` as long as there are any."""
+class NameNode(http.server.ThreadingHTTPServer):
+    """Answers with each of `errors`, then as asked; breaks the first `broken` answers off."""
 
-    refusals: list[tuple[str, str]]
+    errors: list[tuple[str, str]]
+    broken: int
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    server: NameNode
 
     def do_GET(self) -> None:
-        answer: dict[str, object] = {"FileStatus": {"length": 1}}
-        if self.refusals:
-            kind, message = self.refusals.pop(0)
-            answer = {"RemoteException": {"exception": kind, "message": message}}
-        self.send_response(403 if "RemoteException" in answer else 200)
+        error = self.server.errors.pop() if self.server.errors else None
+        told = {"RemoteException": {"exception": error[0], "message": error[1]}} if error else {"Path": "/user/a"}
+        body = json.dumps(told).encode()
+        self.send_response(403 if error else 200)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(json.dumps(answer).encode())
+        self.wfile.write(body[: 4 if self.server.broken else None])
+        self.server.broken = max(0, self.server.broken - 1)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"webhdfs://127.0.0.1:{server.server_port}/a"
+def namenode() -> Iterator[NameNode]:
+    with NameNode(("127.0.0.1", 0), Answer) as server:
+        server.errors, server.broken = [], 0
+        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        yield server
         server.shutdown()
 
 
-@pytest.mark.parametrize("refusal", PASSING)
-def test_what_passes_is_asked_again(url: str, refusal: tuple[str, str]) -> None:
-    Answers.refusals = [refusal]
-    assert WebHdfs({}, patience=10).get(url, "GETFILESTATUS") == {"FileStatus": {"length": 1}}
-    assert Answers.refusals == []
+@pytest.mark.parametrize("error", PASSING)
+def test_a_namenode_that_is_away_is_waited_for(namenode: NameNode, error: tuple[str, str]) -> None:
+    namenode.errors = [error]
+    found = WebHdfs({}, patience=20).get(f"webhdfs://127.0.0.1:{namenode.server_port}/", "GETHOMEDIRECTORY")
+    assert found == {"Path": "/user/a"}
 
 
-def test_what_does_not_pass_is_told_at_once(url: str) -> None:
-    Answers.refusals = [("AccessControlException", "Permission denied: user=stranger"), ("StandbyException", "")]
-    with pytest.raises(WebHdfsError, match="Permission denied"):
-        WebHdfs({}, patience=10).get(url, "GETFILESTATUS")
-    assert len(Answers.refusals) == 1
+@pytest.mark.parametrize("broken", [0, 2])
+def test_a_file_that_breaks_off_is_read_again(namenode: NameNode, broken: int) -> None:
+    namenode.broken = broken
+    found = bytearray(19)
+    WebHdfs({}, patience=20).read_into(f"webhdfs://127.0.0.1:{namenode.server_port}/a", 0, memoryview(found))
+    assert found == b'{"Path": "/user/a"}'
+
+
+@pytest.mark.parametrize("kind", ["AccessControlException", "FileNotFoundException", "EOFException", "IOException"])
+def test_what_stays_wrong_is_told_at_once(namenode: NameNode, kind: str) -> None:
+    namenode.errors = [(kind, "no"), (kind, "no")]
+    with pytest.raises(WebHdfsError, match="no") as told:
+        WebHdfs({}, patience=20).get(f"webhdfs://127.0.0.1:{namenode.server_port}/", "GETHOMEDIRECTORY")
+    assert told.value.kind == kind
+    assert len(namenode.errors) == 1

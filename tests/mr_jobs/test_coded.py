@@ -1,6 +1,7 @@
 """Texts as codes: what is read and written against Polars' own reading of the same files."""
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.clustering import bucket_of
 from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of, frame_of, read_rows
 from pinflow.mr_jobs.codes import coalesced, code, spread
@@ -42,6 +44,26 @@ def test_rows_of_all_days_are_those_that_polars_reads(tmp_path: Path) -> None:
         rows = read_rows(split, ["user", "app", "n", "rank_*"], plain)
         assert set(rows.texts) == {"user", "app", "date"} - set(plain)
         assert as_texts(rows, columns).equals(read_split(split).select(columns))
+
+
+def test_codes_of_any_width_are_read(tmp_path: Path) -> None:
+    """Polars stores a column of few, named texts with a byte for each row, and says so in the file."""
+    texts = ["b", "a", None, "b", "a"]
+    pl.DataFrame({"text": pl.Series(texts, dtype=pl.Enum(["a", "b"]))}).write_parquet(tmp_path / "0.parquet")
+    split = DatasetSplit("d", (DatasetFile(str(tmp_path / "0.parquet"), "2015-05-18", 5, 1),))
+    coded = read_rows(split, ["text"]).texts["text"]
+    assert coded.decode(coded.codes).to_list() == texts
+    assert read_rows(split, ["text"], ["text"]).others["text"].cast(pl.String).to_list() == texts
+
+
+def test_lines_of_other_kinds_come_to_a_job_as_they_are() -> None:
+    lines = [b"[Sun Nov 22] error\n", b"[1,2,3]\n"]
+
+    class Raw(BatchJob):
+        def read(self, split_line: bytes) -> Iterator[bytes]:
+            yield split_line
+
+    assert list(Raw(["--to=parquet"]).batches(iter(lines))) == lines
 
 
 def test_of_a_coarser_file_only_the_rows_of_the_bucket_are_read(tmp_path: Path) -> None:

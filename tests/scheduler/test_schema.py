@@ -21,6 +21,7 @@ from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.scheduler import schema, tables
 from pinflow.scheduler.store import Store
 from pinflow.stats_engine import tables as statistics
+from tests.mariadb import MariaDb
 
 MIGRATIONS = Path(schema.__file__).parent / "migrations"
 
@@ -195,8 +196,10 @@ def test_several_may_start_at_once_on_an_empty_database(database_url: str, verb:
         engine.dispose()
 
 
-def test_tables_that_another_makes_while_one_looks_are_no_older_schema(database_url: str) -> None:
-    first, second = open_database(database_url), open_database(database_url)
+@pytest.mark.mariadb
+def test_tables_that_another_makes_while_one_looks_are_no_older_schema(mariadb: MariaDb) -> None:
+    url = mariadb.create()
+    first, second = open_database(url), open_database(url)
 
     @sa.event.listens_for(first, "before_cursor_execute")
     def make(_connection: object, _cursor: object, statement: str, *_: object) -> None:

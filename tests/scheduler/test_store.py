@@ -74,21 +74,6 @@ def test_fences_only_grow_even_when_the_clock_goes_back_and_the_database_is_new(
     assert fences[0] == int(clock.now.timestamp() + 3600) * 1_000_000
 
 
-def test_numbers_taken_ahead_are_never_below_those_of_earlier_attempts_and_runs(make_store, dead, make):
-    one, two = make_store(), make_store()
-    first = two.open_run(make({"a": []}), "two").lease
-    (of_first,) = two.advance(first, [], 1).claims
-    two.advance(first, [ok(of_first)], 1, close=True)
-    second = one.open_run(make({"a": [], "b": []}), "one").lease
-    (of_one,) = one.advance(second, [], 1).claims
-    dead.add("one")
-    third = two.open_run(make({"a": [], "b": []}), "two").lease
-    of_two = [claim.fence for claim in two.advance(third, [], 2).claims]
-    fences = [first.fence, of_first.fence, second.fence, of_one.fence, third.fence, *of_two]
-    assert len(fences) == 7
-    assert fences == sorted(set(fences))
-
-
 def test_an_active_run_is_joined(make_store, make):
     one, two = make_store(), make_store()
     first = one.open_run(make(DIAMOND), "one")

@@ -105,8 +105,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.leases: dict[str, Lease] = {}
         self.claims: dict[str, list[Claim]] = {d: [] for d in DRIVERS}
         self.life = dict.fromkeys(DRIVERS, 0)
-        self.fences: set[int] = set()
-        self.last_of: dict[str, int] = {}
+        self.fences = [0]
         self.paused = False
         self.disabled: set[str] = set()
 
@@ -143,14 +142,12 @@ class StoreMachine(RuleBasedStateMachine):
             self.ids.append(opened.run_id)
         run.driver, run.fence = self.name(driver), opened.lease.fence
         run.until = self.now + timedelta(seconds=15)
-        self.new_fence(opened.lease.fence, *self.fences)
+        self.new_fence(opened.lease.fence)
         self.leases[driver], self.claims[driver] = opened.lease, []
 
-    def new_fence(self, fence: int, *before: int) -> None:
-        """None is given twice, and it is higher than those it has to be told from."""
-        assert fence not in self.fences
-        assert fence > max(before, default=0)
-        self.fences.add(fence)
+    def new_fence(self, fence: int) -> None:
+        assert fence > self.fences[-1]
+        self.fences.append(fence)
 
     @rule(
         driver=st.sampled_from(DRIVERS),
@@ -185,8 +182,7 @@ class StoreMachine(RuleBasedStateMachine):
         for claim in step.claims:
             assert claim.job in ready
             run.jobs[claim.job] = "running"
-            self.new_fence(claim.fence, run.fence, self.last_of.get(claim.job, 0))
-            self.last_of[claim.job] = claim.fence
+            self.new_fence(claim.fence)
         self.claims[driver] = self.claims[driver][len(held) :] + step.claims
 
     # By chance alone a run seldom gets far before it ends or is taken over, and seldom goes on after that.
@@ -292,7 +288,7 @@ class StoreMachine(RuleBasedStateMachine):
         repair.apply(self.store, repair.plan(self.store, self.ids[-1], repair.Repair(kind), [job]), author="a")
         if run.state != "running":
             then.state, then.until, then.fence = "running", self.now, self.store.fence_of(self.ids[-1])
-            self.new_fence(then.fence, *self.fences)
+            self.new_fence(then.fence)
         self.runs[-1] = then
 
     # By chance alone people seldom mean the job that failed.
