@@ -7,14 +7,13 @@ than its frames need.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from pinflow.mr_jobs.clustering import bucket_of
-from pinflow.mr_jobs.coded_files import read_table
+from pinflow.mr_jobs.coded_files import is_wanted, read_table
 from pinflow.mr_jobs.codes import Coded, Integers
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
 
@@ -81,7 +80,7 @@ def _table(split: DatasetSplit, file: DatasetFile, columns: Sequence[str], plain
         frame = pl.DataFrame({name: pl.Series(table[name].cast(pa.string())) for name in keys})
         table = table.filter(pa.array(bucket_of(frame, keys, split.buckets) == split.bucket))
     day = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int32), [file.date])
-    chosen = [name for name in table.column_names if any(fnmatchcase(name, column) for column in columns)]
+    chosen = [name for name in table.column_names if is_wanted(name, columns)]
     return table.select(chosen).append_column("date", day)
 
 

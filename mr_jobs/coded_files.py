@@ -50,13 +50,14 @@ def read_table(path: str, columns: Sequence[str], plain: Sequence[str] = ()) -> 
         is_remote = "://" in path
         source: str | BinaryIO = stack.enter_context(open_storage(path).open_input(path)) if is_remote else path
         metadata = pq.read_metadata(source)
-        fields = [field for field in metadata.schema.to_arrow_schema() if _is_one(field.name, columns)]
+        fields = [field for field in metadata.schema.to_arrow_schema() if is_wanted(field.name, columns)]
         texts = [field.name for field in fields if field.name not in plain and _is_text(field.type)]
         file = pq.ParquetFile(source, metadata=metadata, memory_map=not is_remote, read_dictionary=texts)
         return stack.enter_context(file).read([field.name for field in fields], use_threads=False)
 
 
-def _is_one(name: str, columns: Sequence[str]) -> bool:
+def is_wanted(name: str, columns: Sequence[str]) -> bool:
+    """Whether a column is among `columns`, where `name_*` stands for all that begin so."""
     return any(fnmatchcase(name, column) for column in columns)
 
 

@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -319,6 +320,11 @@ def take_frame(buffer: bytearray) -> dict[str, Any] | None:
     message: dict[str, Any] = json.loads(buffer[_LENGTH.size : end])
     del buffer[:end]
     return message
+
+
+def uptime() -> float:
+    """Seconds since the boot, also those in which the machine slept: leases are counted by it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def is_same_user(connection: socket.socket) -> bool:

@@ -12,7 +12,6 @@ import selectors
 import signal
 import socket
 import sys
-import time
 import traceback
 import warnings
 from collections import deque
@@ -23,7 +22,7 @@ from functools import partial
 from typing import Any
 
 from pinflow import zygote_child, zygote_memory
-from pinflow.zygote import OWN_GROUP, SAME_GROUP, Exit, frame, is_same_user, take_frame
+from pinflow.zygote import OWN_GROUP, SAME_GROUP, Exit, frame, is_same_user, take_frame, uptime
 
 _BURST = 4
 """How many children are forked ahead in one go: what the zygote has to copy after a fork, it copies once for all."""
@@ -52,11 +51,6 @@ class _Child:
 
     owner: _Connection | None = None
     leads_group: bool = False
-
-
-def _uptime() -> float:
-    """Seconds since the boot, also those in which the machine slept."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _wake_up(*_: object) -> None:
@@ -121,12 +115,12 @@ class ZygoteServer:
         if len(self._spares) < self._spare_count or not self._is_prepared:
             return 0.0
         first = min((c.expires for c in self._connections if c.expires is not None), default=None)
-        return None if first is None else max(0.0, first - _uptime())
+        return None if first is None else max(0.0, first - uptime())
 
     def _expire(self) -> None:
         """Kill the children of those who have not renewed their lease in time."""
         for connection in self._connections:
-            if connection.expires is not None and connection.expires <= _uptime():
+            if connection.expires is not None and connection.expires <= uptime():
                 connection.expires, connection.is_overdue = None, True
                 for pid, child in self._children.items():
                     if child.owner is connection:
@@ -201,7 +195,7 @@ class ZygoteServer:
                 return self._fork(connection, request["call"])
             case "lease":
                 seconds = request["seconds"]
-                connection.expires = None if seconds is None else _uptime() + seconds
+                connection.expires = None if seconds is None else uptime() + seconds
                 connection.is_overdue = False
             case "signal":
                 child = self._children.get(request["pid"])

@@ -15,12 +15,7 @@ from pinflow.scheduler.records import Claim, Held, Outcome
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
 from pinflow.scheduler.values import NotGivenError, taken
-from pinflow.zygote import JSON, Exit, Forks
-
-
-def _uptime() -> float:
-    """Seconds since the boot, by which the zygote counts leases, too: also those in which the machine slept."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+from pinflow.zygote import JSON, Exit, Forks, uptime
 
 
 class Attempts:
@@ -56,7 +51,7 @@ class Attempts:
 
         It was claimed after `since`, which begins a lease where the last one has run out, and all with it was killed.
         """
-        if _uptime() > self._lease_end:
+        if uptime() > self._lease_end:
             self.renewed(since)
         node = held.definition.nodes[claim.job]
         if isinstance(node, Condition):
@@ -82,7 +77,7 @@ class Attempts:
 
     def renewed(self, since: float) -> None:
         """The leases hold, counted from `since`: all is killed unless that is said again before they run out."""
-        now = _uptime()
+        now = uptime()
         if now > self._lease_end:
             self._overdue |= self.processes.running.keys()
         self._lease_end = now - (time.monotonic() - since) + self._store.lease.total_seconds()
@@ -124,7 +119,7 @@ class Attempts:
 
     def _judge(self, process: Process, ended: Exit) -> Outcome | None:
         poll = self.polls.asking.pop(ended.pid, None)
-        is_overdue = ended.pid in self._overdue or _uptime() > self._lease_end
+        is_overdue = ended.pid in self._overdue or uptime() > self._lease_end
         self._overdue.discard(ended.pid)
         claim, stopped = process.claim, process.stopped
         left = read_result(self.processes.result_of(claim))
