@@ -5,31 +5,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-import polars as pl
-
-from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.scheduler.declare import Condition, Stage, Workflow
 from pinflow.stats_engine.rules import absolute
 from pinflow.workflows.node import INPUT_READY, Day, Raw, mapreduce
 
 JOBS = "BENCHMARK_JOBS"
 """Variable with the number of jobs."""
-
-
-class PinsByBoard(BatchJob):
-    """One map and one reduce task."""
-
-    cluster_by = ("board_id",)
-    columns = ("board_id",)
-
-    def map(self, batch: pl.DataFrame) -> pl.DataFrame:
-        """The number of pins of each board."""
-        self.stats.incr_count("rows_read", batch.height)
-        return batch.group_by("board_id").agg(pins=pl.len())
-
-    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The numbers of all map tasks together."""
-        return frame.group_by("board_id").agg(pl.col("pins").sum())
 
 
 def there() -> bool:
@@ -44,7 +25,13 @@ def stages(_day: date, parameters: Mapping[str, Any]) -> Sequence[Stage]:
         "pins", "pinflow.mr_jobs.analytics.pins:Pins", [Raw("pins")], owner=parameters["owner"], rules=rules
     )
     jobs = [
-        mapreduce(f"job{number}", f"{__name__}:PinsByBoard", [Day("pins")], owner=parameters["owner"], rules=rules)
+        mapreduce(
+            f"job{number}",
+            f"{__package__}.pins_by_board:PinsByBoard",
+            [Day("pins")],
+            owner=parameters["owner"],
+            rules=rules,
+        )
         for number in range(int(os.environ[JOBS]))
     ]
     return [Stage("all", [Condition(INPUT_READY, call=f"{__name__}:there"), pins, *jobs])]

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import pyarrow as pa
+
 from pinflow.database import open_database
 from pinflow.mr_jobs.analytics.pins import Pins
 from pinflow.stats_engine.alerts import JobKey
@@ -14,9 +16,10 @@ from pinflow.stats_engine.tables import METADATA
 def rehearse() -> None:
     """Read a job's options; record an attempt, publish it and look at the past, in memory.
 
-    SQLAlchemy keeps the statements that it compiled, `re` the patterns.
+    SQLAlchemy keeps the statements that it compiled, `re` the patterns, Arrow that there is no Pandas.
     """
     Pins(args=[])
+    pa.array(["text"])
     now = datetime.now(UTC)
     key = JobKey(workflow="w", run_id="w-2015-05-18-1", job="j", attempt=1, date="2015-05-18", owner="o")
     counted = StatsEngine()
