@@ -39,7 +39,10 @@ class AlertNote(Alert):
 
 @dataclass(frozen=True)
 class Notice:
-    """All new alerts of a job's attempt; `commands` are pairs of a purpose and what to type."""
+    """All new alerts of a job's attempt; `commands` are pairs of a purpose and what to type.
+
+    `log` has the last lines that the job wrote, of one that failed.
+    """
 
     workflow: str
     run_id: str
@@ -50,6 +53,7 @@ class Notice:
     alerts: tuple[AlertNote, ...]
     consequence: str
     commands: tuple[tuple[str, str], ...]
+    log: str = ""
 
     @property
     def degree(self) -> Degree:
@@ -101,7 +105,7 @@ def notice_of(connection: sa.Connection, key: JobKey, rows: Sequence[sa.Row[Any]
     )
 
 
-def notice_about(row: Any, consequence: str, commands: Sequence[tuple[str, str]]) -> Notice:
+def notice_about(row: Any, consequence: str, commands: Sequence[tuple[str, str]], log: str) -> Notice:
     """The notice about one row of the table of alerts that no statistic shows; what to do about it is added."""
     every = [
         ("all about it", f"pinflow alerts show {row.id}"),
@@ -110,7 +114,7 @@ def notice_about(row: Any, consequence: str, commands: Sequence[tuple[str, str]]
     ]
     note = note_of(row, (), Record(alarms=1))
     key = row.workflow, row.run_id, row.job, row.attempt, row.date, row.owner
-    return Notice(*key, (note,), consequence, tuple(every))
+    return Notice(*key, (note,), consequence, tuple(every), log)
 
 
 def note_of(row: Any, history: Sequence[tuple[str, float]], record: Record) -> AlertNote:

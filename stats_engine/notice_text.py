@@ -14,6 +14,7 @@ def text_of(notice: Notice) -> str:
         _heading(notice),
         *("\n".join(describe(alert)) for alert in notice.alerts),
         notice.consequence.replace(". ", ".\n"),
+        *([f"The end of its log:\n{notice.log}"] if notice.log else []),
         "To look and to go on:\n" + commands_text(notice.commands),
     ]
     return "\n\n".join(parts) + "\n"

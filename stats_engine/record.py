@@ -94,11 +94,13 @@ def notify(
     rule_name: str,
     now: datetime,
     commands: Sequence[tuple[str, str]] = (),
+    log: str = "",
 ) -> None:
     """Raise an alert that no statistic shows, such as input missing at its deadline, with a mail to the owner.
 
     With `commands`, pairs of a purpose and what to type, the mail is a notice like those of rules, `body` what follows
-    from it. Calling it again for the same key and rule changes the alert's message and sends nothing more.
+    from it, `log` the end of what the job wrote. Calling it again for the same key and rule changes the alert's message
+    and sends nothing more.
     """
     alert = Alert(rule=rule_name, name=rule_name, degree=degree, message=subject)
 
@@ -109,21 +111,21 @@ def notify(
             connection.execute(ALERTS.insert(), alert_row(key, alert, now))
         text, content = body, None
         if commands:
-            text, content = _noticed(connection, key, rule_name, body, commands)
+            text, content = _noticed(connection, key, rule_name, body, commands, log)
         post(connection, key, [alert], f"[pinflow] {' '.join(subject.split())}", text, content, now)
 
     transact(database, raise_)
 
 
 def _noticed(
-    connection: sa.Connection, key: JobKey, rule_name: str, body: str, commands: Sequence[tuple[str, str]]
+    connection: sa.Connection, key: JobKey, rule_name: str, body: str, commands: Sequence[tuple[str, str]], log: str
 ) -> tuple[str, str]:
     """A mail's text and content about one row of the table of alerts."""
     from pinflow.stats_engine.notice import notice_about  # few attempts have news
     from pinflow.stats_engine.notice_text import text_of
 
     row = connection.execute(sa.select(ALERTS).where(_is_key(ALERTS, key), ALERTS.c.rule == rule_name)).one()
-    notice = notice_about(row, body, commands)
+    notice = notice_about(row, body, commands, log)
     return text_of(notice), notice.to_json()
 
 

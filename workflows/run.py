@@ -19,7 +19,7 @@ from pinflow.stats_engine.channels import channels_of
 from pinflow.stats_engine.outbox import deliver
 from pinflow.storage import free_bytes
 from pinflow.workflows.catalog import definition
-from pinflow.workflows.missing import tell_missing_of
+from pinflow.workflows.failures import tell_failed_of
 from pinflow.workflows.preload import needs_of
 from pinflow.workflows.watching import watching
 from pinflow.zygote import Zygote
@@ -150,7 +150,7 @@ def check_room(place: str, option: str) -> None:
 
 
 def _tell(settings: Settings, store: Store, request: Request, result: RunResult) -> None:
-    """Mail the owner when input was waited for in vain, and whatever mail could not be sent before."""
+    """Mail the owner of what failed, or was waited for in vain, and whatever mail could not be sent before."""
     if result.driven:
-        tell_missing_of(settings, store, result.run.run_id, request.wait, datetime.now(UTC))
+        tell_failed_of(settings, store, result.run.run_id, request.wait, datetime.now(UTC))
     post(settings, store)

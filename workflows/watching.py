@@ -1,4 +1,4 @@
-"""Beside the work of a process: owners hear of what is late or missing, backfills go on, waiting mails are sent."""
+"""Beside the work of a process: owners hear of what is late or failed, backfills go on, waiting mails are sent."""
 
 import logging
 import threading
@@ -37,12 +37,12 @@ def _watch(settings: Settings, stop: threading.Event, seconds: float) -> None:
 
 
 def look(settings: Settings) -> None:
-    """Warn of what is late now and of missing input, let detached backfills go on, and send the mails that wait.
+    """Warn of what is late now and of what failed, let detached backfills go on, and send the mails that wait.
 
     What cannot be done is logged, and the rest is done.
     """
     from pinflow.workflows.backfilling import push_anew
-    from pinflow.workflows.missing import tell_missing
+    from pinflow.workflows.failures import tell_failed
     from pinflow.workflows.run import post
 
     engine = open_database(settings.database_url)
@@ -50,8 +50,8 @@ def look(settings: Settings) -> None:
         with Store(engine) as store:
             with _told("late runs cannot be looked at"):
                 warn(store)
-            with _told("missing input cannot be looked at"):
-                tell_missing(settings, store, store.clock())
+            with _told("failed jobs cannot be looked at"):
+                tell_failed(settings, store, store.clock())
             with _told("detached backfills cannot go on"):
                 push_anew(settings)
             with _told("mails cannot be sent"):

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from pinflow import config
 from pinflow.errors import PinflowError
-from pinflow.workflows import backfilling, missing, run, watching
+from pinflow.workflows import backfilling, failures, run, watching
 
 SETTINGS = config.Settings()
 
@@ -30,7 +30,7 @@ def posted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> threading.Semapho
     broken = OperationalError("UPDATE run", {}, sqlite3.OperationalError("disk I/O error"))
     monkeypatch.setattr(watching, "open_database", lambda _: run.open_database(f"sqlite:///{tmp_path}/pinflow.db"))
     monkeypatch.setattr(watching, "warn", fails(broken))
-    monkeypatch.setattr(missing, "tell_missing", fails(PinflowError("the source is gone")))
+    monkeypatch.setattr(failures, "tell_failed", fails(PinflowError("the source is gone")))
     monkeypatch.setattr(backfilling, "push_anew", fails(OSError("no more processes")))
     monkeypatch.setattr(run, "post", lambda *_: found.release())
     return found
@@ -44,7 +44,7 @@ def test_a_step_that_fails_holds_up_neither_the_next_nor_the_next_look(
     said = {record.getMessage().partition("\n")[0]: record.exc_info is not None for record in caplog.records}
     assert said == {
         "late runs cannot be looked at: (sqlite3.OperationalError) disk I/O error": True,
-        "missing input cannot be looked at: the source is gone": False,
+        "failed jobs cannot be looked at: the source is gone": False,
         "detached backfills cannot go on: no more processes": True,
     }
 
