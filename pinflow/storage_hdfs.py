@@ -26,8 +26,8 @@ _FULL = ("DSQuotaExceededException", "NSQuotaExceededException", "QuotaExceededE
 class HdfsStorage(Storage):
     """Files of HDFS; the contract is that of `Storage`. A call is tried again for `patience` seconds.
 
-    A writer's lock that is older than `lock_seconds` is broken: its holder died. One who held it half as long without
-    having written gives it up, and takes it again.
+    A writer's lock that another sees for longer than `lock_seconds` is broken: its holder died. One who held it half as
+    long without having written gives it up, and takes it again.
     """
 
     def __init__(
@@ -197,6 +197,7 @@ class HdfsStorage(Storage):
         A lock is removed by its inode, so that nobody removes that of the next writer.
         """
         token = secrets.token_hex(16).encode()
+        seen = ("", 0.0)
         while True:
             started = time.monotonic()
             try:
@@ -206,17 +207,26 @@ class HdfsStorage(Storage):
                     raise
                 # unless it is this very lock, of which the answer was lost
                 if self.read_if_exists(lock) != token:
-                    self._break_if_old(lock)
+                    seen = self._break_if_old(lock, *seen)
                     time.sleep(0.02 + secrets.randbelow(50) / 1000)
                     continue
             status = self._status_if_exists(lock)
             if status is not None:
                 return _inode(lock, status), started
 
-    def _break_if_old(self, lock: str) -> None:
+    def _break_if_old(self, lock: str, known: str, since: float) -> tuple[str, float]:
+        """Remove another's lock that is seen for too long; gives its inode, and since when that is seen.
+
+        The time is that of this process alone: clocks of two machines differ.
+        """
         status = self._status_if_exists(lock)
-        if status is not None and time.time() - status["modificationTime"] / 1000 > self._lock_seconds:
-            self._delete_if_exists(_inode(lock, status))
+        if status is None:
+            return "", 0.0
+        if (inode := _inode(lock, status)) != known:
+            return inode, time.monotonic()
+        if time.monotonic() - since > self._lock_seconds:
+            self._delete_if_exists(inode)
+        return known, since
 
     def _delete_if_exists(self, path: str) -> None:
         try:

@@ -111,7 +111,7 @@ def _on_cluster(warehouse: Warehouse, last_gone: date, now: datetime, running: C
                 Removal("attempt", f"{FOLDER}/{JOBS}/{entry.name}", "left behind"),
             )
     for entry in storage.list(join(warehouse.url, FOLDER, ENVIRONMENT)):
-        if entry.modified.date() < last_gone:
+        if entry.modified.date() < last_gone and not running:  # a job that runs may take it still
             name = f"{FOLDER}/{ENVIRONMENT}/{entry.name}"
             yield partial(warehouse.delete, entry.path), Removal("archive", name, f"before {last_gone}")
 

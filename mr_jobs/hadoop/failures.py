@@ -17,6 +17,10 @@ _KINDS: dict[int, type[PinflowError]] = {
 _CODE = re.compile(r"subprocess failed with code (\d+)")
 _NO_PROGRAM = re.compile(r'Cannot run program "([^"]+)"')
 _KILLED_BY_SIGNAL = range(129, 160)
+_AWAY = re.compile(
+    r"ConnectException|Connection refused|NoRouteToHostException|SocketTimeoutException|End of File Exception between"
+    r"|SafeModeException|StandbyException|RetriableException|could only be written to 0 of the"
+)
 
 
 def failure_of(told: Told, storage: Storage, folder: str) -> Failure | None:
@@ -27,6 +31,11 @@ def failure_of(told: Told, storage: Storage, folder: str) -> Failure | None:
     by_attempt = {failure.attempt: failure for failure in found}
     told_of = [attempt for attempt in told.failed_attempts if attempt in by_attempt]
     return by_attempt[told_of[-1]] if told_of else found[-1] if found else None
+
+
+def was_away(told: Told) -> bool:
+    """Whether a step failed because Hadoop's own servers did not answer, or had only just started."""
+    return any(_AWAY.search(line) for line in told.tail)
 
 
 def error_of(job: str, told: Told, failure: Failure | None, code: int) -> PinflowError:

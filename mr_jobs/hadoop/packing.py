@@ -56,23 +56,23 @@ class Archive:
 def pack(modules: Iterable[str], cache: Path) -> list[Archive]:
     """The archives of libraries and of code for jobs of these modules, made where `cache` does not have them yet.
 
-    Raises `ConfigurationError` when a module is not there.
+    Those of other code are removed there: it is called while the folder is `locked`, until they are sent. Raises
+    `ConfigurationError` when a module is not there.
     """
-    cache.mkdir(parents=True, exist_ok=True)
     distributions, packages = _needed(modules)
     libraries = [member for found in distributions for member in _distribution_files(found)]
     code = [member for found in packages for member in _package_files(*found)]
-    with locked(cache):
-        return [_archive(LIBRARIES, libraries, cache), _archive(CODE, code, cache)]
+    return [_archive(LIBRARIES, libraries, cache), _archive(CODE, code, cache)]
 
 
 class locked:  # noqa: N801 - reads as a verb
-    """Holds the lock of a folder, so that archives are made and sent once: by the first of several jobs."""
+    """Holds the lock of a folder, which is made, so that archives are made and sent by one job after the other."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ".lock"
 
     def __enter__(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 

@@ -9,6 +9,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import TextIO
@@ -18,11 +19,11 @@ from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.hadoop import client
 from pinflow.mr_jobs.hadoop.client import Told
 from pinflow.mr_jobs.hadoop.cluster import ENVIRONMENT, JOBS, Cluster
-from pinflow.mr_jobs.hadoop.failures import error_of, failure_of
+from pinflow.mr_jobs.hadoop.failures import error_of, failure_of, was_away
 from pinflow.mr_jobs.hadoop.packing import locked, pack
 from pinflow.mr_jobs.hadoop.sizes import BUCKETS_PER_REDUCER, REDUCER_BYTES, TASK_BYTES, groups, reducer_count
 from pinflow.mr_jobs.hadoop.streaming import SCRIPT, Step, Streaming
-from pinflow.mr_jobs.hadoop.task import DESCRIPTION, INPUT_COUNTER, Description
+from pinflow.mr_jobs.hadoop.task import DESCRIPTION, FAILURES, INPUT_COUNTER, Description
 from pinflow.mr_jobs.inputs.splits import Split
 from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.mr_jobs.native import INPUT_ROWS, StepRun, Usage
@@ -32,7 +33,14 @@ from pinflow.zygote import MALLOC
 
 _APPLICATION = "application"
 _LOST = ("Failed map", "Failed reduce", "Killed map", "Killed reduce")
-_PASSED = ("WEBHDFS_URL", "HADOOP_USER_NAME", "WEBHDFS_KERBEROS", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
+_PASSED = (
+    *("WEBHDFS_URL", "HADOOP_USER_NAME", "WEBHDFS_KERBEROS"),
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION", "AWS_REGION"),
+)
+_BUNDLES = {"REQUESTS_CA_BUNDLE": "authorities-http.pem", "AWS_CA_BUNDLE": "authorities-aws.pem"}
+"""Variables that name a file of certificates, and how tasks find it in their working folder."""
+_SUBMISSIONS = 3
+"""How often a step is submitted at most while Hadoop goes away and comes back."""
 
 
 class ClusterRunner(ABC):
@@ -80,7 +88,8 @@ class ClusterRunner(ABC):
         """The steps, with everything sent that they need."""
         libraries, code = self._send_archives()
         self._send_input()
-        files = [f"{self._folder}/{DESCRIPTION}", f"{self._folder}/{SCRIPT.name}", *self._sent(self._cluster.files)]
+        own = {_BUNDLES[variable]: path for variable, path in self._bundles().items()} | dict(self._cluster.files)
+        files = [f"{self._folder}/{DESCRIPTION}", f"{self._folder}/{SCRIPT.name}", *self._sent(own)]
         inputs = f"{self._folder}/input"
         steps = []
         for number, has_reducer in enumerate(have_reducers):
@@ -109,10 +118,11 @@ class ClusterRunner(ABC):
         return reducer_count(weight, TASK_BYTES)
 
     def _end_earlier_attempts(self) -> None:
-        """Kill what a driver left running that was killed itself."""
+        """Kill what a driver left running that was killed itself; a later attempt's work is none of this one's."""
         jobs = join(self._cluster.folder, JOBS)
         for entry in self._storage.list(jobs):
-            if entry.name.startswith(self._cluster.run) and entry.name != self._cluster.name:
+            is_earlier = _fence_of(entry.name) < _fence_of(self._cluster.name)
+            if entry.name.startswith(self._cluster.run) and is_earlier:
                 application = self._storage.read_if_exists(f"{entry.path}/{_APPLICATION}")
                 if application:
                     self._say(f"ending {application.decode()}, which an earlier attempt left behind")
@@ -123,13 +133,13 @@ class ClusterRunner(ABC):
         """The archives of libraries and of code, sent unless they are there already."""
         sent = []
         module = self._spec.job.partition(":")[0]
-        for archive in pack([module, *self._cluster.modules], self._cluster.cache):
-            url = join(self._cluster.folder, ENVIRONMENT, archive.path.name)
-            with locked(self._cluster.cache):
+        with locked(self._cluster.cache):
+            for archive in pack([module, *self._cluster.modules], self._cluster.cache):
+                url = join(self._cluster.folder, ENVIRONMENT, archive.path.name)
                 if not self._storage.exists(url):
                     self._say(f"sending {archive.path.name}, {archive.path.stat().st_size / 1e6:.1f} MB")
                     self._storage.write_file(url, archive.path)
-            sent.append(url)
+                sent.append(url)
         return sent
 
     def _send_input(self) -> None:
@@ -166,7 +176,13 @@ class ClusterRunner(ABC):
 
     def _variables(self) -> dict[str, str]:
         passed = {name: self._environment[name] for name in _PASSED if name in self._environment}
-        return {"POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "0", **MALLOC, **passed}
+        bundles = {variable: f"./{_BUNDLES[variable]}" for variable in self._bundles()}
+        return {"POLARS_MAX_THREADS": "1", "PYTHONHASHSEED": "0", **MALLOC, **passed, **bundles}
+
+    def _bundles(self) -> dict[str, str]:
+        """The files of certificates that are set here, by their variable."""
+        found = {variable: Path(self._environment.get(variable) or "/") for variable in _BUNDLES}
+        return {variable: str(path.absolute()) for variable, path in found.items() if path.is_file()}
 
     def _remember(self, submitted: str) -> None:
         """Leave its id for a later attempt, in case that this process is killed."""
@@ -188,15 +204,24 @@ class HadoopRunner(ClusterRunner):
 
     def _run_steps(self, steps: Sequence[Step]) -> list[StepRun]:
         self._streaming.planned = dict(enumerate(steps))
-        runs = []
-        for number in range(len(steps)):
+        return [self._run_step(number, step.output) for number, step in enumerate(steps)]
+
+    def _run_step(self, number: int, output: str) -> StepRun:
+        """Run a step, and again when it failed because Hadoop was away, once HDFS answers."""
+        for submission in count(1):
             told, started = Told(on_application=self._remember), monotonic()
             command = self._streaming.command(number)
             code = client.run(command, self._environment, self._log, told, self._streaming.yarn)
-            if code:
-                raise self._failed(told, code)
-            runs.append(step_run(told.counters, monotonic() - started))
-        return runs
+            if not code:
+                break
+            failed = self._failed(told, code)  # waits for HDFS
+            if submission == _SUBMISSIONS or not was_away(told):
+                raise failed
+            self._say(f"{failed}. Hadoop was away; the step is run again")
+            self._end(told.application)
+            for left in (output, join(self._folder, FAILURES)):
+                self._storage.delete(left, recursive=True)
+        return step_run(told.counters, monotonic() - started)
 
     def _end(self, submitted: str) -> None:
         client.kill(submitted, self._streaming.yarn, self._environment)
@@ -216,6 +241,12 @@ def step_run(told: Mapping[str, int], seconds: float) -> StepRun:
         peak_bytes=max(peaks),
     )
     return StepRun(usage, seconds, counters)
+
+
+def _fence_of(name: str) -> int:
+    """The fence with which an attempt's name ends, 0 for one without."""
+    end = name.rpartition("-")[2]
+    return int(end) if end.isdecimal() else 0
 
 
 def _split_of_file(line: str) -> Split | None:

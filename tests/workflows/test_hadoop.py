@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from itertools import zip_longest
@@ -21,15 +21,18 @@ from pinflow.mr_jobs.hadoop.cluster import FOLDER, JOBS
 from pinflow.storage import join, open_storage
 from tests.engines import variables
 from tests.mariadb import MariaDb
-from tests.workflows.command import Command, finish, served_rows
+from tests.mr_jobs.hadoop.test_real_hadoop import kill_the_node_manager
+from tests.workflows.command import Command, finish, served_rows, wait_for_job
 from tests.workflows.test_hbase import drop
-from tests.workflows.test_warehouses import datasets_of
+from tests.workflows.test_warehouses import AWAY_SECONDS, away, datasets_of
 
 pytestmark = pytest.mark.hadoop
 ROOT = Path(__file__).parents[2]
 DAY = date(2015, 5, 18)
 SITE = {"PINFLOW_SOURCE__SITE": "semicomplete.com"}
-NATIVE = re.compile(r"File \w+( Format)? Counters/|Job Counters/|Map-Reduce Framework/|Shuffle Errors/|.*_bytes$")
+NATIVE = re.compile(
+    r"File \w+( Format)? Counters/|Job Counters/|Map-Reduce Framework/|Shuffle Errors/|.*_bytes$|lost_attempts$"
+)
 LONG = 3600
 EVENTS = 2_000_000
 Counts = dict[str, dict[str, int]]
@@ -89,7 +92,13 @@ def counts_of(command: Command) -> tuple[Counts, Counts]:
     return own, native
 
 
-def compare_with_this_machine(on_engines: Command, folder: Path) -> None:
+def leave_alone(_: Command) -> None:
+    """Nothing happens while the command runs."""
+
+
+def compare_with_this_machine(
+    on_engines: Command, folder: Path, meanwhile: Callable[[Command], None] = leave_alone
+) -> None:
     """A day on all engines equals the day on this machine: what is served, what was counted, all datasets."""
     own = {name: on_engines.variables[name] for name in SITE if name in on_engines.variables}
     here = Command(folder / "here", on_engines.input, own)
@@ -100,6 +109,7 @@ def compare_with_this_machine(on_engines: Command, folder: Path) -> None:
         (home / "secret").chmod(0o600)
     here.run(DAY)
     with on_engines.start("run", "analytics", "--date", str(DAY), "--json") as process:
+        meanwhile(on_engines)
         result = finish(process, timeout=LONG)
     assert result.code == 0, (result.err, result.out)
     (counts, _), (found_counts, native) = counts_of(here), counts_of(on_engines)
@@ -117,6 +127,22 @@ def compare_with_this_machine(on_engines: Command, folder: Path) -> None:
 @pytest.mark.mariadb
 def test_the_log_day_on_all_engines_equals_that_of_this_machine(on_engines: Command, tmp_path: Path) -> None:
     compare_with_this_machine(on_engines, tmp_path)
+
+
+def kill_servers(command: Command) -> None:
+    """The NameNode is away for a minute; later the NodeManager is killed in the middle of a job."""
+    wait_for_job(command, "extract_%")
+    with away(command.variables["PINFLOW_WAREHOUSE"]):
+        time.sleep(AWAY_SECONDS)
+    wait_for_job(command, "%_metrics")
+    kill_the_node_manager()
+
+
+@pytest.mark.hbase
+@pytest.mark.mariadb
+def test_killed_servers_change_nothing_of_the_day(on_engines: Command, tmp_path: Path) -> None:
+    on_sqlite = {name: value for name, value in on_engines.variables.items() if name != "PINFLOW_DATABASE"}
+    compare_with_this_machine(replace(on_engines, variables=on_sqlite), tmp_path, kill_servers)
 
 
 @pytest.mark.soak

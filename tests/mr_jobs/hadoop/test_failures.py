@@ -5,7 +5,7 @@ import pytest
 
 from pinflow.errors import ConfigurationError, ExitCode, FatalAlertError, PinflowError
 from pinflow.mr_jobs.hadoop.client import Told
-from pinflow.mr_jobs.hadoop.failures import error_of, failure_of
+from pinflow.mr_jobs.hadoop.failures import error_of, failure_of, was_away
 from pinflow.mr_jobs.hadoop.task import Failure
 from pinflow.storage import open_storage
 
@@ -73,3 +73,15 @@ def test_without_a_tasks_words_the_client_is_understood(line: str, kind: type[Pi
     assert type(error) is kind
     assert words in str(error)
     assert str(error).endswith(PAGE)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_away"),
+    [
+        ("Error: java.net.ConnectException: Call From a/1.2.3.4 to nn:8020 failed on connection exception", True),
+        ("Error: org.apache.hadoop.hdfs.server.namenode.SafeModeException: Cannot create file", True),
+        ("Error: java.lang.RuntimeException: PipeMapRed.waitOutputThreads(): subprocess failed with code 1", False),
+    ],
+)
+def test_a_hadoop_that_was_away_is_told_from_a_job_that_fails(line: str, is_away: bool) -> None:
+    assert was_away(told(tail=("Job job_1_2 failed", line, "Streaming Command Failed!"))) is is_away
