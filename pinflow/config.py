@@ -107,7 +107,9 @@ class Settings(BaseModel):
     slots: int = Field(0, ge=0, description="Processes at once; 0: one for each core.")
     memory: str = Field("512MB", description="What one task may hold of its data before it splits or spills.")
     keep: str = Field("35d", description="How long datasets, serving rows and bad lines are kept.")
-    keep_statistics: str = Field("800d", description="How long the statistics of jobs are kept.")
+    keep_statistics: str = Field(
+        "800d", description="How long the statistics of jobs, and runs with their events and logs, are kept."
+    )
     top: int = Field(100, ge=1, le=999, description="Length of the top lists.")
     workflows: list[str] = Field(
         ["pinflow.workflows.analytics"], description="Modules that declare workflows; in PINFLOW_WORKFLOWS by comma."
@@ -189,6 +191,11 @@ class Settings(BaseModel):
     def memory_bytes(self) -> int:
         """`memory` in bytes."""
         return parse_size(self.memory)
+
+    @property
+    def logs_path(self) -> Path:
+        """The folder with a folder of logs for each run."""
+        return self.home_path / "logs"
 
     @property
     def keep_statistics_for(self) -> timedelta:

@@ -132,7 +132,7 @@ def _tell_of_failure(engine: sa.Engine, key: JobKey, row: Any, log: str, now: da
 def _end_of_log(settings: Settings, log: str | None) -> str:
     """The last lines of what the job wrote, where a traceback stands; empty when its log lies on another machine."""
     try:
-        with (settings.home_path / "logs" / (log or "")).open("rb") as file:
+        with (settings.logs_path / (log or "")).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _LOG_BYTES))
             text = file.read().decode("utf-8", "replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""What is removed with time (AN-26): old days, old serving rows, attempts that nobody reads."""
+"""What is removed with time (AN-26): old days, old serving rows, attempts that nobody reads, old runs and logs."""
 
 import shutil
 from collections.abc import Callable, Collection, Iterator
@@ -16,6 +16,7 @@ from pinflow.hbase_schema.store import open_store
 from pinflow.hbase_schema.writer import expire
 from pinflow.mr_jobs.datasets import Published, Warehouse, last_change
 from pinflow.mr_jobs.hadoop.cluster import ENVIRONMENT, FOLDER, JOBS
+from pinflow.scheduler.expiry import forget_runs
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
 from pinflow.scheduler.tables import attempt
@@ -33,7 +34,7 @@ Due = Iterator[tuple[Callable[[], None], "Removal"]]
 
 @dataclass(frozen=True)
 class Removal:
-    """One thing that goes: kind `day`, `attempt`, `archive`, `rows` or `statistics`."""
+    """One thing that goes: kind `day`, `attempt`, `archive`, `rows`, `statistics`, `mails` or `run`."""
 
     kind: str
     name: str
@@ -69,16 +70,20 @@ def clean(
         )
         for period in expired
     )
-    return [*(removal for _, removal in due), *rows, *_statistics(settings, now, dry_run=dry_run)]
+    return [*(removal for _, removal in due), *rows, *_recorded(settings, now, dry_run=dry_run)]
 
 
-def _statistics(settings: Settings, now: datetime, *, dry_run: bool) -> Iterator[Removal]:
+def _recorded(settings: Settings, now: datetime, *, dry_run: bool) -> Iterator[Removal]:
     before = now - settings.keep_statistics_for
     with Store(open_database(settings.database_url)) as store:
         for job, attempts in forget(store.engine, before, dry_run=dry_run).items():
             yield Removal("statistics", f"{attempts} attempts of {job}", f"days and runs before {before.date()}")
         if mails := forget_mails(store.engine, before, dry_run=dry_run):
             yield Removal("mails", f"{mails} that were sent or refused", f"before {before.date()}")
+        for run_id in forget_runs(store.engine, before, dry_run=dry_run):
+            if not dry_run:
+                shutil.rmtree(settings.logs_path / run_id, ignore_errors=True)
+            yield Removal("run", run_id, f"day and end before {before.date()}")
 
 
 def _running(settings: Settings, now: datetime) -> Collection[str]:

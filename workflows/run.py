@@ -100,7 +100,7 @@ def post(settings: Settings, store: Store) -> None:
 
 def place_of(settings: Settings, *, slots: int = 0, wait: timedelta = timedelta(0)) -> Place:
     """Where and how the jobs of this configuration run; `slots` 0: as many as it says."""
-    logs = settings.home_path / "logs"
+    logs = settings.logs_path
     return Place(
         logs=logs,
         slots=slots or settings.slot_count,

@@ -49,7 +49,10 @@ def datasets(dataset: str | None, date: date | None, only_path: bool, as_json: b
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @json_option
 def clean(dry_run: bool, as_json: bool) -> None:
-    """Remove what is older than `keep` or `keep_statistics`, and attempts that were replaced or never published."""
+    """Remove what is older than `keep` or `keep_statistics`, and attempts that were replaced or never published.
+
+    Of what is older than `keep_statistics` that is statistics, mails that were sent, and runs with their logs.
+    """
     from pinflow.workflows.retention import clean as clean_up
 
     damaged: list[DamagedFileError] = []

@@ -102,7 +102,7 @@ def logs(run: str, job: str, attempt: int | None, as_json: bool) -> None:
 
     settings = config.load()
     with open_store(settings) as store:
-        path = find_log(store, settings.home_path / "logs", run, job, attempt)
+        path = find_log(store, settings.logs_path, run, job, attempt)
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     if as_json:
         print_json({"path": str(path), "text": text})

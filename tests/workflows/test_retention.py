@@ -16,6 +16,7 @@ from pinflow.mr_jobs.datasets import Published, Warehouse
 from pinflow.scheduler.store import Store
 from pinflow.scheduler.tables import attempt
 from pinflow.workflows.retention import Removal, clean
+from tests.scheduler.test_expiry import add_run
 
 NOW = datetime(2015, 5, 20, 12, tzinfo=UTC)
 DAY, OLD_DAY = "2015-05-18", "2015-03-18"
@@ -158,3 +159,18 @@ def test_what_jobs_left_on_a_cluster_goes_unless_they_run(settings: Settings) ->
     assert cleaned(settings) == due
     kept = {path.name for folder in ("jobs", "environment") for path in (base / folder).iterdir()}
     assert kept == {"pins-r-1-2", "pins-r-1-3", "old.zip", "new.zip"}
+
+
+def test_old_runs_go_with_their_logs(settings: Settings) -> None:
+    ended = NOW - timedelta(days=900)
+    with Store(open_database(settings.database_url)) as store:
+        old = add_run(store, 1, str(ended.date()), "succeeded", ended)
+        new = add_run(store, 2, str(NOW.date()), "succeeded", NOW)
+    for run_id in (old, new):
+        (settings.logs_path / run_id).mkdir(parents=True)
+        (settings.logs_path / run_id / "pins.1.log").write_text("hello")
+    gone = [Removal("run", old, "day and end before 2013-03-11")]
+    assert cleaned(settings, dry_run=True) == gone
+    assert (settings.logs_path / old).exists()
+    assert cleaned(settings) == gone
+    assert [folder.name for folder in settings.logs_path.iterdir()] == [new]

@@ -1,0 +1,85 @@
+"""Which runs and workers are forgotten."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pinflow.database import open_database
+from pinflow.scheduler.expiry import forget_runs
+from pinflow.scheduler.store import Store
+from pinflow.scheduler.tables import attempt, dependency, event, job, run, worker
+
+BEFORE = datetime(2015, 5, 18, tzinfo=UTC)
+OLD, NEW = BEFORE - timedelta(days=1), BEFORE + timedelta(days=1)
+TABLES = (run, job, dependency, attempt, event)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(open_database(f"sqlite:///{tmp_path}/pinflow.db")) as opened:
+        yield opened
+
+
+def insert(store: Store, table: sa.Table, **values: Any) -> None:
+    """A row whose columns have some value, if they must and none is given."""
+    plain: dict[type, Any] = {int: 0, str: "", object: OLD}
+    required = [c for c in table.c if not c.nullable and c.server_default is None and c.name != "id"]
+    filled = {column.name: plain[column.type.python_type] for column in required}
+    with store.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(table.insert(), filled | values)
+
+
+def add_run(store: Store, number: int, date: str, state: str, finished_at: datetime | None, driver: str = "w") -> str:
+    run_id = f"daily-{date}-{number}"
+    of = {"workflow": "daily", "date": date, "serial": number, "driver": driver, "state": state}
+    insert(store, run, run_id=run_id, **of, finished_at=finished_at)
+    insert(store, job, run_id=run_id, name="a", state="succeeded")
+    insert(store, dependency, run_id=run_id, after="a", job="b")
+    insert(store, attempt, fence=number, run_id=run_id, job="a", attempt=1, state="succeeded")
+    insert(store, event, run_id=run_id, state="succeeded")
+    return run_id
+
+
+def left(store: Store) -> list[set[str]]:
+    with store.engine.connect() as connection:
+        return [set(connection.scalars(sa.select(table.c.run_id))) for table in TABLES]
+
+
+def test_runs_that_ended_long_ago_go_with_all_their_rows(store: Store) -> None:
+    old = [add_run(store, n, "2015-05-17", state, OLD) for n, state in enumerate(("succeeded", "failed", "aborted"), 1)]
+    kept = {
+        add_run(store, 4, "2015-05-17", "running", None),
+        add_run(store, 5, "2015-05-17", "succeeded", NEW),
+        add_run(store, 6, "2015-05-18", "succeeded", OLD),
+    }
+    assert forget_runs(store.engine, BEFORE, dry_run=True) == old
+    assert left(store) == [kept | set(old)] * len(TABLES)
+    assert forget_runs(store.engine, BEFORE) == old
+    assert left(store) == [kept] * len(TABLES)
+    assert forget_runs(store.engine, BEFORE) == []
+
+
+def test_more_runs_than_go_at_once(store: Store) -> None:
+    for number in range(1, 46):
+        add_run(store, number, "2015-05-17", "succeeded", OLD)
+    assert len(forget_runs(store.engine, BEFORE)) == 45
+    assert left(store) == [set()] * len(TABLES)
+
+
+def test_workers_go_that_are_no_more(store: Store) -> None:
+    add_run(store, 1, "2015-05-18", "succeeded", NEW, driver="named")
+    for name, lease, started in (
+        ("command", None, OLD),
+        ("named", None, OLD),
+        ("recent", None, NEW),
+        ("dead", OLD, OLD),
+        ("alive", NEW, OLD),
+    ):
+        insert(store, worker, worker=name, lease_until=lease, started_at=started)
+    forget_runs(store.engine, BEFORE)
+    with store.engine.connect() as connection:
+        assert set(connection.scalars(sa.select(worker.c.worker))) == {"named", "recent", "alive"}
