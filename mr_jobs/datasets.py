@@ -127,7 +127,7 @@ class Warehouse:
         files = [path for path in sorted(local.rglob("*")) if path.is_file()]
 
         def copy(path: Path) -> None:
-            self._storage.write_bytes(f"{folder}/{path.relative_to(local).as_posix()}", path.read_bytes())
+            self._storage.write_file(f"{folder}/{path.relative_to(local).as_posix()}", path)
 
         with ThreadPoolExecutor(_UPLOADS) as uploads:
             for _ in uploads.map(copy, files):

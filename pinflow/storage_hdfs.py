@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pinflow.errors import PinflowError
-from pinflow.storage import OWN_PREFIX, PATIENCE_SECONDS, Entry, Storage, join
+from pinflow.storage import OWN_PREFIX, PATIENCE_SECONDS, Entry, Storage, explained, join
 from pinflow.storage_remote import open_ranges
 from pinflow.webhdfs import WebHdfs, WebHdfsError, path_of
 
@@ -63,7 +63,7 @@ class HdfsStorage(Storage):
 
     def write_file(self, path: str, file: Path) -> None:
         """See Storage. Sent in pieces, whatever its size."""
-        with _explained("write", path):
+        with _explained("write", path), explained("read", str(file)):
             self._replace(path, file)
 
     def write_if(self, path: str, check: Callable[[bytes | None], bytes]) -> None:

@@ -61,6 +61,17 @@ def test_what_is_written_is_read_and_replaced(storage: Storage, folder: str) -> 
     assert [entry.name for entry in storage.list(join(folder, "x"))] == ["data.bin"]
 
 
+def test_a_file_of_this_machine_is_sent(storage: Storage, folder: str, tmp_path: Path) -> None:
+    source, path = tmp_path / "source", join(folder, "x", "data.bin")
+    for data in (secrets.token_bytes(20 << 20), b"", b"two"):
+        source.write_bytes(data)
+        storage.write_file(path, source)
+        assert storage.read_bytes(path) == data
+    with pytest.raises(PinflowError, match=rf"cannot read {tmp_path}/none: there is no such file"):
+        storage.write_file(path, tmp_path / "none")
+    assert storage.read_bytes(path) == b"two"
+
+
 def test_what_is_written_unsynced_is_there_at_once_and_synced_with_its_folder(storage: Storage, folder: str) -> None:
     storage.sync(folder)
     storage.write_unsynced(join(folder, "x", "a"), b"1")

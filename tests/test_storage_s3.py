@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,3 +165,16 @@ def test_what_is_missing_is_told_at_once(code: str, advice: str) -> None:
 def test_what_is_no_place_in_s3() -> None:
     with pytest.raises(ConfigurationError, match="s3://bucket/folder"):
         split("s3:///a")
+
+
+def test_a_large_file_is_sent_in_pieces_that_need_bounded_memory(requests: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    with file.open("wb") as stream:
+        stream.truncate(200 << 20)
+    tracemalloc.start()
+    S3Storage().write_file("s3://big/large", file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 120 << 20  # ten pieces of 8 MB wait at most
+    assert requests.count("PUT") > 10
+    assert len(S3Storage().read_bytes("s3://big/large")) == 200 << 20

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import sqlalchemy as sa
 
+from pinflow.database import open_database
 from pinflow.hbase_schema.keys import AUDIENCE, parse_key
 from pinflow.hbase_schema.markers import all_markers
 from pinflow.hbase_schema.store import Store, open_store
@@ -113,6 +115,11 @@ class Command:
         return found
 
     @property
+    def database(self) -> str:
+        """The URL of the database."""
+        return self.variables.get("PINFLOW_DATABASE") or f"sqlite:///{self.home / 'pinflow.db'}"
+
+    @property
     def serving(self) -> Store:
         """The serving store, open."""
         return open_store(self.variables.get("PINFLOW_SERVING") or str(self.home / "serving.db"))
@@ -128,14 +135,16 @@ def finish(process: "subprocess.Popen[str]", *, timeout: float = TIMEOUT) -> Res
 def wait_for_job(command: Command, name: str) -> None:
     """Until a job whose name is like `name` runs."""
     end = time.monotonic() + TIMEOUT
-    running = "select 1 from job where name like ? and state = 'running'"
+    running = sa.text("select 1 from job where name like :name and state = 'running'")
+    engine = open_database(command.database)
     while True:
-        # at first there is no file, then one without tables
-        with suppress(sqlite3.OperationalError):
-            if command.sql(running, name):
-                return
+        # at first there is no file, then a database without tables
+        with suppress(sa.exc.DBAPIError), engine.connect() as connection:
+            if connection.scalar(running, {"name": name}):
+                break
         assert time.monotonic() < end, f"no job {name} was started"
         time.sleep(0.02)
+    engine.dispose()
 
 
 @dataclass(frozen=True)
