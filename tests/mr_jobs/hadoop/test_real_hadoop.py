@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -192,3 +194,37 @@ def test_a_plain_job_of_two_steps(run: Run, folder: str) -> None:
         "text/different words": len(counts),
         "text/counts": len(wanted),
     }
+
+
+OWN_SCRIPT = """
+import polars as pl
+from pinflow.mr_jobs.batch_job import BatchJob
+
+class Totals(BatchJob):
+    cluster_by = ("key",)
+
+    def map(self, batch):
+        return batch.with_columns(n=pl.lit(1))
+
+    def combine(self, frame):
+        return frame.group_by("key").agg(pl.col("value", "n").sum())
+
+    reduce = combine
+
+if __name__ == "__main__":
+    Totals.run()
+"""
+
+
+def test_a_batch_job_runs_by_itself_with_mrjobs_own_runner(folder: str, tmp_path: Path) -> None:
+    for number, rows in enumerate(ROWS):
+        pl.DataFrame(rows, schema={"key": pl.String, "value": pl.Int64}, orient="row").write_parquet(
+            tmp_path / f"{number}.parquet"
+        )
+    (tmp_path / "lines").write_text("".join(f"{tmp_path}/{number}.parquet\n" for number in range(MAPS)))
+    (tmp_path / "own_job.py").write_text(OWN_SCRIPT)
+    command = [sys.executable, "own_job.py", "-r", "hadoop", "--python-bin", sys.executable, "lines"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted((row["key"], row["value"], row["n"]) for row in found) == totals()
