@@ -42,6 +42,16 @@ _LOST = frozenset({0, 1040, 1053, 1152, 1158, 1159, 1160, 1161, 1927, 2002, 2003
 _DUPLICATE = 1062
 _BUSY_PAUSE = (0.0005, 0.0015)
 _SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+_GRANT = "Type as an administrator of the server: GRANT ALL ON `{database}`.* TO '{user}'@'%'"
+_LOGIN = "Correct user and password of the URL in the setting database"
+_ADVICE = {
+    1044: _GRANT,
+    1045: _LOGIN,
+    1049: "Type as an administrator of the server: CREATE DATABASE `{database}`",
+    1142: _GRANT,
+    1698: _LOGIN,
+}
+"""What to do about errors of a server by their code; docs/how-to/mysql.md has the same commands."""
 _EXAMPLE = "mysql+pymysql://user:password@host:3306/pinflow"
 
 
@@ -230,6 +240,10 @@ def database_error(engine: Engine, error: SQLAlchemyError) -> PinflowError:
             f"{place}. Move the file away and run each day again: datasets and serving rows are there still, the runs "
             "and statistics of before lie in the file moved away"
         )
+    told = _ADVICE.get(_code(error)) if isinstance(error, DBAPIError) else None
+    if told:
+        todo = told.format(database=engine.url.database, user=engine.url.username or "USER")
+        return PinflowError(f"{place}. {todo}; then give the same command again (pinflow doctor checks it)")
     advice = (
         "see that its server runs and that this machine and user may reach it"
         if is_lost(error)

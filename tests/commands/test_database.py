@@ -1,16 +1,19 @@
 """The database as users meet it: `pinflow db`, refusals, and a whole day over SQLite and over MariaDB."""
 
+import re
 import sqlite3
 from datetime import date
 from pathlib import Path
 
+import pymysql
 import pytest
 import sqlalchemy as sa
+from pymysql.constants import CR, ER
 
 from benchmarks.generate import generate_odd_day
-from pinflow.database import open_database
+from pinflow.database import database_error, open_database
 from tests.mariadb import MariaDb
-from tests.workflows.command import Command, finish, published, served
+from tests.workflows.command import Command, Result, finish, published, served
 
 DAY = date(2015, 5, 18)
 FIRST_SCHEMA = Path(__file__).parents[1] / "scheduler" / "schema-0001.sql"
@@ -61,6 +64,55 @@ def test_a_server_that_is_away_is_named_without_its_password(tmp_path: Path) -> 
     assert (result.code, result.out) == (1, "")
     assert "u:***@127.0.0.1:9/d" in result.err
     assert "secret" not in result.err
+
+
+URL = "mysql+pymysql://u:secret@db.example.com/day"
+GRANT = "Type as an administrator of the server: GRANT ALL ON `day`.* TO 'u'@'%';"
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (ER.BAD_DB_ERROR, "Type as an administrator of the server: CREATE DATABASE `day`;"),
+        (ER.ACCESS_DENIED_ERROR, "Correct user and password of the URL in the setting database;"),
+        (ER.DBACCESS_DENIED_ERROR, GRANT),
+        (ER.TABLEACCESS_DENIED_ERROR, GRANT),
+        (ER.DISK_FULL, "make room, or see that it may be written"),
+        (CR.CR_CONN_HOST_ERROR, "see that its server runs and that this machine and user may reach it"),
+    ],
+)
+def test_what_to_do_about_an_error_of_a_server(code: int, advice: str) -> None:
+    error = sa.exc.OperationalError("SELECT 1", None, pymysql.err.OperationalError(code, "what the server says"))
+    said = str(database_error(open_database(URL), error))
+    assert f"({code}, 'what the server says')" in said
+    assert f"{advice}" in said
+    assert "secret" not in said
+
+
+@pytest.mark.mariadb
+def test_what_is_advised_makes_a_missing_database_and_gives_its_rights(tmp_path: Path, mariadb: MariaDb) -> None:
+    """A user of whom the server knows only the password, and types what the errors say."""
+
+    def administer(statement: str) -> None:
+        with mariadb.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+
+    def runs(password: str) -> Result:
+        url = f"mysql+pymysql://advised:{password}@127.0.0.1:{mariadb.port}/not-there"
+        return Command(tmp_path / "home", tmp_path / "input", {"PINFLOW_DATABASE": url})("runs", "--json")
+
+    administer("CREATE USER 'advised'@'%' IDENTIFIED BY 'right'")
+    wrong = runs("wrong")
+    assert (wrong.code, "(1045, " in wrong.err) == (1, True)
+    assert "Correct user and password of the URL in the setting database; then" in wrong.err
+    for code in (1044, 1049):
+        refused = runs("right")
+        assert (refused.code, f"({code}, " in refused.err) == (1, True), refused.err
+        typed = re.search(r"as an administrator of the server: ([^;]+;)", refused.err)
+        assert typed, refused.err
+        administer(typed[1])
+    allowed = runs("right")
+    assert (allowed.code, allowed.json) == (0, []), allowed.err
 
 
 @pytest.mark.mariadb
