@@ -63,13 +63,14 @@ def doctor(as_json: bool) -> None:
     from pinflow.workflows.doctor import examine
 
     settings = config.load()
-    findings = examine(settings)
-    if as_json:
-        print_json(findings)
-    else:
-        for finding in findings:
+    findings = []
+    for finding in examine(settings):
+        findings.append(finding)
+        if not as_json:
             mark = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red", bold=True)
             click.echo(f"{mark} {finding.what}: {finding.detail}")
+    if as_json:
+        print_json(findings)
     sys.exit(ExitCode.SUCCEEDED if all(finding.ok for finding in findings) else ExitCode.USAGE)
 
 
