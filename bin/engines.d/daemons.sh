@@ -41,16 +41,17 @@ halt() {
     rm -f "$engines_folder/run/$1.pid"
 }
 
-# wait_until NAME COMMAND...: until the command succeeds; fails, showing the log, when NAME dies or takes too long
+# wait_until NAMES COMMAND...: until the command succeeds; fails, showing the log, when one of NAMES ends or the last takes too long
 wait_until() {
-    local end=$((SECONDS + engines_patience)) name=$1
+    local end=$((SECONDS + engines_patience)) names=$1 name
     shift
     until "$@" 2>/dev/null; do
-        if ! alive "$name"; then
+        for name in $names; do
+            alive "$name" && continue
             echo "error: $name ended while starting; the end of $engines_folder/log/$name.log:" >&2
             tail -n 30 "$engines_folder/log/$name.log" >&2
             return 1
-        fi
+        done
         if [ $SECONDS -ge $end ]; then
             echo "error: $name is not ready in time; see $engines_folder/log/$name.log" >&2
             return 1
@@ -77,6 +78,48 @@ missing() {
     return 1
 }
 
+# needs NAME COMMAND...: fail, saying how to install, when one of the commands is not on the PATH
+needs() {
+    local name=$1 command
+    shift
+    for command in "$@"; do
+        command -v "$command" >/dev/null && continue
+        echo "error: $name needs the command $command, which is not on the PATH; install it with: bin/engines start --install $name" >&2
+        return 1
+    done
+}
+
+# java_home: the folder of the Java of JAVA_HOME, else of the PATH; fails where none runs
+java_home() { "${JAVA_HOME:+$JAVA_HOME/bin/}java" -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java\.home = //p'; }
+
+# needs_java NAME: set JAVA_HOME, without which distributions start nothing; fail, saying how to install, where there is no Java
+needs_java() {
+    local home
+    if home=$(java_home); then
+        export JAVA_HOME=$home
+    elif [ -n "${JAVA_HOME:-}" ]; then
+        echo "error: $JAVA_HOME/bin/java does not run; correct JAVA_HOME, or unset it to use the java of the PATH" >&2
+        return 1
+    else
+        echo "error: $1 needs Java 17, and no java of the PATH runs; install it with: bin/engines start --install $1" >&2
+        return 1
+    fi
+}
+
+# java_install: Java, where none runs
+java_install() { java_home >/dev/null || apt_install java openjdk-17-jre-headless; }
+
+# logged NAME COMMAND...: run to its end, with what it says in the log of this name; when it fails, show the log's end
+logged() {
+    local name=$1 log=$engines_folder/log/$1.log
+    shift
+    mkdir -p "$engines_folder/log"
+    "$@" >"$log" 2>&1 && return
+    echo "error: $name failed; the end of $log:" >&2
+    tail -n 30 "$log" >&2
+    return 1
+}
+
 # apt_install COMMAND PACKAGE: a Debian package where its command is not on the PATH
 apt_install() {
     command -v "$1" >/dev/null && return
@@ -93,7 +136,6 @@ maven_jars() {
     local want
     want=$(sha256sum <"$1")
     [ "$(cat "$2/.complete" 2>/dev/null)" = "$want" ] && return
-    apt_install java openjdk-17-jre-headless
     apt_install mvn maven
     rm -rf "$2"
     mvn -B -q -ntp -Dmaven.artifact.threads=10 -f "$1" \

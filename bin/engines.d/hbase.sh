@@ -5,11 +5,13 @@ hbase_thrift=$((engines_port + 90))
 hbase_thrift2=$((engines_port + 91))
 
 hbase_install() {
+    java_install
     command -v hbase >/dev/null || maven_jars "$engines_files/hbase/pom.xml" "$hbase_home/lib"
 }
 
 hbase_start() {
-    command -v hbase >/dev/null || { [ -f "$hbase_home/lib/.complete" ] && command -v java >/dev/null; } || missing hbase || return 1
+    command -v hbase >/dev/null || [ -f "$hbase_home/lib/.complete" ] || missing hbase || return 1
+    needs_java hbase
     mkdir -p "$hbase_home/conf" "$hbase_home/data"
     cp "$engines_files"/hbase/{hbase-site.xml,log4j2.properties} "$hbase_home/conf/"
     export HB_DATA=$hbase_home/data HB_ZK_PORT=$((engines_port + 93)) HB_MASTER_PORT=$((engines_port + 94)) HB_RS_PORT=$((engines_port + 95))
@@ -27,7 +29,8 @@ hbase_daemon() {
     shift 4
     alive "$name" && return
     if command -v hbase >/dev/null; then
-        HBASE_HEAPSIZE=$heap as_engine "$name" hbase --config "$hbase_home/conf" "$command" "$@"
+        # its script looks for others beside itself, where a link is not
+        HBASE_HEAPSIZE=$heap as_engine "$name" "$(readlink -f "$(command -v hbase)")" --config "$hbase_home/conf" "$command" "$@"
         return
     fi
     local opens=() package
@@ -37,7 +40,7 @@ hbase_daemon() {
     for package in java.base/jdk.internal.misc java.security.jgss/sun.security.krb5 java.base/sun.net.dns java.base/sun.net.util; do
         opens+=(--add-exports "$package=ALL-UNNAMED")
     done
-    as_engine "$name" "${JAVA_HOME:+$JAVA_HOME/bin/}java" "-Xmx$heap" -XX:+UseSerialGC --add-modules jdk.unsupported "${opens[@]}" \
+    as_engine "$name" "$JAVA_HOME/bin/java" "-Xmx$heap" -XX:+UseSerialGC --add-modules jdk.unsupported "${opens[@]}" \
         -Dorg.apache.hbase.thirdparty.io.netty.tryReflectionSetAccessible=true -Djava.net.preferIPv4Stack=true \
         -cp "$hbase_home/conf:$hbase_home/lib/*" "$class" "$@"
 }

@@ -1,5 +1,7 @@
 # MariaDB: one server with the empty database `pinflow`; root has no password, and it listens on loopback only.
 
+# Debian's servers lie outside the PATH of ordinary users
+PATH=$PATH:/usr/local/sbin:/usr/sbin
 mariadb_folder=$engines_folder/mariadb
 mariadb_port=$((engines_port + 60))
 mariadb_socket=$mariadb_folder/socket
@@ -7,7 +9,7 @@ mariadb_socket=$mariadb_folder/socket
 mariadb_install() { apt_install mariadbd mariadb-server; }
 
 mariadb_start() {
-    command -v mariadbd >/dev/null || missing mariadb || return 1
+    needs mariadb mariadbd mariadb-install-db mariadb
     if mariadb_status; then return; fi
     if [ ${#mariadb_socket} -gt 100 ]; then
         echo "error: $mariadb_folder is too long for a socket's path; set PINFLOW_ENGINES to a shorter folder" >&2
@@ -19,9 +21,8 @@ mariadb_start() {
     mkdir -p "$mariadb_folder/tmp"
     if [ ! -e "$mariadb_folder/.made" ]; then
         rm -rf "$mariadb_folder/data"
-        mariadb-install-db --no-defaults "${as[@]}" --datadir="$mariadb_folder/data" --tmpdir="$mariadb_folder/tmp" \
-            --auth-root-authentication-method=normal --skip-test-db --skip-name-resolve --innodb-log-file-size=16M \
-            >"$mariadb_folder/install.log" 2>&1 || { cat "$mariadb_folder/install.log" >&2; return 1; }
+        logged mariadb-install mariadb-install-db --no-defaults "${as[@]}" --datadir="$mariadb_folder/data" --tmpdir="$mariadb_folder/tmp" \
+            --auth-root-authentication-method=normal --skip-test-db --skip-name-resolve --innodb-log-file-size=16M
         touch "$mariadb_folder/.made"
     fi
     as_engine mariadb mariadbd --no-defaults "${as[@]}" --datadir="$mariadb_folder/data" --tmpdir="$mariadb_folder/tmp" \

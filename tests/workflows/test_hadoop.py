@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -186,3 +187,5 @@ def test_doctor_runs_a_job(on_hadoop: Command) -> None:
     found = {finding["what"]: finding for finding in json.loads(result.out)}
     assert found["runner"]["ok"], found["runner"]
     assert "a task ran on the node" in found["runner"]["detail"]
+    # bin/engines puts the Python of this checkout first, before one of the system of the same version
+    assert f" at {Path(sys.executable).resolve().parent}/python" in found["runner"]["detail"]
