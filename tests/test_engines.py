@@ -105,6 +105,20 @@ def test_all_engines_together_are_a_configuration_that_works(serving: Machine, m
     assert variables["AWS_ENDPOINT_URL_S3"] == f"http://127.0.0.1:{serving.port + 50}"
 
 
+def test_a_process_with_a_large_environment_is_known(serving: Machine) -> None:
+    """Such as HBase's, whose script exports the names of all jars."""
+    name = "s3"
+    pid = serving.folder / "engines" / "run" / f"{name}.pid"
+    # large at the end, where a reader that has found the mark no longer looks
+    large = {"PINFLOW_ENGINE": f"{name}@{serving.variables['PINFLOW_ENGINES']}", "ZZZ": "x" * 120_000}
+    with subprocess.Popen(["sleep", "300"], env=large) as process:
+        try:
+            pid.write_text(str(process.pid))
+            assert serving.engines("status", name).stdout == "s3: serves\n"
+        finally:
+            process.kill()
+
+
 def test_env_says_that_s3_leaves_the_warehouse_to_hadoop(serving: Machine) -> None:
     assert "the warehouse is in HDFS" in serving.engines("env", "s3", "hadoop").stderr
     assert serving.engines("env", "hadoop").stderr == ""

@@ -22,7 +22,7 @@ alive() {
     local pid file=$engines_folder/run/$1.pid
     [ -f "$file" ] && pid=$(cat "$file") && [ -n "$pid" ] || return 1
     grep -q '^State:[[:space:]]*[^ZX]' "/proc/$pid/status" 2>/dev/null || return 1
-    tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -qxF "PINFLOW_ENGINE=$1@$engines_folder"
+    grep -qzxF "PINFLOW_ENGINE=$1@$engines_folder" "/proc/$pid/environ" 2>/dev/null
 }
 
 # halt NAME: TERM, after 20 s KILL, and wait for the end
@@ -61,7 +61,7 @@ wait_until() {
 }
 
 # answers URL PATTERN: whether what the URL gives matches
-answers() { curl -fsS -m 20 "$1" | grep -Eq "$2"; }
+answers() { curl -fsS -m 20 "$1" | grep -E "$2" >/dev/null; }
 
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
