@@ -2,6 +2,7 @@
 
 import configparser
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +115,27 @@ def test_exit_code_is_documented(code: ExitCode) -> None:
 @pytest.mark.parametrize("name", [name for name in vars(Pinflow) if not name.startswith("_")])
 def test_method_of_the_api_is_documented(name: str) -> None:
     assert f"`{name}(" in page("reference/python.md")
+
+
+def engines() -> list[str]:
+    """The names that bin/engines tells when it is called without a verb."""
+    told = subprocess.run([ROOT / "bin" / "engines"], check=False, capture_output=True, text=True).stderr
+    return told.partition("\nengines: ")[2].split()
+
+
+@pytest.mark.parametrize("name", engines())
+def test_engine_is_documented_with_how_to_try_it(name: str) -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in (DOCS / "how-to").glob("*.md"))
+    assert f"    bin/engines start --install {name}\n" in pages
+    assert f'    eval "$(bin/engines env {name})"\n' in pages
+
+
+def test_the_tutorial_ends_on_real_engines() -> None:
+    about = section(page("tutorial.md"), "9. The same on real engines")
+    started = re.search(r"^    bin/engines start --install (.+)$", about, re.MULTILINE)
+    assert started
+    assert len(started[1].split()) > 1
+    assert set(started[1].split()) <= set(engines())
 
 
 def runtime_dependencies() -> list[str]:
