@@ -25,6 +25,7 @@ LOOK_SECONDS = 1.0
 """How often a worker looks what the dead have left, and whether its own attempts were taken away."""
 CONDITIONS = 100
 """How many conditions of a run a worker takes at once."""
+_REMEMBERED = 100
 
 EventListener = Callable[[Event], None]
 Tick = Callable[[], float | None]
@@ -49,7 +50,8 @@ class Service:
         self._hooks = hooks
         self._attempts = Attempts(store, forks, place)
         self._held: dict[str, Held] = {}
-        self._alone = False
+        self._alone_until = 0.0
+        self._served: dict[str, None] = {}
         self._pause = FIRST_PAUSE
         self._poll_at = self._look_at = self._renew_at = self._tick_at = 0.0
         self._stopping = 0
@@ -116,13 +118,13 @@ class Service:
         self._record([(poll.held, Outcome(poll.claim, AttemptState.LOST, "its worker left")) for poll in waiting])
 
     def _record(self, ended: list[tuple[Held, Outcome]]) -> None:
-        """Store how attempts ended; with a free slot and nobody waiting longer, go on with the same run at once."""
+        """Store how attempts ended; with a free slot and no other run a moment ago, go on with the same run at once."""
+        is_alone = time.monotonic() < self._alone_until and not self._stopping
         for held, outcome in ended:
             if self._stopping > 1 and outcome.state is AttemptState.FAILED:
                 outcome = Outcome(outcome.claim, AttemptState.LOST, outcome.reason, usage=outcome.usage)
-            free = self._free if self._alone and not self._stopping else 0
             try:
-                self._advance(held, [outcome], free)
+                self._advance(held, [outcome], self._free if is_alone else 0)
             except StaleFenceError:
                 continue
             if not self._stopping:
@@ -131,22 +133,32 @@ class Service:
             self._forget()
 
     def _claim(self, now: float) -> None:
-        """Fill the free slots: one job of each run in turn, that first of which the fewest run."""
+        """Fill the free slots: the run first of which the fewest jobs run, of equal ones that served longest ago."""
         if now < self._poll_at or self._free <= 0:
             return
         runs = sharing.shared_runs(self._store, self._post.worker)
-        self._alone = len(runs) == 1
+        self._alone_until = now + LOOK_SECONDS if len(runs) == 1 else 0.0
         found = False
         active = {run.lease.run_id: run.active for run in runs}
+        turns = {run_id: turn for turn, run_id in enumerate(self._served)}
         while runs and self._free > 0:
-            run = min(runs, key=lambda r: active[r.lease.run_id])
+            run = min(runs, key=lambda r: (active[r.lease.run_id], turns.get(r.lease.run_id, -1)))
             started = self._take(run, self._free if len(runs) == 1 else 1)
             found = found or started > 0
             active[run.lease.run_id] += started
+            if started:
+                self._note_turn(run.lease.run_id)
             if not started or len(runs) == 1:
                 runs.remove(run)
         self._pause = FIRST_PAUSE if found else min(self._pause * 1.5, LAST_PAUSE)
         self._poll_at = time.monotonic() + self._pause
+
+    def _note_turn(self, run_id: str) -> None:
+        """Remember in which order runs were served; those of long ago are forgotten."""
+        self._served.pop(run_id, None)
+        self._served[run_id] = None
+        if len(self._served) > 2 * _REMEMBERED:
+            self._served = dict.fromkeys(list(self._served)[-_REMEMBERED:])
 
     def _take(self, run: SharedRun, count: int) -> int:
         """Claim jobs of a run; how many were started."""
@@ -177,7 +189,7 @@ class Service:
 
     def _forget(self) -> None:
         """Keep the definitions of runs that something is done for, and a few more."""
-        if len(self._held) > 100:
+        if len(self._held) > _REMEMBERED:
             busy = {claim.run_id for claim, _ in self._attempts.claims()}
             self._held = {name: held for name, held in self._held.items() if name in busy}
 

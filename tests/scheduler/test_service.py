@@ -13,9 +13,10 @@ import pytest
 
 from pinflow.database import open_database
 from pinflow.scheduler import reading
-from pinflow.scheduler.declare import Job
-from pinflow.scheduler.definition import Definition
+from pinflow.scheduler.declare import Job, Stage, Workflow
+from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.store import Store
+from tests.scheduler.conftest import DAY
 
 HERE = Path(__file__).parent
 TREE = {"a": [], "b": ["a"], "c": ["a"], "d": ["b"], "e": ["b"], "f": ["c"], "g": ["d", "e", "f"], "h": []}
@@ -38,10 +39,13 @@ class Yard:
         assert process.stdout.readline() == "ready\n"
         return process
 
-    def submit(self, edges: dict[str, list[str]], seconds: float = 0.0, call: str = "note", **parameters: str) -> str:
+    def submit(
+        self, edges: dict[str, list[str]], seconds: float = 0.0, call: str = "note", workflow: str = "demo"
+    ) -> str:
         notes = {"file": str(self.folder / "notes"), "seconds": seconds}
         jobs = [Job(n, call=f"sample_jobs:{call}", after=after, arguments=notes) for n, after in edges.items()]
-        return self.store.submit(self.of(*jobs, **parameters)).run_id
+        made = Workflow(workflow, "o", lambda _day, _parameters: [Stage("only", jobs)])
+        return self.store.submit(define(made, DAY)).run_id
 
     def state(self, run_id: str) -> str:
         return reading.get_run(self.store, run_id).state.value
@@ -151,6 +155,21 @@ def test_a_command_follows_a_run_that_workers_share(yard):
 
 def test_a_run_without_jobs_succeeds_when_it_is_submitted(yard):
     assert yard.state(yard.submit({})) == "succeeded"
+
+
+def test_a_worker_with_one_slot_serves_all_runs_in_turn(yard):
+    big = yard.submit({f"b{n}": [] for n in range(40)}, 0.3, workflow="big")
+    yard.worker(1)
+    begun = "SELECT run_id FROM attempt ORDER BY fence"
+    yard.until(lambda: len(yard.rows(begun)) == 3)
+    before = len(yard.rows(begun))
+    small = [yard.submit({"x": [], "y": []}, 0.3, workflow=f"small{n}") for n in range(2)]
+    yard.until(lambda: all(yard.state(run_id) == "succeeded" for run_id in small))
+    turns = [run_id for (run_id,) in yard.rows(begun)]
+    first = turns.index(small[0])
+    # Seen within a second, in which no more than three such jobs run; then each of the three runs in turn.
+    assert first - before <= 5
+    assert turns[first : first + 5] == [small[0], small[1], big, small[0], small[1]]
 
 
 def kill_workers_at_random_moments(new_yard: Callable[[], Yard], times: int, seed: int) -> None:
