@@ -169,9 +169,7 @@ class Service:
 
     def _advance(self, held: Held, outcomes: list[Outcome], free: int) -> int:
         since, conditions = time.monotonic(), CONDITIONS if free and held.definition.conditions else 0
-        step: Advance = self._store.advance(
-            held.lease, outcomes, free, conditions, pools=self._post.pools, close=bool(outcomes)
-        )
+        step: Advance = self._store.advance(held.lease, outcomes, free, conditions, pools=self._post.pools, close=True)
         for event in step.events:
             self._hooks.on_event(event)
         for claim in step.claims:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from pinflow import database
@@ -88,7 +89,7 @@ def recover(store: Store, own_zygote: str) -> int:
     """Give what the dead left to those who live; how many attempts and runs that were.
 
     An attempt of a shared run whose worker is known to be dead, or whose lease has run out, is `lost`, and its job
-    starts again; so does, as a shared one, a run whose driver is gone.
+    starts again; so does, as a shared one, a run whose driver is gone. A shared run all of whose jobs have ended ends.
     """
     now = store.clock()
     count = 0
@@ -100,7 +101,15 @@ def recover(store: Store, own_zygote: str) -> int:
         if _is_over(store, row.lease_until, row.driver, now):
             _bury(store, row.driver, own_zygote)
             count += store.transact(_adopting(store, row))
+    for row in database.fetch(store.engine, worker_sql.DONE_RUNS):
+        count += store.transact(partial(_ending, run_id=row.run_id))
     return count
+
+
+def _ending(work: Transaction, run_id: str) -> bool:
+    row = work.first(sql.LOCK_RUN, b_run_id=run_id)
+    is_open = row.state == RunState.RUNNING and bool(row.shared)
+    return is_open and work.close_if_done(Lease(run_id, WORKERS, row.fence))
 
 
 def _bury(store: Store, worker: str, own_zygote: str) -> None:

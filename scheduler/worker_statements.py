@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as b
 
 from pinflow.scheduler.statements import ABOUT_RUN, is_one_of
-from pinflow.scheduler.states import ACTIVE_STATES, JobState, RunState
+from pinflow.scheduler.states import ACTIVE_STATES, FINAL_STATES, JobState, RunState
 from pinflow.scheduler.tables import attempt, job, pool, run, signals, worker
 
 # The shared runs of which jobs may start, those of which the fewest run first; runs that are held are left out.
@@ -50,6 +50,14 @@ OPEN_CLAIM = _OPEN_CLAIMS.where(attempt.c.fence == b("b_fence"))
 # The runs that a command drives, or whose driver is gone.
 DRIVEN_RUNS = sa.select(run.c.run_id, run.c.driver, run.c.fence, run.c.lease_until).where(
     run.c.state == RunState.RUNNING.value, run.c.shared == 0
+)
+# The shared runs all of whose jobs have ended.
+DONE_RUNS = sa.select(run.c.run_id).where(
+    run.c.state == RunState.RUNNING.value,
+    run.c.shared == 1,
+    ~sa.exists()
+    .where(job.c.run_id == run.c.run_id, is_one_of(job.c.state, sorted(set(JobState) - FINAL_STATES)))
+    .correlate(run),
 )
 # Forget workers that have not said so for long.
 FORGET_WORKERS = sa.delete(worker).where(worker.c.lease_until < b("b_before"))

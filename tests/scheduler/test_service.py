@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pinflow.database import open_database
-from pinflow.scheduler import reading
+from pinflow.scheduler import reading, signals
 from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.store import Store
@@ -170,6 +170,25 @@ def test_a_worker_with_one_slot_serves_all_runs_in_turn(yard):
     # Seen within a second, in which no more than three such jobs run; then each of the three runs in turn.
     assert first - before <= 5
     assert turns[first : first + 5] == [small[0], small[1], big, small[0], small[1]]
+
+
+def test_a_run_ends_whose_last_jobs_are_disabled(yard):
+    signals.send(yard.store, signals.Scope("workflow", "one"), signals.Action.DISABLE, author="me", job="a")
+    run_id = yard.submit({"a": []}, workflow="one")
+    yard.worker()
+    yard.until(lambda: yard.state(run_id) == "succeeded")
+    assert [job.state.value for job in reading.get_run(yard.store, run_id).jobs] == ["skipped"]
+
+
+def test_a_run_ends_whose_job_is_disabled_while_it_waits_for_its_retry(yard):
+    arguments = {"file": str(yard.folder / "notes"), "code": 7}
+    fails = Job("a", call="sample_jobs:note", arguments=arguments, retries=3, retry_delay="2s")
+    run_id = yard.store.submit(yard.of(fails)).run_id
+    yard.worker()
+    yard.until(lambda: yard.rows("SELECT 1 FROM job WHERE failures = 1 AND not_before IS NOT NULL") != [])
+    signals.send(yard.store, signals.Scope("run", run_id), signals.Action.DISABLE, author="me", job="a")
+    yard.until(lambda: yard.state(run_id) == "succeeded")
+    assert yard.rows("SELECT state, attempts FROM job") == [("skipped", 1)]
 
 
 def kill_workers_at_random_moments(new_yard: Callable[[], Yard], times: int, seed: int) -> None:

@@ -122,6 +122,18 @@ def test_the_one_who_ends_the_last_job_ends_the_run(make_store, make):
     assert reading.get_run(one, run_id).state is RunState.SUCCEEDED
 
 
+def test_recovery_ends_a_run_all_of_whose_jobs_have_ended(make_store, make):
+    store = make_store()
+    run_id = store.submit(make({"a": []})).run_id
+    signals.send(store, signals.ALL, signals.Action.DISABLE, author="me", job="a")
+    (run,) = sharing.shared_runs(store, "killed before it ended the run")
+    store.advance(run.lease, [], 1)
+    assert reading.get_run(store, run_id).state is RunState.RUNNING
+    assert sharing.recover(store, "z") == 1
+    assert reading.get_run(store, run_id).state is RunState.SUCCEEDED
+    assert sharing.recover(store, "z") == 0
+
+
 def test_the_run_of_which_the_fewest_jobs_run_is_first(make_store, make):
     store = make_store()
     large = store.submit(jobs_of("large", *(Job(str(n), call="m:f") for n in range(9)))).run_id
