@@ -28,15 +28,13 @@ CONDITIONS = 100
 _REMEMBERED = 100
 
 EventListener = Callable[[Event], None]
-Tick = Callable[[], float | None]
-"""What else the process does now and then; gives in how many seconds again, None if never."""
 
 
 class Hooks(NamedTuple):
-    """What is told of each transition that the worker makes, and done beside its work."""
+    """What is told of each transition that the worker makes and, often, that it takes nothing new any more."""
 
     on_event: EventListener = lambda _event: None
-    tick: Tick = lambda: None
+    on_leave: Callable[[], None] = lambda: None
 
 
 class Service:
@@ -53,7 +51,7 @@ class Service:
         self._alone_until = 0.0
         self._served: dict[str, None] = {}
         self._pause = FIRST_PAUSE
-        self._poll_at = self._look_at = self._renew_at = self._tick_at = 0.0
+        self._poll_at = self._look_at = self._renew_at = 0.0
         self._stopping = 0
 
     def serve(self) -> str:
@@ -73,9 +71,10 @@ class Service:
                 self._attempts.processes.enforce(now)
                 reason = self._stop(signals) or reason
                 reason = self._keep(now) or reason
-                if not reason:
+                if reason:
+                    self._hooks.on_leave()
+                else:
                     self._attempts.ask_due()
-                    self._tick(now)
                     self._claim(now)
                 if self._attempts or not reason:
                     selector.select(self._sleep(bool(reason)))
@@ -191,11 +190,6 @@ class Service:
             busy = {claim.run_id for claim, _ in self._attempts.claims()}
             self._held = {name: held for name, held in self._held.items() if name in busy}
 
-    def _tick(self, now: float) -> None:
-        if now >= self._tick_at:
-            pause = self._hooks.tick()
-            self._tick_at = float("inf") if pause is None else time.monotonic() + pause
-
     @property
     def _free(self) -> int:
         return self._place.slots - self._attempts.slots_taken
@@ -203,7 +197,7 @@ class Service:
     def _sleep(self, is_ending: bool) -> float:
         moments = [self._attempts.wakes_at, self._renew_at]
         if not is_ending:
-            moments += [self._look_at, self._tick_at, self._poll_at if self._free > 0 else None]
+            moments += [self._look_at, self._poll_at if self._free > 0 else None]
         return max(0.0, min(m for m in moments if m is not None) - time.monotonic())
 
 

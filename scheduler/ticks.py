@@ -119,7 +119,7 @@ def _fire(store: Store, timetable: Timetable, workflow: str, now: datetime) -> N
         day, parameters = turn.declared.day_of(turn.at), turn.declared.parameters_of(turn.at)
         try:
             definition = timetable.define(workflow, day, parameters)
-        except Exception as error:  # it is the code of whoever declared the workflow
+        except (Exception, SystemExit) as error:  # it is the code of whoever declared the workflow
             reason = str(error) if isinstance(error, PinflowError) else f"{type(error).__name__}: {error}"
             _wake(store, workflow, now + _TRY_AGAIN, f"the run of {day} cannot be made: {reason}")
             return

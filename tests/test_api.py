@@ -121,8 +121,15 @@ def test_a_backfill_is_left_to_workers_from_python(pinflow: api.Pinflow) -> None
         assert pinflow.cancel_backfills("api_demo") == [begun.number]
 
 
+@pytest.mark.parametrize(
+    ("error", "says"), [(KeyError("site"), "KeyError: 'site'"), (SystemExit("no config"), "SystemExit: no config")]
+)
 def test_a_backfill_whose_workflow_cannot_be_used_holds_up_no_other(
-    pinflow: api.Pinflow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pinflow: api.Pinflow,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    says: str,
 ) -> None:
     with pinflow:
         pinflow.abort(workflow="api_demo")
@@ -133,13 +140,13 @@ def test_a_backfill_whose_workflow_cannot_be_used_holds_up_no_other(
 
         def fails(settings: config.Settings, request: Request) -> Opened:
             if request.date.day == 11:
-                raise KeyError("site")
+                raise error
             return submit(settings, request)
 
         monkeypatch.setattr(backfilling, "submit_workflow", fails)
         begun = pinflow.backfill("other_demo", "2015-05-11", "2015-05-12", max_runs=2, detach=True)
         assert [day.state for day in begun.days] == ["failed", "running"]
-        assert "backfill 2: other_demo 2015-05-11: KeyError: 'site'\n" in capsys.readouterr().err
+        assert f"backfill 2: other_demo 2015-05-11: {says}\n" in capsys.readouterr().err
 
 
 def test_what_cannot_be_asked_for_is_refused_with_what_can(pinflow: api.Pinflow) -> None:

@@ -92,13 +92,13 @@ def _push_day(settings: Settings, store: Store, number: int, taken: BackfillDay)
     request = Request(wanted.workflow, taken.date, rebuild=wanted.rebuild, parameters=wanted.parameters)
     try:
         opened = submit_workflow(settings, request)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _end_without_run(store, number, wanted.workflow, taken, error) == "failed"
     hand_over(store, number, taken.date, opened.run_id)
     return True
 
 
-def _end_without_run(store: Store, number: int, workflow: str, taken: BackfillDay, error: Exception) -> str:
+def _end_without_run(store: Store, number: int, workflow: str, taken: BackfillDay, error: BaseException) -> str:
     """Say why a day could not be run, which may be the code of whoever declared the workflow; gives its state."""
     is_ours = isinstance(error, PinflowError)
     reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
@@ -122,7 +122,7 @@ def _run_day(settings: Settings, store: Store, zygote: Zygote, number: int, take
     request = Request(wanted.workflow, taken.date, rebuild=wanted.rebuild, parameters=wanted.parameters)
     try:
         result = run_workflow(share, request, zygote)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if _end_without_run(store, number, wanted.workflow, taken, error) == "waiting":
             sys.exit(ExitCode.FAILED)  # so it would be with the next day
         return

@@ -32,7 +32,7 @@ def watching(settings: Settings, *, seconds: float = SECONDS) -> Iterator[None]:
 
 def _watch(settings: Settings, stop: threading.Event, seconds: float) -> None:
     while not stop.wait(seconds):
-        with _told("the database cannot be looked at"):
+        with told("the database cannot be looked at"):
             look(settings)
 
 
@@ -48,20 +48,20 @@ def look(settings: Settings) -> None:
     engine = open_database(settings.database_url)
     try:
         with Store(engine) as store:
-            with _told("late runs cannot be looked at"):
+            with told("late runs cannot be looked at"):
                 warn(store)
-            with _told("failed jobs cannot be looked at"):
+            with told("failed jobs cannot be looked at"):
                 tell_failed(settings, store, store.clock())
-            with _told("detached backfills cannot go on"):
+            with told("detached backfills cannot go on"):
                 push_anew(settings)
-            with _told("mails cannot be sent"):
+            with told("mails cannot be sent"):
                 post(settings, store)
     finally:
         engine.dispose()
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def told(what: str) -> Iterator[None]:
     """Log what fails within: a watcher that ends at the first fault would warn nobody any more."""
     try:
         yield

@@ -1,5 +1,7 @@
 """Processes that stay: `pinflow worker`, and the limits that all of them keep to."""
 
+from contextlib import ExitStack
+
 import click
 
 from pinflow import config
@@ -50,10 +52,10 @@ def _work(
 ) -> None:
     from pinflow.workflows.preload import start_zygote
 
-    with start_zygote(settings) as zygote:
+    with start_zygote(settings) as zygote, ExitStack() as stack:
         from pinflow.scheduler.service import Hooks, Service, post_of
         from pinflow.workflows.run import place_of, prepare_home
-        from pinflow.workflows.scheduling import looker
+        from pinflow.workflows.scheduling import firing
         from pinflow.workflows.watching import watching
         from pinflow.zygote import connect
 
@@ -62,7 +64,7 @@ def _work(
         with open_store(settings) as store, connect(zygote.path) as forks, watching(settings):
             own = post_of(zygote.pid, place.slots, generation, pools)
             tell(f"worker {own.worker}: {place.slots} slots, generation {generation}")
-            hooks = Hooks(tell_event, looker(settings, store)) if fire else Hooks(tell_event)
+            hooks = Hooks(tell_event, stack.enter_context(firing(settings)).set) if fire else Hooks(tell_event)
             reason = Service(store, forks, place, own, hooks).serve()
     tell(reason)
 

@@ -133,6 +133,68 @@ def test_the_scheduler_starts_runs_until_it_is_asked_to_stop(
     assert read(call("schedules", "--json"))[1]["last"]["state"] in ("started", "skipped", "waiting")
 
 
+QUICK = """
+import sys
+from datetime import timedelta
+from pinflow.cli import main
+from pinflow.scheduler.store import Store
+from pinflow.workflows import scheduling
+
+Store.__init__.__kwdefaults__["lease"] = timedelta(seconds=2)
+scheduling.LONGEST_PAUSE = timedelta(seconds=1)
+sys.argv = ["pinflow", "up", "--slots", "1"]
+main()
+"""
+"""`pinflow up` that looks each second, and whose leases are shorter than its workflows take to be made."""
+
+
+SLOW = """
+import time
+from pathlib import Path
+from pinflow.scheduler.declare import Command, Stage, Workflow
+from pinflow.scheduler.schedules import Schedule
+
+def slow(day, given):
+    Path(__file__).with_name("asked").touch()
+    time.sleep(6)
+    return [Stage("s", [Command("echo", argv=["echo"])])]
+
+def long(day, given):
+    return [Stage("s", [Command("wait", argv=["sleep", "10"])])]
+
+def workflows(owner):
+    return [Workflow("often", owner, slow, "slow", Schedule("* * * * *")), Workflow("long", owner, long, "by hand")]
+"""
+
+
+def test_code_of_a_workflow_that_takes_long_harms_no_job_that_runs(call: Call, project: Path) -> None:
+    (module,) = project.glob("flows_*.py")
+    module.write_text(SLOW, encoding="utf-8")
+    read(call("schedules", "pause", "often", "--json"))
+    read(call("schedules", "resume", "often", "--json"))
+    run = read(call("run", "long", "--date", "2020-01-01", "--detach", "--json"))["run_id"]
+    environment = {**os.environ, "PINFLOW_CONFIG": str(project / "pinflow.toml")}
+    process = subprocess.Popen([sys.executable, "-c", QUICK], env=environment, cwd=project)
+
+    def wait_for(state: str) -> dict[str, Any]:
+        end = time.monotonic() + 120
+        while (found := read(call("show", run, "--json"))["jobs"][0])["state"] != state:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        return found
+
+    try:
+        wait_for("running")
+        set_back(project)
+        ended = wait_for("succeeded")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(300)
+    assert process.returncode == 0
+    assert (project / "asked").exists()
+    assert [attempt["state"] for attempt in ended["attempts"]] == ["succeeded"]
+
+
 def set_back(project: Path) -> None:
     """As if no scheduler had run for two minutes."""
     import sqlite3

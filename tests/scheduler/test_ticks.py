@@ -218,17 +218,24 @@ def test_a_tick_joins_the_run_of_its_day_that_somebody_started(store, at):
     assert list(runs(store)) == [mine.run_id]
 
 
-def test_a_workflow_that_cannot_be_made_says_why_and_holds_up_nothing(store, at):
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ConfigurationError("the module 'x' cannot be used"), "the module 'x' cannot be used"),
+        (SystemExit("no config"), "SystemExit: no config"),
+    ],
+)
+def test_a_workflow_that_cannot_be_made_says_why_and_holds_up_nothing(store, at, error, says):
     def broken(name, day, parameters):
         if name == "broken":
-            raise ConfigurationError("the module 'x' cannot be used")
+            raise error
         return defined(name, day, parameters)
 
     both = {"broken": Schedule(NIGHTLY), "demo": Schedule(NIGHTLY)}
     at("18 12:00", Timetable(both, broken))
     assert at("19 02:00", Timetable(both, broken)) == "19 02:01:00"
     assert list(runs(store)) == ["demo-2015-05-18-1"]
-    assert row(store).error == "the run of 2015-05-18 cannot be made: the module 'x' cannot be used"
+    assert row(store).error == f"the run of 2015-05-18 cannot be made: {says}"
     # Its tick is not lost.
     at("19 03:00", Timetable(both, lambda name, day, parameters: define(replace_name(name), day, parameters)))
     assert "broken-2015-05-18-1" in runs(store)
