@@ -124,7 +124,7 @@ class Attempts:
         claim, stopped = process.claim, process.stopped
         left = read_result(self.processes.result_of(claim))
         if is_overdue and stopped is None and ended.signal == SIGKILL:
-            return Outcome(claim, AttemptState.LOST, "its lease ran out", None, usage_of(ended))
+            return Outcome(claim, AttemptState.LOST, "its lease ran out", None, usage_of(ended), crashed=True)
         if poll is not None and stopped is None and is_no(ended.code):
             return None if process.lost else self._postpone(poll, ended, reason_in(left) or "not there")
         hint = None if ended.code in (0, ExitCode.INPUT_MISSING) else last_line(self.processes.log_of(claim))

@@ -76,7 +76,8 @@ class Usage:
 class Outcome:
     """How an attempt ended; `retry_at`: it failed, and its job goes back to ready for that time.
 
-    Of an attempt that is `lost`, since its worker had to leave, the job goes back to ready, too.
+    Of an attempt that is `lost`, since its worker had to leave, the job goes back to ready, too; with `crashed` it
+    counts as one whose worker died under it, so that it is given up when that happens every time.
     """
 
     claim: Claim
@@ -86,6 +87,7 @@ class Outcome:
     usage: Usage = Usage()
     result: str | None = None
     retry_at: datetime | None = None
+    crashed: bool = False
 
     @property
     def job_state(self) -> JobState:

@@ -192,6 +192,9 @@ class Transaction:
             b_peak=usage.peak_bytes,
             b_result=outcome.result,
         )
+        if outcome.crashed:
+            self._crash(self.first(sql.JOB, b_run_id=claim.run_id, b_name=claim.job), outcome.reason)
+            return
         self.change(
             sql.END[target],
             b_run_id=claim.run_id,
@@ -363,7 +366,7 @@ class Transaction:
         self.end_run(lease.run_id, lease.fence, RunState.FAILED if undone else RunState.SUCCEEDED, reason)
         return True
 
-    def _crash(self, job: Any, reason: str = "its driver died") -> None:
+    def _crash(self, job: Any, reason: str | None = "its driver died") -> None:
         """Let a job whose worker died under it start again, unless that happens every time."""
         crashes = job.crashes + 1
         target = JobState.READY if crashes < CRASH_LIMIT else JobState.FAILED

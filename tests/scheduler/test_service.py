@@ -277,6 +277,23 @@ def test_a_job_that_kills_its_worker_each_time_is_given_up(yard):
     assert states["a"][1].startswith("given up: 5 times its worker died")
 
 
+def test_a_job_that_is_killed_each_time_since_its_lease_ran_out_is_given_up(yard):
+    run_id = yard.submit({"a": []}, 3.0, call="span")
+    worker = yard.worker(lease=1)
+    for starts, crashes in ((1, 1), (2, 5)):
+        yard.until(lambda starts=starts: len(yard.notes()) == starts)
+        worker.send_signal(signal.SIGSTOP)
+        time.sleep(2)
+        worker.send_signal(signal.SIGCONT)
+        yard.until(lambda crashes=crashes: yard.rows("SELECT crashes, failures FROM job") == [(crashes, 0)])
+        with yard.store.engine.execution_options(writes=True).begin() as connection:
+            connection.exec_driver_sql("UPDATE job SET crashes = 4 WHERE crashes = 1")
+    yard.until(lambda: yard.state(run_id) == "failed")
+    (job,) = reading.get_run(yard.store, run_id).jobs
+    assert job.reason.startswith("given up: 5 times")
+    assert [kind for _, kind, *_ in yard.notes()] == ["start", "start"]
+
+
 def test_a_run_whose_command_was_killed_is_taken_over_by_a_worker(yard, tmp_path):
     command = [sys.executable, str(HERE / "drive.py"), yard.url, str(yard.folder / "logs")]
     command += [str(yard.folder / "notes"), "pair", "1.5"]
