@@ -104,7 +104,10 @@ class Pinflow:
         rebuild: bool = False,
         wait: timedelta = timedelta(0),
     ) -> RunInfo:
-        """Leave a workflow's day to workers, and return at once; a run of it that is under way is given."""
+        """Leave a workflow's day to workers, and return at once; a run of it that is under way is given.
+
+        Raises `OtherWorkError` when that run does other work.
+        """
         request = Request(workflow, _day(day), stage, rebuild, wait, parameters or {})
         return self.get_run(submit_workflow(self.settings, request).run_id)
 

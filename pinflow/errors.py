@@ -89,6 +89,16 @@ class AbortedError(PinflowError):
         )
 
 
+class OtherWorkError(PinflowError):
+    """A run of the same day is under way that does other work, so that what was asked for cannot begin."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"the run {run_id} of that day is under way and does other work: its jobs or parameters differ; wait for "
+            f"its end, see: pinflow show {run_id}, or end it with: pinflow abort {run_id}; then give the same again"
+        )
+
+
 class DrainedError(PinflowError):
     """A run was drained: what ran has ended, and nothing more starts."""
 

@@ -4,7 +4,7 @@ A backfill is its days in an order. Whoever works on it takes the next day, runs
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -163,11 +163,17 @@ def list_backfills(store: Store, workflow: str) -> list[Backfill]:
 
 
 def take_day(
-    store: Store, number: int, driver: str, is_dead: Callable[[str], bool] = identity.is_dead
+    store: Store,
+    number: int,
+    driver: str,
+    is_dead: Callable[[str], bool] = identity.is_dead,
+    *,
+    leave_out: Collection[date] = (),
 ) -> BackfillDay | None:
     """The next day to run, now held by `driver`: one that waits, or one whose driver died; None if there is none now.
 
-    While `max_runs` days are held by drivers that live, and when the backfill is not running any more, there is none.
+    Days of `leave_out` are not given. While `max_runs` days are held by drivers that live, and when the backfill is not
+    running any more, there is none.
     """
 
     def take(work: Transaction) -> BackfillDay | None:
@@ -181,7 +187,8 @@ def take_day(
                 return take(work)
         if sum(day.state == "running" for day in days) - len(left) >= row.max_runs:
             return None
-        chosen = next(iter(left), None) or next((day for day in days if day.state == "waiting"), None)
+        open_ones = [*left, *(day for day in days if day.state == "waiting")]
+        chosen = next((day for day in open_ones if day.date not in leave_out), None)
         if chosen is not None:
             _set_day(work, number, chosen.date, "running", chosen.run_id, driver)
         return chosen

@@ -123,7 +123,8 @@ def _fire(store: Store, timetable: Timetable, workflow: str, now: datetime) -> N
             reason = str(error) if isinstance(error, PinflowError) else f"{type(error).__name__}: {error}"
             _wake(store, workflow, now + _TRY_AGAIN, f"the run of {day} cannot be made: {reason}")
             return
-        store.transact(partial(_start, now=now, turn=turn, definition=definition, lease=store.lease))
+        if not store.transact(partial(_start, now=now, turn=turn, definition=definition, lease=store.lease)):
+            return
 
 
 def _wake(store: Store, workflow: str, at: datetime, error: str) -> None:
@@ -172,15 +173,20 @@ def _next_turn(work: Transaction, workflow: str, now: datetime) -> _Turn | None:
         if verdict.action is Action.SKIP:
             _move(work, workflow, waiting.at, "skipped", verdict.reason)
         elif verdict.action is Action.WAIT:
-            if verdict.reason != waiting.reason:
-                _move(work, workflow, waiting.at, "waiting", verdict.reason)
-            wake_at = now + _LOOK_AGAIN if row.next_at is None else min(now + _LOOK_AGAIN, row.next_at)
-            work.change(sql.WAKE, b_workflow=workflow, b_at=wake_at, b_error=None)
+            _hold_back(work, row, waiting, verdict.reason, now)
             return None
         else:
             return _Turn(declared, waiting.at, verdict)
     work.change(sql.WAKE, b_workflow=workflow, b_at=row.next_at, b_error=None)
     return None
+
+
+def _hold_back(work: Transaction, schedule: Any, waiting: Any, reason: str | None, now: datetime) -> None:
+    """Let a tick wait for a reason, and be looked at again soon."""
+    if reason != waiting.reason:
+        _move(work, schedule.workflow, waiting.at, "waiting", reason)
+    wake_at = now + _LOOK_AGAIN if schedule.next_at is None else min(now + _LOOK_AGAIN, schedule.next_at)
+    work.change(sql.WAKE, b_workflow=schedule.workflow, b_at=wake_at, b_error=None)
 
 
 def _judge(work: Transaction, workflow: str, declared: Schedule, at: datetime, now: datetime) -> Verdict:
@@ -194,16 +200,26 @@ def _judge(work: Transaction, workflow: str, declared: Schedule, at: datetime, n
     return judge_tick(declared, at, now, running, unsuccessful)
 
 
-def _start(work: Transaction, *, now: datetime, turn: _Turn, definition: Definition, lease: timedelta) -> None:
-    """Make the run of a tick, unless another scheduler was first, or it is not the tick's turn any more."""
+def _start(work: Transaction, *, now: datetime, turn: _Turn, definition: Definition, lease: timedelta) -> bool:
+    """Make the run of a tick, unless another scheduler was first, or it is not the tick's turn any more.
+
+    False if the tick has to wait for the end of a run of its day that does other work.
+    """
     workflow = definition.workflow
     if _next_turn(work, workflow, now) != turn:
-        return
+        return True
     running = work.rows(sql.RUNNING_RUNS, b_workflow=workflow)
     newest = work.latest_run(definition)
     if newest is not None and newest.state == RunState.RUNNING and newest.run_id not in {r.run_id for r in running}:
+        if newest.digest != definition.digest:
+            schedule, waiting = (
+                work.first(each, b_workflow=workflow) for each in (sql.LOCK_SCHEDULE, sql.WAITING_TICKS)
+            )
+            reason = f"waits for the end of {newest.run_id}, which somebody had started and which does other work"
+            _hold_back(work, schedule, waiting, reason, now)
+            return False
         _move(work, workflow, turn.at, "joined", "somebody had started the run of that day", newest.run_id)
-        return
+        return True
     wait = timedelta(0)
     if turn.verdict.action is Action.ABORT_AND_START:
         for run in running:
@@ -215,6 +231,7 @@ def _start(work: Transaction, *, now: datetime, turn: _Turn, definition: Definit
     made = work.create_run(definition, serial, f"schedule@{turn.at.isoformat()}", wait)
     work.change(sql.WAIT_UNTIL, b_run_id=made.run_id, b_until=work.now + parse_duration(turn.declared.wait))
     _move(work, workflow, turn.at, "started", turn.verdict.reason, made.run_id)
+    return True
 
 
 def _move(

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pinflow import api, config
-from pinflow.errors import AbortedError, ConfigurationError, UnknownNameError
+from pinflow.errors import AbortedError, ConfigurationError, OtherWorkError, UnknownNameError
 from pinflow.scheduler.records import Opened
 from pinflow.workflows import backfilling
 from pinflow.workflows.run import Request
@@ -119,6 +119,19 @@ def test_a_backfill_is_left_to_workers_from_python(pinflow: api.Pinflow) -> None
         assert [day.state for day in begun.days] == ["running", "running", "waiting", "waiting", "waiting"]
         assert [run.shared for run in pinflow.runs()] == [True, True]
         assert pinflow.cancel_backfills("api_demo") == [begun.number]
+
+
+def test_other_work_of_a_day_waits_for_the_run_that_is_under_way(pinflow: api.Pinflow) -> None:
+    with pinflow:
+        first = pinflow.submit("api_demo", "2015-05-18", rebuild=True)
+        with pytest.raises(OtherWorkError, match=f"pinflow abort {first.run_id}"):
+            pinflow.submit("api_demo", "2015-05-18")
+        begun = pinflow.backfill("api_demo", "2015-05-18", "2015-05-19", max_runs=2, detach=True)
+        assert [day.state for day in begun.days] == ["waiting", "running"]
+        pinflow.abort(first.run_id)
+        backfilling.push(pinflow.settings)
+        again = pinflow.backfill("api_demo", "2015-05-18", "2015-05-19", max_runs=2, detach=True)
+        assert [day.run_id for day in again.days] == ["api_demo-2015-05-18-2", "api_demo-2015-05-19-1"]
 
 
 @pytest.mark.parametrize(

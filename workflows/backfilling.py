@@ -12,11 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import date
 
 from pinflow import config
 from pinflow.config import Settings
 from pinflow.database import open_database
-from pinflow.errors import ConfigurationError, ExitCode, PinflowError
+from pinflow.errors import ConfigurationError, ExitCode, OtherWorkError, PinflowError
 from pinflow.scheduler import identity
 from pinflow.scheduler.backfills import (
     OPEN_STATES,
@@ -77,11 +78,14 @@ def work_on(settings: Settings, number: int) -> int:
 def push(settings: Settings) -> None:
     """Put as many days of detached backfills into the database, for workers to run, as may run at once.
 
-    A day that cannot be made now is given back, one of broken code has failed; the other backfills go on.
+    A day that cannot be made now is given back, one of broken code has failed; the other backfills go on. A day of
+    which a run of other work is under way waits for the end of that, the days after it do not.
     """
     with Store(open_database(settings.database_url)) as store:
         for number in work_for_workers(store):
-            while (taken := take_day(store, number, identity.process_id())) is not None:
+            tried: set[date] = set()
+            while (taken := take_day(store, number, identity.process_id(), leave_out=tried)) is not None:
+                tried.add(taken.date)
                 if not _push_day(settings, store, number, taken):
                     break
 
@@ -93,7 +97,8 @@ def _push_day(settings: Settings, store: Store, number: int, taken: BackfillDay)
     try:
         opened = submit_workflow(settings, request)
     except (Exception, SystemExit) as error:
-        return _end_without_run(store, number, wanted.workflow, taken, error) == "failed"
+        state = _end_without_run(store, number, wanted.workflow, taken, error)
+        return state == "failed" or isinstance(error, OtherWorkError)
     hand_over(store, number, taken.date, opened.run_id)
     return True
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pinflow.config import Settings, project_folder
 from pinflow.database import open_database
-from pinflow.errors import PinflowError
+from pinflow.errors import OtherWorkError, PinflowError
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.processes import Place
 from pinflow.scheduler.reading import RunInfo, definition_of
@@ -66,11 +66,17 @@ def run_workflow(
 
 
 def submit_workflow(settings: Settings, request: Request) -> Opened:
-    """Put the workflow's day into the database, for workers to run; a run of it that is under way is joined."""
+    """Put the workflow's day into the database, for workers to run; a run of it that is under way is joined.
+
+    Raises `OtherWorkError` when that run does other work.
+    """
     prepare_home(settings)
     defined = define_request(settings, request)
     with Store(open_database(settings.database_url)) as store:
-        return store.submit(defined, wait=request.wait)
+        opened = store.submit(defined, wait=request.wait)
+    if opened.digest != defined.digest:
+        raise OtherWorkError(opened.run_id)
+    return opened
 
 
 def continue_run(

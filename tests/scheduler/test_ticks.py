@@ -218,6 +218,19 @@ def test_a_tick_joins_the_run_of_its_day_that_somebody_started(store, at):
     assert list(runs(store)) == [mine.run_id]
 
 
+def test_a_tick_waits_for_the_run_of_its_day_that_does_other_work(store, at):
+    declared = table(Schedule(NIGHTLY))
+    at("18 12:00", declared)
+    mine = store.open_run(defined("demo", datetime(2015, 5, 18).date(), {"only": "a stage"}), "me")
+    assert at("19 02:00", declared, times=2) == "19 02:00:05"
+    assert ticks(store) == [("19 02", "waiting", None)]
+    (waiting,) = database.fetch(store.engine, sa.select(tick))
+    assert waiting.reason == f"waits for the end of {mine.run_id}, which somebody had started and which does other work"
+    finish(store, release(store, mine.lease))
+    assert at("19 02:01", declared) == "20 02:00:00"
+    assert ticks(store) == [("19 02", "started", "demo-2015-05-18-2")]
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [
