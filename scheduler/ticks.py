@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pinflow import database
 from pinflow.config import parse_duration
-from pinflow.errors import PinflowError
+from pinflow.errors import AbortedError, PinflowError
 from pinflow.scheduler import schedule_statements as sql
 from pinflow.scheduler.cron import last_ticks
 from pinflow.scheduler.definition import Definition
@@ -197,7 +197,13 @@ def _judge(work: Transaction, workflow: str, declared: Schedule, at: datetime, n
         newest = before and work.first(sql.NEWEST_RUN, b_workflow=workflow, b_date=before.date)
         if newest and newest.state != RunState.SUCCEEDED:
             unsuccessful = newest.run_id
-    return judge_tick(declared, at, now, running, unsuccessful)
+    verdict = judge_tick(declared, at, now, running, unsuccessful)
+    if verdict.action in (Action.START, Action.ABORT_AND_START):
+        try:
+            work.refuse_if_aborted(workflow)
+        except AbortedError as error:
+            return Verdict(Action.WAIT, str(error))
+    return verdict
 
 
 def _start(work: Transaction, *, now: datetime, turn: _Turn, definition: Definition, lease: timedelta) -> bool:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from pinflow import database
 from pinflow.errors import ConfigurationError, StaleFenceError
-from pinflow.scheduler import reading, tables
+from pinflow.scheduler import reading, signals, tables
 from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import define
 from pinflow.scheduler.records import Lease, Outcome
@@ -216,6 +216,22 @@ def test_a_tick_joins_the_run_of_its_day_that_somebody_started(store, at):
     at("19 02:00", declared)
     assert ticks(store) == [("19 02", "joined", mine.run_id)]
     assert list(runs(store)) == [mine.run_id]
+
+
+@pytest.mark.parametrize("scope", [signals.ALL, signals.Scope("workflow", "demo")])
+def test_a_tick_starts_nothing_while_its_workflow_is_aborted(store, at, scope):
+    declared = table(Schedule(NIGHTLY))
+    at("18 12:00", declared)
+    signals.send(store, scope, signals.Action.ABORT, author="me", reason="wrong input")
+    assert at("19 02:00", declared, times=2) == "19 02:00:05"
+    assert at("20 02:00", declared) == "20 02:00:05"
+    assert runs(store) == {}
+    waiting = database.fetch(store.engine, sa.select(tick).order_by(tick.c.at))
+    assert [row.state for row in waiting] == ["waiting", "waiting"]
+    assert waiting[0].reason.startswith("me aborted the runs of ")
+    signals.undo(store, scope)
+    at("20 02:06", declared)
+    assert ticks(store) == [("19 02", "started", "demo-2015-05-18-1"), ("20 02", "skipped", None)]
 
 
 def test_a_tick_waits_for_the_run_of_its_day_that_does_other_work(store, at):
