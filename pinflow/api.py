@@ -166,7 +166,8 @@ class Pinflow:
         detach: bool = False,
     ) -> list[Action]:
         """Undo pause, drain and abort; gives what there was. An aborted run goes on, as with `redo`."""
-        undone, plans = steering.resume(self._store, steering.scope_of(self._store, run, workflow, everything))
+        scope = steering.scope_of(self.settings, self._store, run, workflow, everything)
+        undone, plans = steering.resume(self._store, scope)
         self._repair(plans, detach=detach)
         return undone
 
@@ -229,7 +230,7 @@ class Pinflow:
         return self._set_paused(workflow, paused=False)
 
     def _send(self, action: Action, whom: tuple[str | None, str | None, bool], reason: str) -> list[str]:
-        scope = steering.scope_of(self._store, *whom)
+        scope = steering.scope_of(self.settings, self._store, *whom)
         return signals.send(self._store, scope, action, author=user_name(), reason=reason)
 
     def _repair(self, plans: Sequence[Plan], *, detach: bool) -> list[RunInfo]:

@@ -130,7 +130,12 @@ def attempts(store: Store, run_id: str, job: str) -> list[AttemptInfo]:
 
 
 def find_log(store: Store, logs: Path, run: str, job: str, attempt: int | None = None) -> Path:
-    """The log of a job's attempt, by default of its last; raises `UnknownNameError` for what is not there."""
+    """The log of an attempt, found as `find_attempt` does."""
+    return logs / find_attempt(store, run, job, attempt).log
+
+
+def find_attempt(store: Store, run: str, job: str, attempt: int | None = None) -> AttemptInfo:
+    """An attempt of a job, by default its last; raises `UnknownNameError` for what is not there."""
     info = get_run(store, run)
     command = f"pinflow show {info.run_id}"
     if job not in {j.name for j in info.jobs}:
@@ -139,7 +144,7 @@ def find_log(store: Store, logs: Path, run: str, job: str, attempt: int | None =
     wanted = str(attempt) if attempt is not None else next(reversed(known), "1")
     if wanted not in known:
         raise UnknownNameError(f"attempt of {job}", wanted, known, command)
-    return logs / known[wanted].log
+    return known[wanted]
 
 
 def _find_run(store: Store, name: str) -> Any:

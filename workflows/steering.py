@@ -12,13 +12,22 @@ from pinflow.scheduler.store import Store
 from pinflow.workflows.catalog import catalog, look
 
 
-def scope_of(store: Store, run: str | None, workflow: str | None, everything: bool) -> Scope:
-    """Whom a signal is for: exactly one of a run, a workflow, and all. Raises `ConfigurationError`."""
+def scope_of(settings: Settings, store: Store, run: str | None, workflow: str | None, everything: bool) -> Scope:
+    """Whom a signal is for: exactly one of a run, a workflow, and all. Raises `ConfigurationError`.
+
+    A workflow is known that is declared, has had a run, or is held by a signal.
+    """
     if sum([run is not None, workflow is not None, everything]) != 1:
         raise ConfigurationError("say for whom: a RUN, --workflow NAME or --all, one of them; see: pinflow runs")
     if run is not None:
         return Scope("run", reading.get_run(store, run).run_id)
-    return Scope("workflow", workflow) if workflow is not None else ALL
+    if workflow is None:
+        return ALL
+    scope = Scope("workflow", workflow)
+    is_held = any(signal.scope == scope for signal in signals.standing(store))
+    if not is_held and not reading.list_runs(store, workflow=workflow, limit=1):
+        catalog(settings).find(workflow)
+    return scope
 
 
 def scope_of_job(settings: Settings, store: Store, name: str, job: str) -> Scope:

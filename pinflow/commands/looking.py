@@ -9,6 +9,7 @@ import click
 
 from pinflow import config
 from pinflow.commands.output import date_option, json_option, open_store, print_json, print_table, show_seconds
+from pinflow.errors import PinflowError
 
 if TYPE_CHECKING:
     from pinflow.scheduler.reading import RunInfo
@@ -98,12 +99,18 @@ def show(run: str, as_json: bool) -> None:
 @json_option
 def logs(run: str, job: str, attempt: int | None, as_json: bool) -> None:
     """Print the log of a JOB of a RUN."""
-    from pinflow.scheduler.reading import find_log
+    from pinflow.scheduler.reading import find_attempt
 
     settings = config.load()
     with open_store(settings) as store:
-        path = find_log(store, settings.logs_path, run, job, attempt)
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        found = find_attempt(store, run, job, attempt)
+    path = settings.logs_path / found.log
+    if not path.exists():
+        raise PinflowError(
+            f"{path} is not here: attempt {found.attempt} of {job} ran in the worker {found.worker}, and its log lies "
+            "where that keeps logs, unless it was cleaned up; give the same command there"
+        )
+    text = path.read_text(encoding="utf-8", errors="replace")
     if as_json:
         print_json({"path": str(path), "text": text})
     else:

@@ -41,6 +41,8 @@ A run that was stopped goes on with the same command: what is published for the
 same input and code is not made again. Exit codes: 0 all succeeded, 1 a job
 failed, 2 usage or configuration, 3 stopped by a fatal alert, 4 input not there."""
 
+_NO_WORKER = "no worker is there; start one with: pinflow worker"
+
 
 @click.command(epilog=EPILOG)
 @click.argument("workflow")
@@ -80,18 +82,23 @@ def run(
 
 
 def _submit(settings: config.Settings, workflow: str, day: date, *, as_json: bool, **asked: Any) -> None:
-    from pinflow.scheduler.sharing import workers_present
     from pinflow.workflows.run import Request, submit_workflow
 
     opened = submit_workflow(settings, Request(workflow, day, **asked))
-    with open_store(settings) as store:
-        workers = len(workers_present(store))
+    workers = _count_workers(settings)
     if as_json:
         print_json({"run_id": opened.run_id, "created": opened.created, "workers": workers})
         return
     click.echo(f"{opened.run_id}: {'left to workers' if opened.created else 'goes on, or is under way already'}")
     if not workers:
-        tell("no worker is there; start one with: pinflow worker", "warning")
+        tell(_NO_WORKER, "warning")
+
+
+def _count_workers(settings: config.Settings) -> int:
+    from pinflow.scheduler.sharing import workers_present
+
+    with open_store(settings) as store:
+        return len(workers_present(store))
 
 
 def drive(settings: config.Settings, work: Callable[..., "RunResult"], calls: Iterable[str], *, as_json: bool) -> int:
@@ -99,7 +106,7 @@ def drive(settings: config.Settings, work: Callable[..., "RunResult"], calls: It
 
     `calls`: the functions that its jobs call, as far as they are known.
     """
-    view = _View(quiet=as_json)
+    view = _View(settings, quiet=as_json)
     try:
         with start_zygote(settings, calls) as zygote:
             result = work(zygote, on_event=view.event, on_join=view.join)
@@ -141,15 +148,18 @@ def _notices(settings: config.Settings, run_id: str) -> "Notices":
 class _View:
     """Progress on standard error: a live line on a terminal, a line for each job elsewhere, or all events as JSON."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, settings: config.Settings, *, quiet: bool) -> None:
+        self._settings = settings
         self._quiet = quiet
         self._running: dict[str, None] = {}
         self._done = 0
         self._is_live = not quiet and not is_json() and sys.stderr.isatty()
 
     def join(self, run: "RunInfo") -> None:
-        """Say that another command drives the run."""
+        """Say that another command drives the run, or workers do, and if there are none."""
         self._write(f"{run.run_id} is already run by {run.driver}; following it")
+        if run.shared and not _count_workers(self._settings):
+            tell(_NO_WORKER, "warning", run=run.run_id)
 
     def event(self, event: "Event") -> None:
         """Show one transition."""

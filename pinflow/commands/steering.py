@@ -59,8 +59,9 @@ def _hold(action: str, whom: tuple[str | None, str | None, bool], reason: str, a
     from pinflow.scheduler.signals import Action, send
     from pinflow.workflows.steering import scope_of
 
-    with open_store(config.load()) as store:
-        scope = scope_of(store, *whom)
+    settings = config.load()
+    with open_store(settings) as store:
+        scope = scope_of(settings, store, *whom)
         send(store, scope, Action(action), author=user_name(), reason=reason)
     if as_json:
         print_json({"action": action, "scope": scope.kind, "name": scope.name})
@@ -78,8 +79,9 @@ def abort(run: str | None, workflow: str | None, everything: bool, reason: str, 
     from pinflow.scheduler.signals import Action, send
     from pinflow.workflows.steering import scope_of
 
-    with open_store(config.load()) as store:
-        scope = scope_of(store, run, workflow, everything)
+    settings = config.load()
+    with open_store(settings) as store:
+        scope = scope_of(settings, store, run, workflow, everything)
         if not (yes or as_json):
             what = scope.name if scope.kind == "run" else f"{scope}, and let none start until it is undone"
             click.confirm(f"end all that runs of {what}?", abort=True, err=True)
@@ -102,7 +104,7 @@ def resume(run: str | None, workflow: str | None, everything: bool, detach: bool
 
     settings = config.load()
     with open_store(settings) as store:
-        scope = steering.scope_of(store, run, workflow, everything)
+        scope = steering.scope_of(settings, store, run, workflow, everything)
         undone, plans = steering.resume(store, scope)
     if not plans:
         if as_json:

@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,41 @@ def test_an_abort_ends_the_jobs_of_a_command_and_lets_none_start(command: Comman
     assert states(command) == dict.fromkeys("abc", "aborted")
     refused = finish(command.start("run", "toy", "--date", "2020-01-02"))
     assert (refused.code, "undo it with: pinflow resume --workflow toy" in refused.err) == (1, True)
+
+
+def test_a_workflow_that_is_not_there_cannot_be_held_but_let_go(command: Command) -> None:
+    for action in ("pause", "drain", "abort"):
+        refused = command(action, "--workflow", "tyo", "--json")
+        assert (refused.code, refused.out) == (2, "")
+        assert "no workflow is called 'tyo'; did you mean 'toy'?" in refused.err
+    assert command("signals", "--json").json == []
+    command("pause", "--workflow", "toy")
+    later = replace(command, variables={**command.variables, "PINFLOW_WORKFLOWS": "gone"})
+    assert later("resume", "--workflow", "toy").out == "undone for workflow toy: pause\n"
+
+
+def test_who_follows_a_run_without_workers_is_told(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "needed").touch()
+    command("run", "toy", "--date", "2020-01-01", "--detach", "--json")
+    follower = command.start("run", "toy", "--date", "2020-01-01")
+    assert follower.stderr is not None
+    assert follower.stderr.readline() == f"{RUN} is already run by workers; following it\n"
+    worker = command.start("worker")
+    ended = finish(follower)
+    assert ended.code == 0
+    assert ended.err.count("no worker is there; start one with: pinflow worker") == 1
+    worker.terminate()
+    assert finish(worker).code == 0
+
+
+def test_a_log_of_another_machine_is_not_called_empty(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "needed").touch()
+    assert finish(command.start("run", "toy", "--date", "2020-01-01")).code == 0
+    (tmp_path / "home" / "logs" / RUN / "a.1.log").unlink()
+    ((worker,),) = command.sql("select worker from attempt where job = 'a'")
+    missing = command("logs", RUN, "a")
+    assert (missing.code, missing.out) == (1, "")
+    assert f"attempt 1 of a ran in the worker {worker}" in missing.err
 
 
 def test_what_makes_no_sense_is_said(command: Command) -> None:
