@@ -99,7 +99,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Event:
-    """One transition of a run (`job` is None) or of a job; `before` is None when it was made."""
+    """One transition of a run (`job` is None) or of a job; `before` is None when it was made.
+
+    What a run is told, such as to pause, is an event without a change: `before` is its state.
+    """
 
     run_id: str
     job: str | None

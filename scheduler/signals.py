@@ -16,6 +16,7 @@ from functools import partial
 
 from pinflow import database
 from pinflow.errors import ConfigurationError
+from pinflow.scheduler import identity
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler import worker_statements as worker_sql
 from pinflow.scheduler.states import RunState
@@ -81,10 +82,11 @@ def send(store: Store, scope: Scope, action: Action, *, author: str, reason: str
     return [run_id for run_id in concerned if store.transact(partial(_abort, run_id=run_id, reason=why))]
 
 
-def undo(store: Store, scope: Scope, *, job: str = "") -> list[Action]:
+def undo(store: Store, scope: Scope, *, job: str = "", author: str = "") -> list[Action]:
     """Take back what holds exactly this scope (with `job`: what disables it); gives what there was.
 
-    A run that was aborted is not continued by that; see `repair.resume`.
+    Without an `author` it is the user of this process. A run that was aborted is not continued by that; see
+    `repair.resume`.
     """
 
     def remove(work: Transaction) -> list[Action]:
@@ -93,6 +95,7 @@ def undo(store: Store, scope: Scope, *, job: str = "") -> list[Action]:
         values = {"b_scope": scope.kind, "b_name": scope.name, "b_job": job}
         for row in rows:
             work.try_change(worker_sql.DELETE_SIGNAL, **values, b_action=row.action)
+            _tell(work, scope, f"{row.action}{f' of {job}' if job else ''} undone by {author or identity.user_name()}")
         return [Action(row.action) for row in rows]
 
     return store.transact(remove)
@@ -135,6 +138,15 @@ def _put(
         "at": work.now,
     }
     work.insert(worker_sql.INSERT_SIGNAL, [row])
+    of_job = f" of {job}" if job else ""
+    _tell(work, scope, f"{action}{of_job} by {author}" + (f": {reason}" if reason else ""))
+
+
+def _tell(work: Transaction, scope: Scope, detail: str) -> None:
+    """Note in the story of a run what it was told; its state is as it was."""
+    row = work.first(sql.RUN, b_run_id=scope.name) if scope.kind == "run" else None
+    if row is not None:
+        work.tell(row.run_id, None, None, row.state, row.state, detail)
 
 
 def _abort(work: Transaction, run_id: str, reason: str) -> bool:

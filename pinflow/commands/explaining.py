@@ -64,5 +64,5 @@ def events(run: str, job: str | None, as_json: bool) -> None:
 
 
 def _row(event: "Event") -> tuple[object, ...]:
-    change = f"{event.before} -> {event.state}" if event.before else event.state
+    change = f"{event.before} -> {event.state}" if event.before not in (None, event.state) else event.state
     return (f"{event.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], event.job or "(run)", event.attempt, change, event.detail)

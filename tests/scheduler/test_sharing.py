@@ -214,6 +214,24 @@ def test_a_paused_run_starts_nothing_and_goes_on_when_resumed(make_store, make):
     assert [c.job for c in store.advance(lease, [ok(claim)], 9).claims] == ["b"]
 
 
+def test_what_a_run_is_told_is_an_event_of_it(make_store, make):
+    store = make_store()
+    run_id = store.submit(make(PAIR)).run_id
+    of_run, of_workflow = signals.Scope("run", run_id), signals.Scope("workflow", "demo")
+    signals.send(store, of_workflow, signals.Action.PAUSE, author="me")
+    signals.send(store, of_run, signals.Action.PAUSE, author="me", reason="disk is moved")
+    signals.undo(store, of_run, author="you")
+    signals.send(store, of_run, signals.Action.DISABLE, author="me", job="b")
+    signals.undo(store, of_run, job="b", author="you")
+    told = [event for _, event in store.events(run_id) if event.before == event.state]
+    assert [(e.job, e.state, e.detail) for e in told] == [
+        (None, "running", "pause by me: disk is moved"),
+        (None, "running", "pause undone by you"),
+        (None, "running", "disable of b by me"),
+        (None, "running", "disable of b undone by you"),
+    ]
+
+
 def test_an_aborted_workflow_ends_its_runs_and_starts_none(make_store, make):
     store = make_store()
     run_id = store.submit(make(PAIR)).run_id
