@@ -33,7 +33,7 @@ class Opened(NamedTuple):
     lease: Lease | None
     digest: str
     previous: str | None = None
-    """The dead driver whose run this was."""
+    """The dead or frozen driver whose run this was; None if it let go of the run itself."""
 
 
 class Look(NamedTuple):

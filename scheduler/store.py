@@ -98,7 +98,7 @@ class Store:
             if row.digest == definition.digest:
                 retry = row.state == RunState.ABORTED
                 lease = work.seize(row, worker, definition, retry_failed=retry, lease=self.lease)
-                return Opened(row.run_id, False, lease, row.digest, row.driver)
+                return Opened(row.run_id, False, lease, row.digest, self._lost_driver(row))
             if row.state == RunState.RUNNING:
                 work.abort(row.run_id, row.fence, "its driver died, and other work was asked for")
         serial = 1 if row is None else row.serial + 1
@@ -115,7 +115,7 @@ class Store:
             work.note_worker(worker, zygote, slots)
             definition = Definition.from_text(row.definition)
             lease = work.seize(row, worker, definition, retry_failed=False, lease=self.lease)
-            return Opened(run_id, False, lease, row.digest, row.driver)
+            return Opened(run_id, False, lease, row.digest, self._lost_driver(row))
 
         return self._write(take)
 
@@ -202,7 +202,7 @@ class Store:
         """Let another drive the run at once; its attempts are found lost then. No outage is waited for."""
 
         def let_go(work: Transaction) -> None:
-            work.change(sql.RENEW_RUN, b_run_id=lease.run_id, b_fence=lease.fence, b_until=work.now)
+            work.change(sql.RENEW_RUN, b_run_id=lease.run_id, b_fence=lease.fence, b_until=None)
 
         self._write(let_go, patience=timedelta(0))
 
@@ -276,6 +276,10 @@ class Store:
         if row.shared:
             return False
         return row.lease_until is None or row.lease_until <= now or self.is_dead(row.driver)
+
+    def _lost_driver(self, row: Any) -> str | None:
+        """Whose jobs may run on: a driver that is dead or frozen, not one that let go of its run or has ended it."""
+        return row.driver if row.lease_until is not None or self.is_dead(row.driver) else None
 
     def read(self, statement: Any, **values: Any) -> Sequence[Any]:
         """What a query gives, outside of any transaction that writes."""

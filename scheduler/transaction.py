@@ -158,7 +158,7 @@ class Transaction:
 
     def reopen(self, row: Any, reason: str, *, shared: bool) -> int:
         """Let a run that has ended go on: for all workers, or for the first who takes it over; gives its new fence."""
-        fence = self._pass_on(row, row.driver, self.now)
+        fence = self._pass_on(row, row.driver, None)
         self.tell(row.run_id, None, None, row.state, RunState.RUNNING.value, reason)
         if shared:
             self.change(sql.SHARE_RUN, b_run_id=row.run_id, b_fence=fence, b_wait_until=None)
@@ -277,7 +277,7 @@ class Transaction:
                 self.tell(run_id, row.name, row.attempts or None, row.state, JobState.ABORTED.value, reason)
         self.end_run(run_id, fence, RunState.ABORTED, reason)
 
-    def _pass_on(self, row: Any, driver: str, until: datetime) -> int:
+    def _pass_on(self, row: Any, driver: str, until: datetime | None) -> int:
         """Let a run go on under a new fence, which is given; one that ended long after its deadline has none then."""
         is_old = row.state != RunState.RUNNING and row.due_at is not None and self.now - row.due_at > OLD
         (fence,) = self._fences.take(1, self.now)

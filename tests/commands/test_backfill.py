@@ -22,7 +22,7 @@ from pinflow.scheduler.declare import Job, Stage, Workflow
 def note() -> None:
     with Path("notes").open("a") as stream:
         stream.write(os.environ["PINFLOW_DATE"] + "\\n")
-    while not Path("go").exists():
+    while not (Path("go").exists() or Path("go " + os.environ["PINFLOW_DATE"]).exists()):
         time.sleep(0.02)
     if os.environ["PINFLOW_DATE"] == "2015-05-03" and not Path("mended").exists():
         raise ValueError("broken day")
@@ -44,9 +44,9 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(project: Path, *words: str) -> "subprocess.Popen[str]":
+def start(project: Path, *words: str, verb: str = "backfill noting") -> "subprocess.Popen[str]":
     environment = {**os.environ, "PINFLOW_SLOTS": "2"}
-    command = [sys.executable, "-m", "pinflow.cli", "backfill", "noting", *words]
+    command = [sys.executable, "-m", "pinflow.cli", *verb.split(), *words]
     return subprocess.Popen(
         command, cwd=project, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -113,6 +113,24 @@ def test_a_killed_backfill_goes_on_with_the_same_command(project: Path) -> None:
     found = run(project, *options)
     assert (found["backfill"], found["state"]) == (1, "succeeded")
     assert notes(project) == Counter({f"2015-05-0{n}": 2 if n < 3 else 1 for n in range(1, 6)})
+
+
+def test_a_failed_day_may_be_run_again_while_its_backfill_works_on_the_next(project: Path) -> None:
+    (project / "go 2015-05-03").touch()
+    backfill = start(project, "--from", "2015-05-02", "--to", "2015-05-03", "--reverse", "--json")
+    wait_for_notes(project, 2)
+    (project / "mended").touch()
+    retry = start(project, "noting-2015-05-03-1", verb="retry")
+    _, error = retry.communicate(timeout=300)
+    assert retry.returncode == 0, error
+    (project / "go").touch()
+    out, error = backfill.communicate(timeout=300)
+    assert error == ""
+    assert {day["date"]: day["state"] for day in json.loads(out)["days"]} == {
+        "2015-05-03": "failed",
+        "2015-05-02": "succeeded",
+    }
+    assert notes(project) == Counter({"2015-05-03": 2, "2015-05-02": 1})
 
 
 def test_a_cancelled_backfill_finishes_its_day_and_runs_no_further_one(project: Path) -> None:

@@ -95,6 +95,24 @@ def test_a_lease_can_be_taken_just_when_it_has_run_out(make_store, clock, make):
     assert taken.previous == "one"
 
 
+def test_a_driver_that_let_go_of_its_run_is_not_taken_for_lost(make_store, dead, make):
+    one, two = make_store(), make_store()
+    opened = one.open_run(make(DIAMOND), "one")
+    one.release(opened.lease)
+    given = two.open_run(make(DIAMOND), "two")
+    assert (given.run_id, given.previous) == (opened.run_id, None)
+    two.abort(given.lease, [], "stopped")
+    again = one.open_run(make(DIAMOND), "one")
+    assert (again.run_id, again.previous) == (opened.run_id, None)
+    one.abort(again.lease, [], "stopped")
+    repair.apply(one, repair.plan(one, opened.run_id, repair.Repair.RESUME), author="a")
+    resumed = two.take_over(opened.run_id, "two")
+    assert (resumed.lease is not None, resumed.previous) == (True, None)
+    two.abort(resumed.lease, [], "stopped")
+    dead.add("two")
+    assert one.open_run(make(DIAMOND), "one").previous == "two"
+
+
 def test_a_renewed_lease_holds(make_store, clock, make):
     one, two = make_store(), make_store()
     lease = one.open_run(make(DIAMOND), "one").lease

@@ -22,6 +22,7 @@ from tests.conftest import KINDS
 
 AFTER = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "x": [], "y": ["x", "b"]}
 PUBLISHING = {"a", "b", "x"}
+NEVER = datetime.min.replace(tzinfo=UTC)
 DRIVERS = ("one", "two", "three")
 DONE = {"succeeded", "skipped"}
 RETRIES = {"retry": timedelta(0), "retry later": timedelta(seconds=10)}
@@ -287,7 +288,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         repair.apply(self.store, repair.plan(self.store, self.ids[-1], repair.Repair(kind), [job]), author="a")
         if run.state != "running":
-            then.state, then.until, then.fence = "running", self.now, self.store.fence_of(self.ids[-1])
+            then.state, then.until, then.fence = "running", NEVER, self.store.fence_of(self.ids[-1])
             self.new_fence(then.fence)
         self.runs[-1] = then
 
