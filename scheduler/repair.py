@@ -3,9 +3,10 @@
 `plan` looks, `apply` does it in one transaction, if the run still stands as it was looked at.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from pinflow.errors import ConfigurationError, PinflowError, UnknownNameError
 from pinflow.scheduler import reading
@@ -43,13 +44,22 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a repair changes about a run, job by job in the order of declaration; `fence` is the run's as it stands."""
+    """What a repair changes about a run, job by job in the order of declaration; `fence` is the run's as it stands.
+
+    `jobs`: those that were asked for, none for all that it can concern.
+    """
 
     run_id: str
     repair: Repair
     state: RunState
     fence: int
+    jobs: tuple[str, ...]
     changes: tuple[Change, ...]
+
+    @property
+    def moved(self) -> list[tuple[str, JobState, JobState]]:
+        """The jobs whose state changes, each with what it is and becomes."""
+        return [(each.job, each.before, each.after) for each in self.changes if each.after is not each.before]
 
 
 def plan(store: Store, run: str, repair: Repair, jobs: Collection[str] = ()) -> Plan:
@@ -63,25 +73,27 @@ def plan(store: Store, run: str, repair: Repair, jobs: Collection[str] = ()) -> 
     for name in jobs:
         if name not in states:
             raise UnknownNameError("job", name, states, f"pinflow show {info.run_id}")
-    chosen = _chosen(info, definition, states, repair, jobs)
-    changes = consequences(definition, states, chosen, repair)
-    if not any(change.after is not change.before for change in changes):
+    return _planned(
+        Plan(info.run_id, repair, info.state, store.fence_of(info.run_id), tuple(jobs), ()), definition, states
+    )
+
+
+def _planned(asked: Plan, definition: Definition, states: Mapping[str, JobState]) -> Plan:
+    """A plan with its changes, as the jobs of its run stand."""
+    chosen = _chosen(asked, definition, states)
+    found = replace(asked, changes=consequences(definition, states, chosen, asked.repair))
+    if not found.moved:
         raise ConfigurationError(
-            f"nothing of {info.run_id} would go on by that: jobs before it failed; see: pinflow show {info.run_id}"
+            f"nothing of {asked.run_id} would go on by that: jobs before it failed; see: pinflow show {asked.run_id}"
         )
-    return Plan(info.run_id, repair, info.state, store.fence_of(info.run_id), changes)
+    return found
 
 
-def _chosen(
-    info: reading.RunInfo,
-    definition: Definition,
-    states: Mapping[str, JobState],
-    repair: Repair,
-    jobs: Collection[str],
-) -> set[str]:
+def _chosen(asked: Plan, definition: Definition, states: Mapping[str, JobState]) -> set[str]:
     """The jobs that are moved by the repair itself, not by what follows from it."""
-    if repair is Repair.RESUME and info.state is not RunState.ABORTED:
-        raise ConfigurationError(f"run {info.run_id} is {info.state}, not aborted; see: pinflow show {info.run_id}")
+    repair, jobs = asked.repair, asked.jobs
+    if repair is Repair.RESUME and asked.state is not RunState.ABORTED:
+        raise ConfigurationError(f"run {asked.run_id} is {asked.state}, not aborted; see: pinflow show {asked.run_id}")
     chosen = set(jobs) or {name for name, state in states.items() if state in _STOPPED}
     if repair is Repair.REDO:
         chosen |= {after for name in jobs for after in definition.descendants(name)}
@@ -96,10 +108,10 @@ def _chosen(
     for name in sorted(chosen, key=definition.positions.__getitem__):
         if states[name] in refused:
             hint = {JobState.RUNNING: "pinflow abort", JobState.SUCCEEDED: "pinflow redo"}.get(states[name])
-            other = f"; perhaps you want: {hint} {info.run_id}" if hint else ""
+            other = f"; perhaps you want: {hint} {asked.run_id}" if hint else ""
             raise ConfigurationError(f"cannot {repair} {name}: it is {states[name]}{other}")
     if not chosen:
-        raise ConfigurationError(f"there is nothing to {repair} in {info.run_id}; see: pinflow show {info.run_id}")
+        raise ConfigurationError(f"there is nothing to {repair} in {asked.run_id}; see: pinflow show {asked.run_id}")
     return chosen
 
 
@@ -149,7 +161,7 @@ def consequences(
 
 
 def apply(store: Store, planned: Plan, *, author: str, detach: bool = False) -> None:
-    """Do what was planned, unless the run has changed since; then `PinflowError`.
+    """Do what was planned, unless it would move other jobs by now; then `PinflowError`.
 
     A run that has ended goes on: for all workers with `detach`, else for whoever takes it over next.
     """
@@ -157,16 +169,26 @@ def apply(store: Store, planned: Plan, *, author: str, detach: bool = False) -> 
     def change(work: Transaction) -> None:
         row = work.first(sql.LOCK_RUN, b_run_id=planned.run_id)
         states = {job.name: job for job in work.rows(sql.JOBS, b_run_id=planned.run_id)}
-        if row.fence != planned.fence or any(states[c.job].state != c.before for c in planned.changes):
-            raise PinflowError(f"run {planned.run_id} has changed meanwhile; give the same command again")
         reason = f"{planned.repair} by {author}"
-        for each in planned.changes:
+        for each in _changes_now(planned, row, states):
             _move(work, planned, each, states[each.job], reason)
         fence = work.reopen(row, reason, shared=detach) if row.state != RunState.RUNNING else row.fence
         if row.shared or detach:
             work.close_if_done(Lease(row.run_id, row.driver, fence))
 
     store.transact(change)
+
+
+def _changes_now(planned: Plan, row: Any, jobs: Mapping[str, Any]) -> Sequence[Change]:
+    """What the plan comes to as its run stands now: jobs that moved nowhere may have fewer to wait for."""
+    states = {name: JobState(job.state) for name, job in jobs.items()}
+    try:
+        now: Plan | None = _planned(planned, Definition.from_text(row.definition), states)
+    except ConfigurationError:
+        now = None
+    if row.fence != planned.fence or now is None or now.moved != planned.moved:
+        raise PinflowError(f"run {planned.run_id} has changed meanwhile; give the same command again")
+    return now.changes
 
 
 def _move(work: Transaction, planned: Plan, change: Change, job: object, reason: str) -> None:

@@ -278,6 +278,32 @@ def test_a_repair_is_refused_when_the_run_has_changed_since_it_was_planned(make_
         repair.apply(store, planned, author="me")
 
 
+def test_a_repair_waits_for_what_is_open_when_it_is_done_not_when_it_was_planned(make_store, make):
+    store = make_store()
+    run_id = store.submit(make({"c": [], "a1": [], "a2": [], "b": ["c", "a1", "a2"]})).run_id
+    lease, claims = take(store, "w", 3)
+    claim_of = {claim.job: claim for claim in claims}
+    store.advance(lease, [ok(claim_of["c"])], 0)
+    (planned,) = repair.poison(store, run_id, ["c"])
+    store.advance(lease, [ok(claim_of["a1"])], 0)
+    repair.apply(store, planned, author="me", detach=True)
+    (again,) = store.advance(lease, [], 9).claims
+    store.advance(lease, [ok(claim_of["a2"])], 0)
+    (last,) = store.advance(lease, [ok(again)], 9).claims
+    assert (again.job, again.anew, last.job) == ("c", True, "b")
+
+
+def test_a_repair_is_refused_when_what_comes_after_has_started_since(make_store, make):
+    store = make_store()
+    run_id = store.submit(make({"a": [], "b": ["a"]})).run_id
+    lease, (a,) = take(store, "w")
+    store.advance(lease, [ok(a)], 0)
+    planned = repair.plan(store, run_id, repair.Repair.REDO, ["a"])
+    store.advance(lease, [], 1)
+    with pytest.raises(Exception, match="has changed meanwhile"):
+        repair.apply(store, planned, author="me")
+
+
 def test_poison_reaches_the_last_runs_of_later_days(make_store):
     store = make_store()
     for number in (16, 17, 17, 18):
