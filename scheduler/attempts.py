@@ -8,6 +8,7 @@ from signal import SIGKILL
 
 from pinflow.errors import ExitCode, StaleFenceError
 from pinflow.scheduler.declare import Condition
+from pinflow.scheduler.ending import note_ends
 from pinflow.scheduler.outcomes import judge, last_line, read_result, reason_in, usage_of
 from pinflow.scheduler.polls import Poll, Polls, is_no
 from pinflow.scheduler.processes import Place, Process, Processes
@@ -68,11 +69,14 @@ class Attempts:
 
     def ended(self) -> list[tuple[Held, Outcome]]:
         """How attempts ended since the last call; those that another has taken over are left out."""
-        found = []
+        found, lost = [], []
         for process, end in self.processes.ended():
             outcome = self._judge(process, end)
-            if outcome is not None and not process.lost:
+            if process.lost:
+                lost.append(process.claim)
+            elif outcome is not None:
                 found.append((process.held, outcome))
+        note_ends(self._store, lost)
         return found
 
     def renewed(self, since: float) -> None:
@@ -94,9 +98,11 @@ class Attempts:
             self.processes.kill(process)
 
     def drop(self, claims: Iterable[Claim], reason: str) -> None:
-        """End what is done for claims that are not held any more; nothing of it is told."""
+        """End what is done for claims that are not held any more; of it is only told that it has ended."""
         fences = {claim.fence for claim in claims}
+        asleep = [poll.claim for poll in self.polls.waiting if poll.claim.fence in fences]
         self.polls.waiting = [poll for poll in self.polls.waiting if poll.claim.fence not in fences]
+        note_ends(self._store, asleep)
         for process in list(self.processes.running.values()):
             if process.claim.fence in fences and not process.lost:
                 process.lost = True

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pinflow.errors import UnknownNameError
-from pinflow.scheduler import reading
+from pinflow.scheduler import ending, reading
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.holding import Cause, limits_of, names, signals_about, slots_of, time_of
 from pinflow.scheduler.reading import JobInfo, RunInfo
@@ -55,6 +55,9 @@ def _of_job(run: RunInfo, jobs: dict[str, JobInfo], job: JobInfo, definition: De
         case JobState.RUNNING:
             since = f" since {time_of(job.started_at)}" if job.started_at else ""
             return [Cause("running", f"it is running{since}, attempt {job.attempts}; {log}")]
+        case JobState.READY if job.not_before is not None and job.reason == ending.REASON:
+            sentence = f"{why}; it starts again when that has, at {time_of(job.not_before)} at the latest"
+            return [Cause("retry", sentence, job.not_before)]
         case JobState.READY if job.not_before is not None:
             sentence = f"its attempt {job.attempts} failed ({why}); the next starts at {time_of(job.not_before)}"
             return [Cause("retry", sentence, job.not_before)]

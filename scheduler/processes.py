@@ -11,11 +11,11 @@ from pathlib import Path
 from pinflow.errors import PinflowError
 from pinflow.scheduler.child import ANEW_VARIABLE, GIVES_VARIABLE, RESULT_VARIABLE
 from pinflow.scheduler.declare import Command, Condition, Job, Node
-from pinflow.scheduler.records import Claim, Held
+from pinflow.scheduler.records import GRACE, Claim, Held
 from pinflow.scheduler.values import environment_of
 from pinflow.zygote import JSON, Call, Exit, Forks
 
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = GRACE.total_seconds()
 """Between SIGTERM and SIGKILL."""
 _REFUSE = "pinflow.scheduler.child:refuse"
 

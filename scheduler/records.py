@@ -7,6 +7,9 @@ from typing import NamedTuple
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.states import AttemptState, JobState
 
+GRACE = timedelta(seconds=10)
+"""Between SIGTERM and SIGKILL of an attempt that is ended."""
+
 
 class Lease(NamedTuple):
     """The right to drive a run, until another takes it over; every write shows it."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from pinflow.errors import ConfigurationError, PinflowError, UnknownNameError
-from pinflow.scheduler import reading
+from pinflow.scheduler import ending, reading
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler import worker_statements as worker_sql
 from pinflow.scheduler.definition import Definition
@@ -172,6 +172,7 @@ def apply(store: Store, planned: Plan, *, author: str, detach: bool = False) -> 
         reason = f"{planned.repair} by {author}"
         for each in _changes_now(planned, row, states):
             _move(work, planned, each, states[each.job], reason)
+        ending.hold_back(work, planned.run_id)
         fence = work.reopen(row, reason, shared=detach) if row.state != RunState.RUNNING else row.fence
         if row.shared or detach:
             work.close_if_done(Lease(row.run_id, row.driver, fence))

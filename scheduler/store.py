@@ -8,7 +8,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pinflow import database
-from pinflow.scheduler import identity, schema
+from pinflow.errors import StaleFenceError
+from pinflow.scheduler import ending, identity, schema
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.fences import Fences
@@ -135,7 +136,8 @@ class Store:
         come. At most `free` jobs and `conditions` conditions are claimed: conditions first, then the jobs with the
         longest way to the end, then as declared, within their pools and the limit of the workflow; none while a
         signal holds the run. A job that failed for good stops what comes after it, nothing else. An outcome whose
-        attempt is not running any more raises `StaleFenceError` and undoes all. With `pools` only jobs of these are
+        attempt is not running any more raises `StaleFenceError` and undoes all, but that it has ended is noted of one
+        that was aborted. With `pools` only jobs of these are
         claimed; with `close` the run is ended if all its jobs have.
         """
 
@@ -154,7 +156,11 @@ class Store:
                 claims, work.events, work.now + LIMIT_POLL if limited else retry, hold and hold.action, ended
             )
 
-        return self._write(go_on)
+        try:
+            return self._write(go_on)
+        except StaleFenceError:
+            ending.note_ends(self, [outcome.claim for outcome in outcomes])
+            raise
 
     def postpone(self, lease: Lease, claim: Claim, until: datetime, reason: str) -> None:
         """Note that a condition is not true yet and is asked again at `until`."""
@@ -187,13 +193,16 @@ class Store:
         return self._write(end)
 
     def abort(self, lease: Lease, outcomes: Sequence[Outcome], reason: str) -> Advance:
-        """Record `outcomes`, then stop the run: what has not ended is aborted. `open_run` resumes it."""
+        """Record `outcomes`, then stop the run, no process of which lives: what has not ended is aborted.
+
+        `open_run` resumes it.
+        """
 
         def stop(work: Transaction) -> Advance:
             work.guard(lease)
             for outcome in outcomes:
                 work.finish(outcome)
-            work.abort(lease.run_id, lease.fence, reason)
+            work.abort(lease.run_id, lease.fence, reason, by_driver=True)
             return Advance([], work.events)
 
         return self._write(stop)
@@ -207,10 +216,13 @@ class Store:
         self._write(let_go, patience=timedelta(0))
 
     def transact(
-        self, work: Callable[[Transaction], Result], passes: Callable[[BaseException], bool] = database.is_passing
+        self,
+        work: Callable[[Transaction], Result],
+        passes: Callable[[BaseException], bool] = database.is_passing,
+        patience: timedelta = database.PATIENCE,
     ) -> Result:
         """Do what other modules of the scheduler keep, in one transaction that is repeated as those of the verbs."""
-        return self._write(work, passes=passes)
+        return self._write(work, passes=passes, patience=patience)
 
     def look(self, lease: Lease) -> Look:
         """How a run stands for the one who drives it, without a lock."""

@@ -109,7 +109,7 @@ attempt = _table(
     Column("signal", Integer),
     Column("worker", String(128), nullable=False),
     Column("pid", Integer),
-    Column("lease_until", UtcDateTime),
+    Column("lease_until", UtcDateTime, doc="once aborted, until nothing of it is known to run any more"),
     Column("started_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     Column("user_seconds", Real),

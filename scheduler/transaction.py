@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from pinflow import database
 from pinflow.errors import AbortedError, StaleFenceError
 from pinflow.prepared import execute
-from pinflow.scheduler import limits, rows
+from pinflow.scheduler import ending, limits, rows
 from pinflow.scheduler import statements as sql
 from pinflow.scheduler.deadlines import OLD
 from pinflow.scheduler.definition import Definition
@@ -154,6 +154,7 @@ class Transaction:
         self.tell(row.run_id, None, None, row.state, RunState.RUNNING.value, f"{worker} goes on for {row.driver}")
         self._close_attempts(row.run_id, AttemptState.LOST, "its driver died")
         self._revive(row.run_id, definition, retry_failed)
+        ending.hold_back(self, row.run_id)
         return Lease(row.run_id, worker, fence)
 
     def reopen(self, row: Any, reason: str, *, shared: bool) -> int:
@@ -268,9 +269,12 @@ class Transaction:
         self.change(sql.END_RUN[target], b_run_id=run_id, b_fence=fence, b_reason=reason, b_now=self.now)
         self.tell(run_id, None, None, RunState.RUNNING.value, target.value, reason)
 
-    def abort(self, run_id: str, fence: int, reason: str) -> None:
-        """End a run and everything of it that has not ended."""
-        self._close_attempts(run_id, AttemptState.ABORTED, reason)
+    def abort(self, run_id: str, fence: int, reason: str, *, by_driver: bool = False) -> None:
+        """End a run and everything of it that has not ended; `by_driver`: no process of it lives."""
+        if by_driver:
+            self._close_attempts(run_id, AttemptState.ABORTED, reason)
+        else:
+            ending.abort_attempts(self, run_id, reason)
         for row in self.rows(sql.JOBS, b_run_id=run_id):
             if JobState(row.state) not in FINAL_STATES:
                 self.change(sql.ABORT, b_run_id=run_id, b_name=row.name, b_reason=reason, b_now=self.now)

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pinflow.database import open_database
-from pinflow.scheduler import reading, signals
+from pinflow.scheduler import reading, repair, signals
 from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.store import Store
@@ -247,6 +247,25 @@ def test_the_job_of_a_frozen_worker_ends_with_its_lease(new_yard):
 @pytest.mark.soak
 def test_the_jobs_of_many_frozen_workers_end_with_their_leases(new_yard):
     freeze_a_worker(new_yard, 50)
+
+
+def test_a_resumed_job_does_not_run_beside_its_aborted_attempt_and_starts_when_that_has_ended(yard):
+    run_id = yard.submit({"a": []}, 4, call="span_deaf")
+    yard.worker()
+    yard.until(lambda: len(yard.notes()) == 1)
+    scope = signals.Scope("run", run_id)
+    assert signals.send(yard.store, scope, signals.Action.ABORT, author="me") == [run_id]
+    repair.apply(yard.store, repair.plan(yard.store, run_id, repair.Repair.RESUME), author="me", detach=True)
+    yard.until(lambda: len(yard.notes()) == 4)
+    assert [(kind, attempt) for _, kind, attempt, _, _ in yard.notes()] == [
+        ("start", "1"),
+        ("end", "1"),
+        ("start", "2"),
+        ("end", "2"),
+    ]
+    # not only when the attempt had to have ended
+    assert float(yard.notes()[2][4]) - float(yard.notes()[1][4]) < 8
+    yard.until(lambda: yard.state(run_id) == "succeeded")
 
 
 def test_a_worker_whose_lease_has_run_out_takes_jobs_again(yard):

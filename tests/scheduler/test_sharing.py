@@ -1,5 +1,6 @@
 """Runs that workers share, claim by claim, under a clock that the test moves."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -8,6 +9,8 @@ from pinflow.errors import AbortedError, ConfigurationError, StaleFenceError
 from pinflow.scheduler import pools, reading, repair, sharing, signals
 from pinflow.scheduler.declare import Condition, Job, Stage, Workflow
 from pinflow.scheduler.definition import define
+from pinflow.scheduler.ending import note_ends
+from pinflow.scheduler.explaining import explain
 from pinflow.scheduler.pools import Limit
 from pinflow.scheduler.records import Outcome
 from pinflow.scheduler.sharing import Post
@@ -16,6 +19,7 @@ from pinflow.scheduler.transaction import CRASH_LIMIT
 from tests.scheduler.conftest import DAY
 
 PAIR = {"a": [], "b": ["a"]}
+DAY_LONG = timedelta(days=1)
 
 
 def jobs_of(workflow, *jobs, day=DAY):
@@ -249,6 +253,61 @@ def test_an_aborted_workflow_ends_its_runs_and_starts_none(make_store, make):
     signals.undo(store, scope)
     assert store.submit(make(PAIR)).run_id == run_id
     assert states(store, run_id) == {"a": "ready", "b": "waiting"}
+
+
+@pytest.fixture
+def resumed(make_store, make):
+    """A shared run that was aborted, under the worker's hands, and resumed: the store, its lease then, the attempt."""
+    store = make_store()
+    run_id = store.submit(make({"a": [], "b": []})).run_id
+    lease, (claim,) = take(store, "w")
+    signals.send(store, signals.Scope("run", run_id), signals.Action.ABORT, author="me")
+    repair.apply(store, repair.plan(store, run_id, repair.Repair.RESUME), author="me", detach=True)
+    return store, lease, claim
+
+
+def test_an_aborted_attempt_is_given_its_lease_and_the_grace_to_end(resumed, clock):
+    store, _, claim = resumed
+    lease, (b,) = take(store, "w", 9)
+    assert b.job == "b"
+    (cause,) = explain(store, claim.run_id, "a").causes
+    assert (cause.kind, cause.until) == ("retry", clock.now + timedelta(seconds=25))
+    assert "its attempt that was aborted may not have ended; it starts again when that has, at" in cause.sentence
+    clock.advance(24.999)
+    assert store.advance(lease, [], 9).claims == []
+    clock.advance(0.001)
+    assert [(c.job, c.attempt) for c in store.advance(lease, [], 9).claims] == [("a", 2)]
+
+
+def test_a_job_starts_again_as_soon_as_its_aborted_attempt_has_ended(resumed):
+    store, _, claim = resumed
+    note_ends(store, [claim])
+    assert [c.job for c in take(store, "w", 9)[1]] == ["a", "b"]
+
+
+def test_the_late_outcome_of_an_aborted_attempt_says_that_it_has_ended(resumed):
+    store, before, claim = resumed
+    with pytest.raises(StaleFenceError):
+        store.advance(before, [ok(claim)], 9)
+    lease, claims = take(store, "w", 9)
+    assert [(c.job, c.attempt) for c in claims] == [("a", 2), ("b", 1)]
+    note_ends(store, [claim])
+    assert store.lost_of(claims) == []
+    store.advance(lease, [replace(ok(claims[0]), state=AttemptState.FAILED, retry_at=store.clock() + DAY_LONG)], 0)
+    note_ends(store, [claim])
+    assert store.advance(lease, [], 9).claims == []
+
+
+def test_a_command_that_goes_on_with_an_aborted_run_waits_for_its_attempts(make_store, clock, make):
+    one, two = make_store(), make_store()
+    lease = one.open_run(make({"a": []}), "one").lease
+    one.advance(lease, [], 1)
+    signals.send(one, signals.Scope("run", lease.run_id), signals.Action.ABORT, author="me")
+    for _ in range(2):
+        again = two.open_run(make({"a": []}), "two").lease
+        step = two.advance(again, [], 1)
+        assert (step.claims, step.next_retry) == ([], clock.now + timedelta(seconds=25))
+        signals.send(two, signals.Scope("run", lease.run_id), signals.Action.ABORT, author="me")
 
 
 def test_workers_of_an_older_generation_are_asked_to_leave(make_store, clock):

@@ -1,5 +1,6 @@
 """The store against a plain model of its contract: any interleaving of three drivers that may die, and of people."""
 
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -12,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pinflow.database import open_database
 from pinflow.errors import ConfigurationError, StaleFenceError
-from pinflow.scheduler import reading, repair, signals, tables
+from pinflow.scheduler import ending, reading, repair, signals, tables
 from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.records import Claim, Lease, Outcome
@@ -24,6 +25,7 @@ AFTER = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "x": [], "y": ["x", "
 PUBLISHING = {"a", "b", "x"}
 NEVER = datetime.min.replace(tzinfo=UTC)
 DRIVERS = ("one", "two", "three")
+LEASE, GRACE = timedelta(seconds=15), timedelta(seconds=10)
 DONE = {"succeeded", "skipped"}
 RETRIES = {"retry": timedelta(0), "retry later": timedelta(seconds=10)}
 
@@ -42,6 +44,8 @@ class Run:
     state: str = "running"
     not_before: dict[str, datetime] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
+    leases: dict[str, tuple[int, datetime]] = field(default_factory=dict)
+    """Of attempts that run, and of those that people aborted and nobody knows to have ended: fence, end."""
     jobs: dict[str, str] = field(default_factory=lambda: {n: "waiting" if a else "ready" for n, a in AFTER.items()})
 
     def settle(self) -> None:
@@ -54,6 +58,7 @@ class Run:
                 self.jobs[name] = "upstream_failed"
 
     def revive(self) -> None:
+        self.lose_running()
         failed = {"failed", "upstream_failed"} if self.state == "running" else set()
         for name, state in self.jobs.items():
             if state not in failed and (state not in DONE or name in PUBLISHING - self.left_out):
@@ -79,6 +84,23 @@ class Run:
                 self.not_before.pop(name, None)
                 self.left_out.discard(name)
             self.jobs[name] = state
+
+    def lose_running(self) -> None:
+        """Nothing runs on of what runs: it is lost, or its driver has ended it."""
+        self.leases = {name: lease for name, lease in self.leases.items() if self.jobs[name] != "running"}
+
+    def hold_back(self, now: datetime) -> None:
+        """What starts again does not start beside an attempt that may run on."""
+        for name, (_, until) in self.leases.items():
+            if self.jobs[name] in ("waiting", "ready") and until + GRACE > now:
+                self.not_before[name] = until + GRACE
+
+    def note_end(self, claim: Claim) -> None:
+        fence, until = self.leases.get(claim.job, (0, None))
+        if self.jobs[claim.job] != "running" and fence == claim.fence and until is not None:
+            del self.leases[claim.job]
+            if self.not_before.get(claim.job) == until + GRACE and self.jobs[claim.job] in ("waiting", "ready"):
+                del self.not_before[claim.job]
 
     def may_start(self, now: datetime) -> set[str]:
         return {n for n, s in self.jobs.items() if s == "ready" and self.not_before.get(n, now) <= now}
@@ -107,6 +129,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.claims: dict[str, list[Claim]] = {d: [] for d in DRIVERS}
         self.life = dict.fromkeys(DRIVERS, 0)
         self.fences = [0]
+        self.taken: list[tuple[Run, Claim]] = []
         self.paused = False
         self.disabled: set[str] = set()
 
@@ -133,6 +156,7 @@ class StoreMachine(RuleBasedStateMachine):
         if run is not None and run.state in ("running", "aborted") and run.variant == variant:
             assert (opened.run_id, opened.created) == (self.ids[-1], False)
             run.revive()
+            run.hold_back(self.now)
         else:
             if run is not None and run.state == "running":
                 run.abort()
@@ -142,7 +166,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.runs.append(run)
             self.ids.append(opened.run_id)
         run.driver, run.fence = self.name(driver), opened.lease.fence
-        run.until = self.now + timedelta(seconds=15)
+        run.until = self.now + LEASE
         self.new_fence(opened.lease.fence)
         self.leases[driver], self.claims[driver] = opened.lease, []
 
@@ -167,11 +191,13 @@ class StoreMachine(RuleBasedStateMachine):
         if not self.holds(driver):
             with pytest.raises(StaleFenceError):
                 self.store.advance(self.leases[driver], outcomes, free)
+            self.note_ends(outcome.claim for outcome in outcomes)
             return
         step = self.store.advance(self.leases[driver], outcomes, free)
         run = self.runs[-1]
         for claim, end in zip(held, ends, strict=False):
             run.jobs[claim.job] = "ready" if end in RETRIES else end
+            del run.leases[claim.job]
             run.settle()
         run.not_before |= retries
         while off := {n for n, s in run.jobs.items() if s == "ready"} & self.disabled:
@@ -183,6 +209,8 @@ class StoreMachine(RuleBasedStateMachine):
         for claim in step.claims:
             assert claim.job in ready
             run.jobs[claim.job] = "running"
+            run.leases[claim.job] = claim.fence, self.now + LEASE
+            self.taken.append((run, claim))
             self.new_fence(claim.fence)
         self.claims[driver] = self.claims[driver][len(held) :] + step.claims
 
@@ -202,11 +230,24 @@ class StoreMachine(RuleBasedStateMachine):
         self.die(driver)
         self.open(driver, self.runs[-1].variant)
 
+    @precondition(lambda self: any(map(self.holds, DRIVERS)))
+    @rule(job=st.sampled_from(sorted(AFTER)), repaired=st.booleans(), seconds=st.sampled_from([0.0, 24.9, 25.0]))
+    def people_stop_it_and_it_goes_on(self, job: str, repaired: bool, seconds: float) -> None:
+        driver = next(filter(self.holds, DRIVERS))
+        self.advance(driver, 3, [])
+        self.people_abort()
+        if repaired:
+            self.people_repair("retry", job)
+        self.open(driver, self.runs[-1].variant)
+        self.time_passes(seconds)
+        self.advance(driver, 3, [])
+
     @rule(driver=st.sampled_from(DRIVERS))
     def renew(self, driver: str) -> None:
         if self.holds(driver):
             self.store.renew(self.leases[driver], [(c, 1) for c in self.claims[driver]])
-            self.runs[-1].until = self.now + timedelta(seconds=15)
+            self.runs[-1].until = self.now + LEASE
+            self.runs[-1].leases |= {c.job: (c.fence, self.now + LEASE) for c in self.claims[driver]}
         elif driver in self.leases:
             with pytest.raises(StaleFenceError):
                 self.store.renew(self.leases[driver], [])
@@ -226,6 +267,7 @@ class StoreMachine(RuleBasedStateMachine):
     def abort(self, driver: str) -> None:
         if self.holds(driver):
             self.store.abort(self.leases[driver], [], "stopped")
+            self.runs[-1].lose_running()
             self.runs[-1].abort()
 
     @rule(driver=st.sampled_from(DRIVERS))
@@ -234,6 +276,18 @@ class StoreMachine(RuleBasedStateMachine):
         self.life[driver] += 1
         self.leases.pop(driver, None)
         self.claims[driver] = []
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data())
+    def an_attempt_has_ended(self, data: st.DataObject) -> None:
+        """A process that is not held any more, as whoever forked it says."""
+        _, claim = data.draw(st.sampled_from(self.taken[-6:]))
+        ending.note_ends(self.store, [claim])
+        self.note_ends([claim])
+
+    def note_ends(self, claims: Iterable[Claim]) -> None:
+        for claim in claims:
+            next(run for run, taken in self.taken if taken == claim).note_end(claim)
 
     @rule(what=st.sampled_from(["pause", "disable b", "disable x", "abort"]))
     def people_hold_or_let_go(self, what: str) -> None:
@@ -290,7 +344,8 @@ class StoreMachine(RuleBasedStateMachine):
         if run.state != "running":
             then.state, then.until, then.fence = "running", NEVER, self.store.fence_of(self.ids[-1])
             self.new_fence(then.fence)
-        self.runs[-1] = then
+        vars(run).update(vars(then))
+        run.hold_back(self.now)
 
     # By chance alone people seldom mean the job that failed.
     @precondition(lambda self: self.runs and "failed" in self.runs[-1].jobs.values())
