@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pinflow.errors import ExitCode, PinflowError, StaleFenceError
 from pinflow.scheduler import identity, reading
@@ -89,19 +89,20 @@ class _Executor:
 
     def open(self) -> Opened:
         worker, forker = self._names()
-        return self.store.open_run(self.definition, worker, slots=self.place.slots, zygote=forker)
+        return self.store.open_run(self.definition, worker, slots=self.place.slots, zygote=forker, wait=self.place.wait)
 
     def take_over(self, run_id: str) -> Opened:
         worker, forker = self._names()
-        return self.store.take_over(run_id, worker, slots=self.place.slots, zygote=forker)
+        return self.store.take_over(run_id, worker, slots=self.place.slots, zygote=forker, wait=self.place.wait)
 
     def drive(self, opened: Opened, lease: Lease) -> bool:
         """Drive a run; False if another process has taken it over meanwhile, or it has ended."""
         try:
             if opened.previous is not None:
                 end_leftovers(self.store.zygote_of(opened.previous), self._names()[1])
+            place = replace(self.place, wait=self.store.wait_of(lease.run_id))
             with connect(self.zygote.path) as forks:
-                Worker(self.store, lease, self.definition, self.place, forks, self.on_event).drive()
+                Worker(self.store, lease, self.definition, place, forks, self.on_event).drive()
         except PinflowError:
             # The one who comes next may start at once; a database that cannot be written changes nothing. Whoever can
             # still let go of the run was not taken over, also when a write was refused: it must not follow itself.

@@ -144,7 +144,7 @@ def _adopting(store: Store, seen: Any) -> Callable[[Transaction], bool]:
             return False
         definition = Definition.from_text(row.definition)
         lease = work.seize(row, WORKERS, definition, retry_failed=False, lease=store.lease)
-        work.share(lease, row.wait_until or work.now)
+        work.share(lease)
         return True
 
     return adopt

@@ -97,7 +97,8 @@ SEIZE_RUN = (
         finished_at=None,
         reason=None,
         shared=0,
-        wait_until=None,
+        started_at=b("b_started_at"),
+        wait_until=b("b_wait_until"),
         due_at=b("b_due_at"),
         warned_at=b("b_warned_at"),
     )
@@ -106,7 +107,7 @@ SEIZE_RUN = (
 SHARE_RUN = (
     sa.update(run)
     .where(run.c.run_id == b("b_run_id"), run.c.fence == b("b_fence"), run.c.state == RunState.RUNNING.value)
-    .values(shared=1, lease_until=None, wait_until=b("b_wait_until"))
+    .values(shared=1, lease_until=None)
 )
 # Prolong the driver's lease of a run.
 RENEW_RUN = Prepared(
@@ -303,16 +304,12 @@ POSTPONE = (
     .where(_ONE_JOB, job.c.fence == b("b_fence"), job.c.state == JobState.POLLING.value)
     .values(reason=b("b_reason"), not_before=b("b_not_before"))
 )
-# The attempts of a run that nobody ended.
-OPEN_ATTEMPTS = sa.select(attempt.c.fence, attempt.c.job, attempt.c.attempt).where(
-    attempt.c.run_id == b("b_run_id"), attempt.c.state == "running"
-)
 _CLOSE = (
     sa.update(attempt)
     .where(attempt.c.state == "running")
     .values(state=b("b_state"), reason=b("b_reason"), finished_at=b("b_now"), lease_until=None)
 )
-# End them: their driver is gone or stops.
+# End those of a run: their driver is gone or stops.
 CLOSE_ATTEMPTS = _CLOSE.where(attempt.c.run_id == b("b_run_id"))
 # One that was held by a worker which is gone.
 LOSE_ATTEMPT = _CLOSE.where(attempt.c.fence == b("b_fence"))

@@ -14,6 +14,7 @@ from pinflow.scheduler import statements as sql
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.fences import Fences
 from pinflow.scheduler.records import Advance, Claim, Event, Lease, Look, Opened, Outcome
+from pinflow.scheduler.schedule_statements import WAIT_UNTIL
 from pinflow.scheduler.states import RunState
 from pinflow.scheduler.transaction import Transaction
 
@@ -70,7 +71,15 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def open_run(self, definition: Definition, worker: str, *, slots: int = 1, zygote: str | None = None) -> Opened:
+    def open_run(
+        self,
+        definition: Definition,
+        worker: str,
+        *,
+        slots: int = 1,
+        zygote: str | None = None,
+        wait: timedelta = timedelta(0),
+    ) -> Opened:
         """Open the run of a workflow's day, or join the one that is active: there is never a second one at once.
 
         - A running run whose driver lives (its lease runs, and its process is not known to be dead) is joined:
@@ -81,16 +90,18 @@ class Store:
           an abort failed jobs are, too. Otherwise failed jobs stay failed: the run ends so, and the next is new.
         - Such a run of other work is aborted, and a new one made, as when there is no run or it has ended.
 
-        Of two callers at once one gets the lease. Raises `AbortedError` while the workflow, or all, are aborted.
+        `wait`: how long the conditions of the run may stay untrue, from now on; of a running run that goes on they
+        may for what is left of its own wait, too. Of two callers at once one gets the lease. Raises
+        `AbortedError` while the workflow, or all, are aborted.
         """
 
         def open_(work: Transaction) -> Opened:
             work.note_worker(worker, zygote, slots)
-            return self._open(work, definition, worker)
+            return self._open(work, definition, worker, wait)
 
         return self._write(open_, passes=database.is_race)
 
-    def _open(self, work: Transaction, definition: Definition, worker: str) -> Opened:
+    def _open(self, work: Transaction, definition: Definition, worker: str, wait: timedelta) -> Opened:
         row = work.latest_run(definition)
         if row is not None and row.state == RunState.RUNNING and not self._is_lapsed(row, work.now):
             return Opened(row.run_id, False, None, row.digest)
@@ -99,15 +110,29 @@ class Store:
             if row.digest == definition.digest:
                 retry = row.state == RunState.ABORTED
                 lease = work.seize(row, worker, definition, retry_failed=retry, lease=self.lease)
+                _let_wait(work, row.run_id, wait, None if retry else row.wait_until)
                 return Opened(row.run_id, False, lease, row.digest, self._lost_driver(row))
             if row.state == RunState.RUNNING:
                 work.abort(row.run_id, row.fence, "its driver died, and other work was asked for")
         serial = 1 if row is None else row.serial + 1
         lease = work.create_run(definition, serial, worker, self.lease)
+        if wait:
+            _let_wait(work, lease.run_id, wait)
         return Opened(lease.run_id, True, lease, definition.digest)
 
-    def take_over(self, run_id: str, worker: str, *, slots: int = 1, zygote: str | None = None) -> Opened:
-        """Go on with a running run whose driver is gone; no lease is given while it lives or when the run has ended."""
+    def take_over(
+        self,
+        run_id: str,
+        worker: str,
+        *,
+        slots: int = 1,
+        zygote: str | None = None,
+        wait: timedelta = timedelta(0),
+    ) -> Opened:
+        """Go on with a running run whose driver is gone; no lease is given while it lives or when the run has ended.
+
+        `wait` as for `open_run`.
+        """
 
         def take(work: Transaction) -> Opened:
             row = work.first(sql.LOCK_RUN, b_run_id=run_id)
@@ -116,6 +141,7 @@ class Store:
             work.note_worker(worker, zygote, slots)
             definition = Definition.from_text(row.definition)
             lease = work.seize(row, worker, definition, retry_failed=False, lease=self.lease)
+            _let_wait(work, run_id, wait, row.wait_until)
             return Opened(run_id, False, lease, row.digest, self._lost_driver(row))
 
         return self._write(take)
@@ -232,14 +258,13 @@ class Store:
     def submit(self, definition: Definition, *, wait: timedelta = timedelta(0)) -> Opened:
         """As `open_run`, but no process drives the run: all workers take its jobs, one by one.
 
-        Nobody gets a lease: `created` says whether it is new. `wait`: how long its conditions may stay untrue. A run
-        that another process drives is left to that.
+        Nobody gets a lease: `created` says whether it is new. A run that another process drives is left to that.
         """
 
         def put(work: Transaction) -> Opened:
-            opened = self._open(work, definition, WORKERS)
+            opened = self._open(work, definition, WORKERS, wait)
             if opened.lease is not None:
-                work.share(opened.lease, work.now + wait)
+                work.share(opened.lease)
             return opened._replace(lease=None)
 
         return self._write(put, passes=database.is_race)
@@ -278,6 +303,11 @@ class Store:
     def fence_of(self, run_id: str) -> int:
         """The fence under which a run is driven, or was at last."""
         return int(self.read(sql.RUN, b_run_id=run_id)[0].fence)
+
+    def wait_of(self, run_id: str) -> timedelta:
+        """How long the conditions of a run may still stay untrue."""
+        until = self.read(sql.RUN, b_run_id=run_id)[0].wait_until
+        return max(timedelta(0), until - self.clock()) if until else timedelta(0)
 
     def zygote_of(self, worker: str) -> str | None:
         """The process that forks the jobs of a worker."""
@@ -333,3 +363,10 @@ class Store:
         if self._fences is None:
             self._fences = Fences(self.engine, self._writer)
         return self._writer, self._fences
+
+
+def _let_wait(work: Transaction, run_id: str, wait: timedelta, kept: datetime | None = None) -> None:
+    """Let the conditions of a run stay untrue for `wait`, or until `kept` if that is later."""
+    own = work.now + wait if wait else None
+    until = max((moment for moment in (own, kept) if moment is not None), default=None)
+    work.change(WAIT_UNTIL, b_run_id=run_id, b_until=until)

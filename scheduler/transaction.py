@@ -149,7 +149,7 @@ class Transaction:
         return Lease(run_id, worker, fence)
 
     def seize(self, row: Any, worker: str, definition: Definition, *, retry_failed: bool, lease: timedelta) -> Lease:
-        """Give a run to another driver and set its jobs back to what they can go on from."""
+        """Give a run to another driver and set its jobs back to what they can go on from; it keeps its wait."""
         fence = self._pass_on(row, worker, self.now + lease)
         self.tell(row.run_id, None, None, row.state, RunState.RUNNING.value, f"{worker} goes on for {row.driver}")
         self._close_attempts(row.run_id, AttemptState.LOST, "its driver died")
@@ -158,11 +158,11 @@ class Transaction:
         return Lease(row.run_id, worker, fence)
 
     def reopen(self, row: Any, reason: str, *, shared: bool) -> int:
-        """Let a run that has ended go on: for all workers, or for the first who takes it over; gives its new fence."""
+        """Let a run that has ended go on with its whole wait, for all workers or who takes it; gives its fence."""
         fence = self._pass_on(row, row.driver, None)
         self.tell(row.run_id, None, None, row.state, RunState.RUNNING.value, reason)
         if shared:
-            self.change(sql.SHARE_RUN, b_run_id=row.run_id, b_fence=fence, b_wait_until=None)
+            self.change(sql.SHARE_RUN, b_run_id=row.run_id, b_fence=fence)
         return fence
 
     def refuse_if_aborted(self, workflow: str) -> None:
@@ -171,9 +171,9 @@ class Transaction:
             if row.action == "abort":
                 raise AbortedError(workflow, row.scope, row.author, row.reason)
 
-    def share(self, lease: Lease, wait_until: datetime) -> None:
+    def share(self, lease: Lease) -> None:
         """Let all workers take the jobs of a run that nobody has begun to drive; one without jobs ends at once."""
-        self.change(sql.SHARE_RUN, b_run_id=lease.run_id, b_fence=lease.fence, b_wait_until=wait_until)
+        self.change(sql.SHARE_RUN, b_run_id=lease.run_id, b_fence=lease.fence)
         self.close_if_done(lease)
 
     def finish(self, outcome: Outcome) -> None:
@@ -283,7 +283,9 @@ class Transaction:
 
     def _pass_on(self, row: Any, driver: str, until: datetime | None) -> int:
         """Let a run go on under a new fence, which is given; one that ended long after its deadline has none then."""
-        is_old = row.state != RunState.RUNNING and row.due_at is not None and self.now - row.due_at > OLD
+        has_ended = row.state != RunState.RUNNING
+        is_old = has_ended and row.due_at is not None and self.now - row.due_at > OLD
+        shift = self.now - row.started_at if has_ended else timedelta(0)
         (fence,) = self._fences.take(1, self.now)
         self.change(
             sql.SEIZE_RUN,
@@ -294,6 +296,8 @@ class Transaction:
             b_until=until,
             b_due_at=None if is_old else row.due_at,
             b_warned_at=None if is_old else row.warned_at,
+            b_started_at=row.started_at + shift,
+            b_wait_until=row.wait_until and row.wait_until + shift,
         )
         return fence
 

@@ -192,6 +192,18 @@ def test_a_condition_that_stays_untrue_fails_at_the_end_of_the_wait(run, of, tmp
     assert later.run.seconds >= 1.2
 
 
+def test_who_goes_on_with_a_run_waits_for_the_rest_of_its_wait(run, of, real_store, tmp_path):
+    there = tmp_path / "there"
+    condition = Condition("input", call="sample_jobs:exists", arguments={"file": str(there)}, poll="1s")
+    opened = real_store.open_run(of(condition), "another", wait=timedelta(hours=1))
+    real_store.release(opened.lease)
+    timer = threading.Timer(2, there.touch)
+    timer.start()
+    result = run(of(condition))
+    timer.join()
+    assert (result.run.run_id, states(result)) == (opened.run_id, {"input": "succeeded"})
+
+
 def test_a_deadline_is_shorter_than_the_wait(run, of, tmp_path):
     arguments = {"file": str(tmp_path / "no")}
     result = run(of(Condition("c", call="sample_jobs:exists", arguments=arguments, deadline="0s")), wait=3600)

@@ -203,6 +203,61 @@ def test_the_wait_of_a_condition_counts_from_the_start_of_the_run(make_store, cl
     assert (run.wait, clock.now - run.started_at) == (timedelta(hours=1), timedelta(minutes=1))
 
 
+HOUR = timedelta(hours=1)
+
+
+def waits(store, clock):
+    """For how long the conditions of the only shared run may stay untrue, and since when that is counted."""
+    (run,) = sharing.shared_runs(store, "w")
+    return run.wait, clock.now - run.started_at
+
+
+def test_the_wait_outlives_the_driver_of_the_run(make_store, clock, dead, of):
+    one, two = make_store(), make_store()
+    opened = one.open_run(of(Condition("c", call="m:f")), "one", wait=HOUR)
+    one.advance(opened.lease, [], 0, 1)
+    clock.advance(600)
+    dead.add("one")
+    # by the next command, which waits by itself for less, then by workers
+    lease = two.open_run(of(Condition("c", call="m:f")), "two", wait=timedelta(minutes=5)).lease
+    assert two.wait_of(opened.run_id) == timedelta(minutes=50)
+    two.advance(lease, [], 0, 1)
+    dead.add("two")
+    clock.advance(60)
+    assert two.take_over(opened.run_id, "three", wait=2 * HOUR).lease is not None
+    assert two.wait_of(opened.run_id) == 2 * HOUR
+    dead.add("three")
+    assert sharing.recover(two, "z") == 1
+    assert waits(two, clock) == (2 * HOUR + timedelta(minutes=11), timedelta(minutes=11))
+
+
+@pytest.mark.parametrize("kind", [repair.Repair.RESUME, repair.Repair.RETRY])
+def test_a_run_that_people_let_go_on_waits_anew_for_as_long(make_store, clock, of, kind):
+    store = make_store()
+    run_id = store.submit(of(Condition("c", call="m:f")), wait=HOUR).run_id
+    for _ in range(2):
+        if kind is repair.Repair.RESUME:
+            signals.send(store, signals.Scope("run", run_id), signals.Action.ABORT, author="me")
+        else:
+            (shared,) = sharing.shared_runs(store, "w")
+            (claim,) = store.advance(shared.lease, [], 0, 1).claims
+            store.advance(shared.lease, [Outcome(claim, AttemptState.FAILED, exit_code=4)], 0, close=True)
+        clock.advance(90_000)
+        repair.apply(store, repair.plan(store, run_id, kind), author="me", detach=True)
+        assert waits(store, clock) == (HOUR, timedelta(0))
+        assert reading.get_run(store, run_id).seconds >= 90_000
+        clock.advance(60)
+
+
+def test_a_command_that_goes_on_with_an_aborted_run_says_itself_how_long_it_waits(make_store, clock, of):
+    store = make_store()
+    for wait in (HOUR, timedelta(0), 2 * HOUR):
+        lease = store.open_run(of(Condition("c", call="m:f")), "one", wait=wait).lease
+        assert store.wait_of(lease.run_id) == wait
+        store.abort(lease, [], "stopped")
+        clock.advance(60)
+
+
 def test_a_paused_run_starts_nothing_and_goes_on_when_resumed(make_store, make):
     store = make_store()
     run_id = store.submit(make(PAIR)).run_id
