@@ -1,9 +1,13 @@
-"""The store against a plain model of its contract: any interleaving of three drivers that may die, and of people."""
+"""The store against a plain model of its contract: any interleaving of three drivers that may die, and of people.
+
+What happens is done by two clients in turn, as two processes are, each with connections and numbers of its own.
+"""
 
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -113,11 +117,13 @@ class Run:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, other: sa.Engine) -> None:
         super().__init__()
         self.now = datetime(2015, 5, 19, tzinfo=UTC)
         self.dead: set[str] = set()
-        self.store = Store(engine, clock=lambda: self.now, is_dead=self.dead.__contains__)
+        self.store, self.next_store = (
+            Store(each, clock=lambda: self.now, is_dead=self.dead.__contains__) for each in (engine, other)
+        )
         with engine.execution_options(writes=True).begin() as connection:
             for table in tables.metadata.tables.values():
                 if table is not tables.fence:
@@ -135,6 +141,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.store.close()
+        self.next_store.close()
 
     def name(self, driver: str) -> str:
         return f"{driver}-{self.life[driver]}"
@@ -360,6 +367,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.runs)
     @invariant()
     def the_store_is_where_the_model_is(self) -> None:
+        self.store, self.next_store = self.next_store, self.store
         for run_id, run in zip(self.ids[-2:], self.runs[-2:], strict=True):
             info = reading.get_run(self.store, run_id)
             assert info.state.value == run.state
@@ -370,8 +378,9 @@ EXAMPLES = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_store_behaves_as_the_model(kind: str, request: pytest.FixtureRequest) -> None:
-    url = "sqlite://" if kind == "sqlite" else request.getfixturevalue("mariadb").create()
-    engine = open_database(url)
-    run_state_machine_as_test(lambda: StoreMachine(engine), settings=EXAMPLES)
-    engine.dispose()
+def test_the_store_behaves_as_the_model(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/pinflow.db" if kind == "sqlite" else request.getfixturevalue("mariadb").create()
+    engines = open_database(url), open_database(url)
+    run_state_machine_as_test(lambda: StoreMachine(*engines), settings=EXAMPLES)
+    for engine in engines:
+        engine.dispose()
