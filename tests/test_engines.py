@@ -1,6 +1,7 @@
 """The script bin/engines: what it exports of engines that serve, and what it says where one cannot start."""
 
 import os
+import random
 import shlex
 import socket
 import subprocess
@@ -23,6 +24,8 @@ DAEMONS = {
     "smtp": ["smtp"],
 }
 PORTS = {"hadoop": 800, "hbase": 90, "mariadb": 60, "s3": 50, "smtp": 25}
+BASES = range(21_000, 31_000)
+"""Below the ports that the system gives to connections, which come and go."""
 JAVA_PACKAGE = "openjdk-17-jre-headless"
 
 
@@ -70,9 +73,18 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return Machine(tmp_path, min(free.getsockname()[1], 60000))
+    return Machine(tmp_path, next(filter(_is_free, random.sample(BASES, len(BASES)))))
+
+
+def _is_free(base: int) -> bool:
+    """Whether all ports of the engines are free from this one on."""
+    try:
+        with ExitStack() as stack:
+            for offset in PORTS.values():
+                stack.enter_context(socket.create_server(("127.0.0.1", base + offset)))
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture
