@@ -3,6 +3,8 @@
 import os
 import random
 import shlex
+import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -238,3 +240,17 @@ def test_java_is_installed_though_all_jars_are_there(without_java: Machine) -> N
     without_java.command("bin/id", "echo 0")
     without_java.engines("start", "--install", "hbase")
     assert f"install -y -q --no-install-recommends {JAVA_PACKAGE}" in asked.read_text()
+
+
+def test_what_a_killed_jvm_left_behind_ends_before_it_is_started_again(machine: Machine) -> None:
+    spawner = shutil.copy(shutil.which("sleep") or "", machine.folder / "jspawnhelper")
+    started = [
+        subprocess.Popen([spawner, "300"], env=os.environ | {"PINFLOW_ENGINE": f"{name}@{machine.folder}/engines"})
+        for name in ("a-master", "b-master")
+    ]
+    script = f". {Path(COMMAND).parent}/engines.d/daemons.sh; as_engine a-master true"
+    subprocess.run(["bash", "-euc", script], env=os.environ | machine.variables, check=True, timeout=60)
+    assert started[0].wait(10) == -signal.SIGKILL
+    assert started[1].poll() is None
+    started[1].kill()
+    started[1].wait()

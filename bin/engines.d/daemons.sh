@@ -65,10 +65,21 @@ answers() { curl -fsS -m 20 "$1" | grep -E "$2" >/dev/null; }
 
 port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
+# end_spawners NAME: end what a JVM that was killed left in the middle of starting a program, and which holds its ports
+end_spawners() {
+    local folder comm
+    for folder in /proc/[0-9]*; do
+        read -r comm 2>/dev/null <"$folder/comm" && [ "$comm" = jspawnhelper ] || continue
+        grep -qzxF "PINFLOW_ENGINE=$1@$engines_folder" "$folder/environ" 2>/dev/null || continue
+        kill -9 "${folder#/proc/}" 2>/dev/null || true
+    done
+}
+
 # as_engine NAME COMMAND...: with the mark by which `alive` knows the process
 as_engine() {
     local name=$1
     shift
+    end_spawners "$name"
     PINFLOW_ENGINE="$name@$engines_folder" launch "$name" "$@"
 }
 
