@@ -18,7 +18,7 @@ _CODE = re.compile(r"subprocess failed with code (\d+)")
 _NO_PROGRAM = re.compile(r'Cannot run program "([^"]+)"')
 _KILLED_BY_SIGNAL = range(129, 160)
 _AWAY = re.compile(
-    r"ConnectException|Connection refused|NoRouteToHostException|SocketTimeoutException|End of File Exception between"
+    r"java\.net\.\w+Exception|java\.io\.EOFException|ClosedChannelException|Connection refused|Connection reset"
     r"|SafeModeException|StandbyException|RetriableException|could only be written to 0 of the"
 )
 

@@ -79,6 +79,7 @@ def test_without_a_tasks_words_the_client_is_understood(line: str, kind: type[Pi
     ("line", "is_away"),
     [
         ("Error: java.net.ConnectException: Call From a/1.2.3.4 to nn:8020 failed on connection exception", True),
+        ("Caused by: java.net.SocketException: Connection reset", True),
         ("Error: org.apache.hadoop.hdfs.server.namenode.SafeModeException: Cannot create file", True),
         ("Error: java.lang.RuntimeException: PipeMapRed.waitOutputThreads(): subprocess failed with code 1", False),
     ],
