@@ -12,6 +12,7 @@ from pinflow.scheduler.tables import attempt, dependency, event, job, run, worke
 
 RUNS_AT_ONCE = 20
 """The rows of so many runs go in one transaction, so that others do not wait for long."""
+_ENDED = run.c.state != RunState.RUNNING.value
 
 
 def forget_runs(engine: Engine, before: datetime, *, dry_run: bool = False) -> list[str]:
@@ -28,9 +29,6 @@ def forget_runs(engine: Engine, before: datetime, *, dry_run: bool = False) -> l
         gone += _forget(engine, ids[start : start + RUNS_AT_ONCE])
     _forget_workers(engine, before)
     return gone
-
-
-_ENDED = run.c.state != RunState.RUNNING.value
 
 
 def _forget(engine: Engine, ids: Sequence[str]) -> list[str]:

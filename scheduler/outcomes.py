@@ -91,13 +91,17 @@ def read_result(file: Path) -> str | None:
 
 def last_line(file: Path) -> str | None:
     """The last line of a log that is not empty, at most 300 characters: mostly the cause of a failure."""
+    return next((line.strip()[:300] for line in reversed(last_lines(file, 4096)) if line.strip()), None)
+
+
+def last_lines(file: Path, size: int) -> list[str]:
+    """The lines of the last `size` bytes of a log; none if it cannot be read."""
     try:
         with file.open("rb") as stream:
-            stream.seek(max(0, stream.seek(0, 2) - 4096))
-            lines = stream.read().decode("utf-8", "replace").split("\n")
+            stream.seek(max(0, stream.seek(0, 2) - size))
+            return stream.read().decode("utf-8", "replace").split("\n")
     except OSError:
-        return None
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), None)
+        return []
 
 
 def reason_in(left: str | None) -> str | None:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -127,11 +126,6 @@ def attempts(store: Store, run_id: str, job: str) -> list[AttemptInfo]:
         )
         for row in _rows(store, query)
     ]
-
-
-def find_log(store: Store, logs: Path, run: str, job: str, attempt: int | None = None) -> Path:
-    """The log of an attempt, found as `find_attempt` does."""
-    return logs / find_attempt(store, run, job, attempt).log
 
 
 def find_attempt(store: Store, run: str, job: str, attempt: int | None = None) -> AttemptInfo:

@@ -1,13 +1,14 @@
 """Tells owners of jobs that failed, or that waited for their input in vain; takes it back once a job was done later."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from pinflow.config import Settings
 from pinflow.database import fetch, transact
 from pinflow.errors import ExitCode
+from pinflow.scheduler.outcomes import last_lines
 from pinflow.scheduler.states import JobState
 from pinflow.scheduler.store import Store
 from pinflow.scheduler.tables import attempt, job, run, workflow
@@ -90,15 +91,22 @@ def _tell_all(settings: Settings, store: Store, chosen: Any, wait: timedelta, no
     found = fetch(engine, _UNTOLD.where(*chosen).order_by(run.c.run_id, job.c.name))
     for row in found:
         key = JobKey(row.workflow, row.run_id, row.name, max(row.attempts, 1), row.date, row.owner or settings.owner)
-        if row.rule == MISSING:
-            _tell_of_input(engine, key, row, wait, now)
-        else:
-            _tell_of_failure(engine, key, row, _end_of_log(settings, row.log), now)
+        mail = _of_input(row, wait) if row.rule == MISSING else _of_failure(row, _end_of_log(settings, row.log))
+        notify(engine, key, mail.subject, mail.body, "fatal", row.rule, now, mail.commands, mail.log)
     _take_back(engine, now)
     return len(found)
 
 
-def _tell_of_input(engine: sa.Engine, key: JobKey, row: Any, wait: timedelta, now: datetime) -> None:
+class _Mail(NamedTuple):
+    """What the owner reads: `body` says what follows, `commands` are pairs of a purpose and what to type."""
+
+    subject: str
+    body: str
+    commands: list[tuple[str, str]]
+    log: str = ""
+
+
+def _of_input(row: Any, wait: timedelta) -> _Mail:
     length = row.wait_until - row.started_at if row.wait_until else wait
     waited = f"waited {timedelta(seconds=round(length.total_seconds()))} for it" if length else "did not wait for it"
     looked = (row.reason or "it is not there").rstrip(". ")
@@ -110,11 +118,10 @@ def _tell_of_input(engine: sa.Engine, key: JobKey, row: Any, wait: timedelta, no
         ("the run", f"pinflow show {row.run_id}"),
         ("once the input is there", f"pinflow run {row.workflow} --date {row.date} --wait 6h"),
     ]
-    subject = f"input of {row.workflow} {row.date} is missing"
-    notify(engine, key, subject, body, "fatal", MISSING, now, commands)
+    return _Mail(f"input of {row.workflow} {row.date} is missing", body, commands)
 
 
-def _tell_of_failure(engine: sa.Engine, key: JobKey, row: Any, log: str, now: datetime) -> None:
+def _of_failure(row: Any, log: str) -> _Mail:
     why = (row.reason or "it did not say why").rstrip(". ")
     body = (
         f"{why}. It was tried {'once' if row.attempts < 2 else f'{row.attempts} times'}. The jobs that depend on it do "
@@ -125,18 +132,12 @@ def _tell_of_failure(engine: sa.Engine, key: JobKey, row: Any, log: str, now: da
         ("the run", f"pinflow show {row.run_id}"),
         ("once it is mended", f"pinflow retry {row.run_id} {row.name}"),
     ]
-    subject = f"{row.name} of {row.workflow} {row.date} failed"
-    notify(engine, key, subject, body, "fatal", FAILED, now, commands, log)
+    return _Mail(f"{row.name} of {row.workflow} {row.date} failed", body, commands, log)
 
 
 def _end_of_log(settings: Settings, log: str | None) -> str:
     """The last lines of what the job wrote, where a traceback stands; empty when its log lies on another machine."""
-    try:
-        with (settings.logs_path / (log or "")).open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - _LOG_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
+    text = "\n".join(last_lines(settings.logs_path / (log or ""), _LOG_BYTES))
     return "\n".join(text.rstrip().splitlines()[-_LOG_LINES:])
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,6 +11,7 @@ from pinflow.database import open_database
 from pinflow.scheduler.expiry import forget_runs
 from pinflow.scheduler.store import Store
 from pinflow.scheduler.tables import attempt, dependency, event, job, run, worker
+from tests.scheduler.rows import insert
 
 BEFORE = datetime(2015, 5, 18, tzinfo=UTC)
 OLD, NEW = BEFORE - timedelta(days=1), BEFORE + timedelta(days=1)
@@ -22,15 +22,6 @@ TABLES = (run, job, dependency, attempt, event)
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store(open_database(f"sqlite:///{tmp_path}/pinflow.db")) as opened:
         yield opened
-
-
-def insert(store: Store, table: sa.Table, **values: Any) -> None:
-    """A row whose columns have some value, if they must and none is given."""
-    plain: dict[type, Any] = {int: 0, str: "", object: OLD}
-    required = [c for c in table.c if not c.nullable and c.server_default is None and c.name != "id"]
-    filled = {column.name: plain[column.type.python_type] for column in required}
-    with store.engine.execution_options(writes=True).begin() as connection:
-        connection.execute(table.insert(), filled | values)
 
 
 def add_run(store: Store, number: int, date: str, state: str, finished_at: datetime | None, driver: str = "w") -> str:

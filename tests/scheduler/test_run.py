@@ -78,7 +78,7 @@ def test_jobs_and_commands_run_in_order_with_logs_and_resources(run, of, real_st
     assert result.driven
     assert result.exit_code == 0
     assert [line.split()[0] for line in notes.read_text().splitlines()] == ["first", "third"]
-    log = reading.find_log(real_store, tmp_path / "logs", "demo", "second")
+    log = tmp_path / "logs" / reading.find_attempt(real_store, "demo", "second").log
     assert log.read_text() == "second of demo-2015-05-18-1\n"
     (attempt,) = reading.attempts(real_store, result.run.run_id, "third")
     assert attempt.exit_code == 0
@@ -287,12 +287,12 @@ def test_reading(run, of, real_store, tmp_path):
     assert reading.get_run(real_store, "demo-2015-05-18").run_id == "demo-2015-05-18-2"
     assert reading.get_run(real_store, "demo-2015-05-18-1").run_id == "demo-2015-05-18-1"
     logs = tmp_path / "logs"
-    assert reading.find_log(real_store, logs, "demo", "j", 1).exists()
+    assert (logs / reading.find_attempt(real_store, "demo", "j", 1).log).exists()
     for ask in (
         lambda: reading.get_run(real_store, "nope"),
         lambda: reading.get_run(real_store, ""),
-        lambda: reading.find_log(real_store, logs, "demo", "k"),
-        lambda: reading.find_log(real_store, logs, "demo", "j", 2),
+        lambda: reading.find_attempt(real_store, "demo", "k"),
+        lambda: reading.find_attempt(real_store, "demo", "j", 2),
     ):
         with pytest.raises(UnknownNameError):
             ask()

@@ -130,13 +130,13 @@ def test_names_that_are_paths_or_more_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["../../../../etc/passwd", "%", "_", "", "demo-2015-05-18-1/../x"])
 def test_a_run_or_job_is_found_by_its_own_name_alone(store, make, tmp_path: Path, name: str) -> None:
-    from pinflow.scheduler.reading import find_log, get_run
+    from pinflow.scheduler.reading import find_attempt, get_run
 
     opened = store.open_run(make({"a": []}), "w")
     with pytest.raises(UnknownNameError):
         get_run(store, name)
     with pytest.raises(UnknownNameError):
-        find_log(store, tmp_path, opened.run_id, name)
+        find_attempt(store, opened.run_id, name)
 
 
 def test_a_limit_cannot_take_the_place_of_another(store) -> None:

@@ -17,6 +17,7 @@ from pinflow.stats_engine.message import email_of
 from pinflow.stats_engine.outbox import Post
 from pinflow.stats_engine.tables import MAILS
 from pinflow.workflows.failures import tell_failed, tell_failed_of
+from tests.scheduler.rows import insert
 
 NOW = datetime(2015, 5, 19, 6, tzinfo=UTC)
 SETTINGS = Settings(owner="everybody@example.com")
@@ -26,15 +27,6 @@ SETTINGS = Settings(owner="everybody@example.com")
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store(open_database(f"sqlite:///{tmp_path}/pinflow.db")) as opened:
         yield opened
-
-
-def insert(store: Store, table: sa.Table, **values: Any) -> None:
-    """A row whose columns have some value, if they must and none is given."""
-    plain: dict[type, Any] = {int: 0, str: "", object: NOW}
-    required = [c for c in table.c if not c.nullable and c.server_default is None and c.autoincrement is not True]
-    filled = {column.name: plain[column.type.python_type] for column in required}
-    with store.engine.execution_options(writes=True).begin() as connection:
-        connection.execute(table.insert(), filled | values)
 
 
 def add_run(
