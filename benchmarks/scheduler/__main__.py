@@ -14,7 +14,8 @@ import pymysql
 from sqlalchemy import make_url
 
 from benchmarks.scheduler.claims import claim, fill
-from benchmarks.scheduler.shapes import ROOT, milliseconds_a_job, start_seconds
+from benchmarks.scheduler.floors import raw_claims, start_floors
+from benchmarks.scheduler.shapes import ROOT, milliseconds_a_job, start_seconds, worker_milliseconds_a_job
 
 STORES = ("sqlite", "mariadb")
 
@@ -42,16 +43,8 @@ def main(
         if store not in STORES:
             raise click.UsageError(f"no store is called {store!r}; valid: {', '.join(STORES)}")
         with tempfile.TemporaryDirectory() as folder, _database(store, Path(folder)) as url:
-            values: dict[str, Any] = {}
-            if not only_claims:
-                values |= milliseconds_a_job(url, Path(folder), rounds)
-                values["start_s"] = start_seconds(url, Path(folder), rounds)
-            before = 0
-            for size in sorted(map(int, archived.split(","))):
-                fill(url, before, size)
-                before = size
-                values[f"claims_{size}_archived"] = vars(claim(url, processes, seconds))
-            values["claims_per_s"] = min(v["per_second"] for k, v in values.items() if k.startswith("claims_"))
+            values = {} if only_claims else _overhead(url, Path(folder), rounds)
+            values |= _claims(url, processes, seconds, sorted(map(int, archived.split(","))))
         found[store] = values
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -59,6 +52,26 @@ def main(
     for store, values in found.items():
         for name, value in values.items():
             click.echo(f"{store:8} {name:26} {value if isinstance(value, dict) else round(value, 3)}")
+
+
+def _overhead(url: str, folder: Path, rounds: int) -> dict[str, Any]:
+    values: dict[str, Any] = milliseconds_a_job(url, folder, rounds)
+    values["chain_40_worker_ms"] = worker_milliseconds_a_job(url, folder, rounds)
+    if url.startswith("sqlite"):
+        in_full = milliseconds_a_job(url, folder, rounds, full=True)
+        values |= {name.replace("_ms", "_full_ms"): value for name, value in in_full.items()}
+    return values | {"start_s": start_seconds(url, folder, rounds)} | start_floors(rounds)
+
+
+def _claims(url: str, processes: int, seconds: float, archived: list[int]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for before, size in zip([0, *archived], archived, strict=False):
+        fill(url, before, size)
+        values[f"claims_{size}_archived"] = vars(claim(url, processes, seconds))
+    lowest = min(found["per_second"] for found in values.values())
+    if not url.startswith("sqlite"):
+        values["raw_claims_per_s"] = raw_claims(url, processes, seconds)
+    return values | {"claims_per_s": lowest}
 
 
 @contextmanager

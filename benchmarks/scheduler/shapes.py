@@ -1,10 +1,12 @@
 """Whole runs of jobs that do nothing, each with a process, a log and durable state."""
 
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -13,11 +15,13 @@ import sqlalchemy as sa
 
 from pinflow import config
 from pinflow.database import open_database
-from pinflow.scheduler import tables
+from pinflow.scheduler import reading, tables
 from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.processes import Place
 from pinflow.scheduler.run import execute
+from pinflow.scheduler.sharing import workers_present
+from pinflow.scheduler.states import RunState
 from pinflow.scheduler.store import Store
 from pinflow.workflows.preload import needs_of, start_zygote
 from pinflow.zygote import Zygote
@@ -43,14 +47,16 @@ def milliseconds_a_job(
     rounds: int,
     *,
     shapes: Mapping[str, Mapping[str, list[str]]] = SHAPES,
+    full: bool = False,
 ) -> dict[str, float]:
     """For each shape the median over the rounds: from the first start to the last end, over the number of jobs.
 
-    Also the CPU time of scheduler, zygote and jobs together.
+    Also the CPU time of scheduler, zygote and jobs together. `full`: with SQLite's synchronous = FULL, which waits for
+    the disk at every commit.
     """
     found = {}
     settings = config.Settings()
-    with start_zygote(settings, {NOTHING}) as zygote, Store(open_database(url)) as store:
+    with start_zygote(settings, {NOTHING}) as zygote, Store(_open(url, full)) as store:
         place = Place(folder / "logs", slots=2, folder=ROOT, needs=needs_of(settings))
         execute(store, definition_of({"first": []}, "warm-up"), zygote, place)
         for shape, jobs in shapes.items():
@@ -67,15 +73,58 @@ def milliseconds_a_job(
     return found
 
 
+def worker_milliseconds_a_job(url: str, folder: Path, rounds: int, jobs: Mapping[str, list[str]] = CHAIN) -> float:
+    """The same of runs that `pinflow worker`, a process of its own, works on: the median over the rounds."""
+    with Store(open_database(url)) as store, _worker(url, folder, store):
+        wall = []
+        for number in range(rounds + 1):  # the first is the warm-up
+            run_id = store.submit(definition_of(jobs, "worker", DAY + timedelta(days=number))).run_id
+            while reading.get_run(store, run_id).state is RunState.RUNNING:
+                time.sleep(0.1)
+            wall.append(_seconds(store, run_id) / len(jobs) * 1000)
+        store.engine.dispose()
+    return statistics.median(wall[1:])
+
+
 def start_seconds(url: str, folder: Path, rounds: int) -> float:
     """A command that needs no engine: `pinflow runs`, the median."""
+    return median_seconds([*_pinflow(folder), "runs"], rounds, PINFLOW_DATABASE=url)
+
+
+def median_seconds(command: list[str], rounds: int, **environment: str) -> float:
+    """How long a command takes that succeeds, in seconds."""
     taken = []
-    command = [sys.executable, "-m", "pinflow.cli", "--home", str(folder), "runs"]
     for _ in range(rounds):
         start = time.perf_counter()
-        subprocess.run(command, env={"PINFLOW_DATABASE": url}, check=True, capture_output=True, cwd=folder)
+        subprocess.run(command, env=environment, check=True, capture_output=True)
         taken.append(time.perf_counter() - start)
     return statistics.median(taken)
+
+
+def _pinflow(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "pinflow.cli", "--home", str(folder)]
+
+
+def _open(url: str, full: bool) -> sa.Engine:
+    engine = open_database(url)
+    if full:
+        sa.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = FULL"))
+    return engine
+
+
+@contextmanager
+def _worker(url: str, folder: Path, store: Store) -> Iterator[None]:
+    command = [*_pinflow(folder), "worker", "--slots", "2"]
+    process = subprocess.Popen(command, env=os.environ | {"PINFLOW_DATABASE": url}, stderr=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        while not workers_present(store):
+            if process.poll() is not None:
+                raise RuntimeError(f"the worker ended with code {process.returncode}")
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
 
 
 def _cpu_seconds(zygote: Zygote) -> float:

@@ -6,15 +6,17 @@ from click.testing import CliRunner
 
 from benchmarks.scheduler.__main__ import main
 from benchmarks.scheduler.claims import fill
-from benchmarks.scheduler.shapes import milliseconds_a_job, start_seconds
+from benchmarks.scheduler.shapes import milliseconds_a_job, start_seconds, worker_milliseconds_a_job
 
 
 def test_overhead(tmp_path):
     url = f"sqlite:///{tmp_path / 'pinflow.db'}"
-    pair = {"pair": {"first": [], "second": ["first"]}}
-    found = milliseconds_a_job(url, tmp_path, 1, shapes=pair)
-    assert found.keys() == {"pair_ms", "pair_cpu_ms"}
-    assert 0 < found["pair_ms"] < 10_000
+    pair = {"first": [], "second": ["first"]}
+    for full in (False, True):
+        found = milliseconds_a_job(url, tmp_path, 1, shapes={"pair": pair}, full=full)
+        assert found.keys() == {"pair_ms", "pair_cpu_ms"}
+        assert 0 < found["pair_ms"] < 10_000
+    assert 0 < worker_milliseconds_a_job(url, tmp_path, 1, pair) < 10_000
     assert 0 < start_seconds(url, tmp_path, 1) < 60
 
 

@@ -208,7 +208,7 @@ def kill_workers_at_random_moments(new_yard: Callable[[], Yard], times: int, see
 
 
 def test_kill_9_of_one_of_two_workers(new_yard):
-    kill_workers_at_random_moments(new_yard, 2, seed=1)
+    kill_workers_at_random_moments(new_yard, 3, seed=1)
 
 
 @pytest.mark.soak
@@ -241,7 +241,7 @@ def freeze_a_worker(new_yard: Callable[[], Yard], times: int) -> None:
 
 
 def test_the_job_of_a_frozen_worker_ends_with_its_lease(new_yard):
-    freeze_a_worker(new_yard, 1)
+    freeze_a_worker(new_yard, 3)
 
 
 @pytest.mark.soak
