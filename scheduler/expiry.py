@@ -1,4 +1,7 @@
-"""Runs that ended long ago are forgotten, with their jobs, attempts and events; so are workers that are gone."""
+"""Runs that ended long ago are forgotten, with their jobs, attempts and events.
+
+So are old ticks of schedules, backfills that ended long ago, and workers that are gone.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from pinflow.database import fetch, transact
+from pinflow.scheduler.schedule_tables import backfill, backfill_day, tick
 from pinflow.scheduler.states import RunState
 from pinflow.scheduler.tables import attempt, dependency, event, job, run, worker
 
@@ -28,6 +32,8 @@ def forget_runs(engine: Engine, before: datetime, *, dry_run: bool = False) -> l
     for start in range(0, len(ids), RUNS_AT_ONCE):
         gone += _forget(engine, ids[start : start + RUNS_AT_ONCE])
     _forget_workers(engine, before)
+    _forget_ticks(engine, before)
+    _forget_backfills(engine, before)
     return gone
 
 
@@ -48,3 +54,28 @@ def _forget_workers(engine: Engine, before: datetime) -> None:
     unnamed = worker.c.worker.not_in(sa.select(run.c.driver))
     old = worker.delete().where(worker.c.started_at < before, is_gone, unnamed)
     transact(engine.execution_options(writes=True), lambda connection: connection.execute(old).rowcount)
+
+
+def _forget_ticks(engine: Engine, before: datetime) -> None:
+    """Remove those that do not wait; a schedule keeps its newest, which the next may have to wait for."""
+
+    def delete(connection: Connection) -> None:
+        newest = sa.select(tick.c.workflow, sa.func.max(tick.c.at).label("at")).group_by(tick.c.workflow)
+        for workflow, at in connection.execute(newest).all():
+            old = tick.c.at < min(at, before)
+            connection.execute(tick.delete().where(tick.c.workflow == workflow, old, tick.c.state != "waiting"))
+
+    transact(engine.execution_options(writes=True), delete)
+
+
+def _forget_backfills(engine: Engine, before: datetime) -> None:
+    """Remove those that ended, with their days; the newest stays, so that no number is given twice."""
+
+    def delete(connection: Connection) -> None:
+        newest = connection.scalar(sa.select(sa.func.max(backfill.c.backfill)))
+        ended = sa.select(backfill.c.backfill).where(backfill.c.finished_at < before, backfill.c.backfill != newest)
+        found = list(connection.scalars(ended.with_for_update()))
+        for table in (backfill_day, backfill):
+            connection.execute(table.delete().where(table.c.backfill.in_(found)))
+
+    transact(engine.execution_options(writes=True), delete)

@@ -16,6 +16,7 @@ from pinflow.scheduler import schedule_statements as sql
 from pinflow.scheduler.cron import last_ticks
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.overrun import Action, Verdict, choose_ticks, judge_tick
+from pinflow.scheduler.records import GRACE
 from pinflow.scheduler.schedules import Overrun, Schedule
 from pinflow.scheduler.statements import LOCK_RUN
 from pinflow.scheduler.states import RunState
@@ -232,7 +233,7 @@ def _start(work: Transaction, *, now: datetime, turn: _Turn, definition: Definit
             locked = work.first(LOCK_RUN, b_run_id=run.run_id)
             if locked.state == RunState.RUNNING:
                 work.abort(run.run_id, locked.fence, f"stopped by the schedule's tick of {turn.at.isoformat()}")
-                wait = lease  # until the worker that had it knows, and its jobs have ended
+                wait = lease + GRACE  # until the worker that had it knows, and its jobs have ended
     serial = 1 if newest is None else newest.serial + 1
     made = work.create_run(definition, serial, f"schedule@{turn.at.isoformat()}", wait)
     work.change(sql.WAIT_UNTIL, b_run_id=made.run_id, b_until=work.now + parse_duration(turn.declared.wait))

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from pinflow.database import open_database
 from pinflow.scheduler.expiry import forget_runs
+from pinflow.scheduler.schedule_tables import backfill, backfill_day, tick
 from pinflow.scheduler.store import Store
 from pinflow.scheduler.tables import attempt, dependency, event, job, run, worker
 from tests.scheduler.rows import insert
@@ -74,3 +75,36 @@ def test_workers_go_that_are_no_more(store: Store) -> None:
     forget_runs(store.engine, BEFORE)
     with store.engine.connect() as connection:
         assert set(connection.scalars(sa.select(worker.c.worker))) == {"named", "recent", "alive"}
+
+
+def test_ticks_go_but_those_that_wait_and_the_newest_of_each_schedule(store: Store) -> None:
+    rows = [
+        ("daily", OLD - timedelta(days=2), "started"),
+        ("daily", OLD - timedelta(days=1), "waiting"),
+        ("daily", OLD, "missed"),
+        ("daily", NEW, "started"),
+        ("ended", OLD - timedelta(days=1), "skipped"),
+        ("ended", OLD, "joined"),
+    ]
+    for workflow, at, state in rows:
+        insert(store, tick, workflow=workflow, at=at, state=state)
+    forget_runs(store.engine, BEFORE)
+    with store.engine.connect() as connection:
+        kept = connection.execute(
+            sa.select(tick.c.workflow, tick.c.at, tick.c.state).order_by(tick.c.workflow, tick.c.at)
+        )
+        assert [tuple(row) for row in kept] == [rows[1], rows[3], rows[5]]
+
+
+def test_backfills_go_that_ended_long_ago_but_the_newest(store: Store) -> None:
+    for number, finished_at in enumerate((OLD, None, NEW, OLD, OLD), 1):
+        state = "running" if finished_at is None else "failed"
+        names = {"workflow": "daily", "reprocess": "none", "state": state, "parameters": "{}"}
+        insert(
+            store, backfill, backfill=number, first="2015-05-01", last="2015-05-01", **names, finished_at=finished_at
+        )
+        insert(store, backfill_day, backfill=number, date="2015-05-01", state="failed")
+    forget_runs(store.engine, BEFORE)
+    with store.engine.connect() as connection:
+        for table in (backfill, backfill_day):
+            assert set(connection.scalars(sa.select(table.c.backfill))) == {2, 3, 5}

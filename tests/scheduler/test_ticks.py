@@ -186,7 +186,9 @@ def test_only_so_many_ticks_wait(store, at):
     assert [state for _, state, _ in ticks(store)] == ["started", "skipped", "skipped", "waiting", "waiting"]
 
 
-def test_the_worker_of_a_run_that_a_tick_stopped_is_refused_and_the_next_starts_after_its_lease(store, at, clock):
+def test_the_worker_of_a_run_that_a_tick_stopped_is_refused_and_the_next_starts_when_its_jobs_have_ended(
+    store, at, clock
+):
     declared = table(Schedule(NIGHTLY, overrun="abort_running"))
     at("18 12:00", declared)
     at("19 02:00", declared)
@@ -195,7 +197,9 @@ def test_the_worker_of_a_run_that_a_tick_stopped_is_refused_and_the_next_starts_
     with pytest.raises(StaleFenceError):
         store.advance(lease, [], 1)
     assert store.take_over("demo-2015-05-19-1", "other").lease is None
-    clock.advance(15)
+    clock.advance(20)  # of its lease of 15 s and the grace of 10 s in which its jobs end
+    assert store.take_over("demo-2015-05-19-1", "other").lease is None
+    clock.advance(5)
     assert store.take_over("demo-2015-05-19-1", "other").lease is not None
 
 
