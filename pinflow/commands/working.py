@@ -148,9 +148,13 @@ def set_pool(name: str, slots: int, workflow: bool) -> None:
     """Let at most SLOTS jobs of the pool NAME run at once; 0: none."""
     from pinflow.scheduler.declare import check_name
     from pinflow.scheduler.pools import Limit, set_limit
+    from pinflow.workflows.steering import scope_of
 
     check_name("workflow" if workflow else "pool", name)
-    with open_store(config.load()) as store:
+    settings = config.load()
+    with open_store(settings) as store:
+        if workflow:
+            scope_of(settings, store, None, name, everything=False)  # refuses one that is not known
         set_limit(store, Limit("workflow" if workflow else "pool", name, slots))
     click.echo(f"at most {slots} jobs of {name} run at once; those that run already are not stopped")
 

@@ -172,3 +172,12 @@ def test_what_makes_no_sense_is_said(command: Command) -> None:
     assert command("pools", "--json").json == [{"kind": "pool", "name": "disk", "slots": 2}]
     assert command("pools", "remove", "disk").code == 0
     assert command("pools", "remove", "disk").code == 2
+
+
+def test_only_a_workflow_that_is_known_is_limited(command: Command) -> None:
+    refused = command("pools", "set", "toi", "2", "--workflow")
+    assert refused.code == 2
+    assert "no workflow is called 'toi'; did you mean 'toy'?" in refused.err
+    assert command("pools", "--json").json == []
+    assert command("pools", "set", "toy", "2", "--workflow").code == 0
+    assert command("pools", "--json").json == [{"kind": "workflow", "name": "toy", "slots": 2}]
