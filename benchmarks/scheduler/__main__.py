@@ -15,13 +15,22 @@ from sqlalchemy import make_url
 
 from benchmarks.scheduler.claims import claim, fill
 from benchmarks.scheduler.floors import raw_claims, start_floors
+from benchmarks.scheduler.peers import PEERS, measure
 from benchmarks.scheduler.shapes import ROOT, milliseconds_a_job, start_seconds, worker_milliseconds_a_job
 
 STORES = ("sqlite", "mariadb")
 
 
+def _peers(_: click.Context, __: click.Parameter, text: str) -> list[str]:
+    names = text.split(",") if text else []
+    if unknown := set(names) - set(PEERS):
+        raise click.BadParameter(f"no engine is called {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
+    return names
+
+
 @click.command()
 @click.option("--stores", default="sqlite", show_default=True, help="sqlite, mariadb or both, by comma.")
+@click.option("--engines", default="", callback=_peers, help=f"Measured beside pinflow, by comma: {', '.join(PEERS)}.")
 @click.option("--rounds", default=5, show_default=True, help="Runs of each shape; the median counts.")
 @click.option("--processes", default=8, show_default=True, help="Processes that claim at once.")
 @click.option("--seconds", default=4.0, show_default=True, help="How long they claim.")
@@ -30,6 +39,7 @@ STORES = ("sqlite", "mariadb")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def main(
     stores: str,
+    engines: list[str],
     rounds: int,
     processes: int,
     seconds: float,
@@ -46,12 +56,14 @@ def main(
             values = {} if only_claims else _overhead(url, Path(folder), rounds)
             values |= _claims(url, processes, seconds, sorted(map(int, archived.split(","))))
         found[store] = values
+    for engine in engines:
+        found[engine] = measure(engine, rounds)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
     for store, values in found.items():
         for name, value in values.items():
-            click.echo(f"{store:8} {name:26} {value if isinstance(value, dict) else round(value, 3)}")
+            click.echo(f"{store:8} {name:26} {round(value, 3) if isinstance(value, float) else value}")
 
 
 def _overhead(url: str, folder: Path, rounds: int) -> dict[str, Any]:
