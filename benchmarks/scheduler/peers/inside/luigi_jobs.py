@@ -42,19 +42,21 @@ class Job(luigi.Task):
 
 
 def main(jobs: str, folder: str, port: str) -> bool:
-    """Whether all jobs were done; each runs in a process of its own."""
+    """Whether all jobs succeeded at their first attempt; each runs in a process of its own."""
     names = after(jobs)
     followed = {name for before in names.values() for name in before}
     luigi.configuration.get_config().set("worker", "force_multiprocessing", "true")
-    done: bool = luigi.build(
+    found = luigi.build(
         [Job(name=name, jobs=jobs, folder=folder) for name in names if name not in followed],
         workers=2,
         local_scheduler=False,
         scheduler_host="127.0.0.1",
         scheduler_port=int(port),
         log_level="WARNING",
+        detailed_summary=True,
     )
-    return done
+    succeeded: bool = found.status is luigi.LuigiStatusCode.SUCCESS
+    return succeeded
 
 
 if __name__ == "__main__":
