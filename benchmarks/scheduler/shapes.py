@@ -56,7 +56,7 @@ def milliseconds_a_job(
     """
     found = {}
     settings = config.Settings()
-    with start_zygote(settings, {NOTHING}) as zygote, Store(_open(url, full)) as store:
+    with start_zygote(settings, {NOTHING}) as zygote, Store(open_with(url, full=full)) as store:
         place = Place(folder / "logs", slots=2, folder=ROOT, needs=needs_of(settings))
         execute(store, definition_of({"first": []}, "warm-up"), zygote, place)
         for shape, jobs in shapes.items():
@@ -75,11 +75,12 @@ def milliseconds_a_job(
 
 def worker_milliseconds_a_job(url: str, folder: Path, rounds: int, jobs: Mapping[str, list[str]] = CHAIN) -> float:
     """The same of runs that `pinflow worker`, a process of its own, works on: the median over the rounds."""
-    with Store(open_database(url)) as store, _worker(url, folder, store):
+    with Store(open_database(url)) as store, _worker(url, folder, store) as process:
         wall = []
         for number in range(rounds + 1):  # the first is the warm-up
             run_id = store.submit(definition_of(jobs, "worker", DAY + timedelta(days=number))).run_id
             while reading.get_run(store, run_id).state is RunState.RUNNING:
+                _check(process)
                 time.sleep(0.1)
             wall.append(_seconds(store, run_id) / len(jobs) * 1000)
         store.engine.dispose()
@@ -105,7 +106,8 @@ def _pinflow(folder: Path) -> list[str]:
     return [sys.executable, "-m", "pinflow.cli", "--home", str(folder)]
 
 
-def _open(url: str, full: bool) -> sa.Engine:
+def open_with(url: str, *, full: bool) -> sa.Engine:
+    """The database, of which SQLite waits for the disk at every commit if `full`."""
     engine = open_database(url)
     if full:
         sa.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = FULL"))
@@ -113,18 +115,22 @@ def _open(url: str, full: bool) -> sa.Engine:
 
 
 @contextmanager
-def _worker(url: str, folder: Path, store: Store) -> Iterator[None]:
+def _worker(url: str, folder: Path, store: Store) -> Iterator["subprocess.Popen[bytes]"]:
     command = [*_pinflow(folder), "worker", "--slots", "2"]
     process = subprocess.Popen(command, env=os.environ | {"PINFLOW_DATABASE": url}, stderr=subprocess.DEVNULL, cwd=ROOT)
     try:
         while not workers_present(store):
-            if process.poll() is not None:
-                raise RuntimeError(f"the worker ended with code {process.returncode}")
+            _check(process)
             time.sleep(0.1)
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(60)
+
+
+def _check(worker: "subprocess.Popen[bytes]") -> None:
+    if worker.poll() is not None:
+        raise RuntimeError(f"the worker ended with code {worker.returncode}")
 
 
 def _cpu_seconds(zygote: Zygote) -> float:
