@@ -72,6 +72,7 @@ class Service:
                 reason = self._stop(signals) or reason
                 reason = self._keep(now) or reason
                 if reason:
+                    self._let_go_of_conditions()
                     self._hooks.on_leave()
                 else:
                     self._attempts.ask_due()
@@ -91,7 +92,6 @@ class Service:
             self._renew_at = now + self._store.lease.total_seconds() / 3
             self._attempts.drop(lost, "it was stopped, or given to another worker")
             if not is_wanted:
-                self._let_go_of_conditions()
                 return f"workers of generation {self._post.generation} are asked to exit; see: pinflow signals"
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
@@ -105,14 +105,12 @@ class Service:
         if signals.count <= self._stopping:
             return ""
         self._stopping = signals.count
-        if self._stopping == 1:
-            self._let_go_of_conditions()
-        else:
+        if self._stopping > 1:
             self._attempts.end(f"its worker was stopped by {signals.name}")
         return f"stopped by {signals.name}"
 
     def _let_go_of_conditions(self) -> None:
-        """Others go on asking."""
+        """Others go on asking; one that is being asked follows when it was answered."""
         waiting, self._attempts.polls.waiting = self._attempts.polls.waiting, []
         self._record([(poll.held, Outcome(poll.claim, AttemptState.LOST, "its worker left")) for poll in waiting])
 

@@ -86,6 +86,13 @@ def exists(file: str) -> bool:
     return Path(file).exists()
 
 
+def no_after(file: str, seconds: float) -> bool:
+    """The answer of a condition that thinks for long; the file says that it was asked."""
+    Path(file).touch()
+    time.sleep(seconds)
+    return False
+
+
 def span(file: str, seconds: float) -> None:
     """Notes its start and its end, with the time."""
     for kind in ("start", "end"):

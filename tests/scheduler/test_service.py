@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ import pytest
 
 from pinflow.database import open_database
 from pinflow.scheduler import reading, repair, signals
-from pinflow.scheduler.declare import Job, Stage, Workflow
+from pinflow.scheduler.declare import Condition, Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.store import Store
 from tests.scheduler.conftest import DAY
@@ -140,6 +141,35 @@ def test_a_second_signal_gives_the_jobs_back(yard):
     worker.communicate(timeout=15)
     assert yard.rows("SELECT state, failures, crashes FROM job") == [("ready", 0, 0)]
     assert yard.rows("SELECT state FROM attempt") == [("lost",)]
+
+
+def leave_a_condition(yard: Yard, seconds: float, *numbers: signal.Signals) -> list[str]:
+    """Stop a worker by signals, of which it sees all at once, after its condition was asked; what it told."""
+    asked = yard.folder / "asked"
+    waits = Condition("c", call="sample_jobs:no_after", arguments={"file": str(asked), "seconds": seconds}, poll="1h")
+    yard.store.submit(yard.of(waits), wait=timedelta(hours=3))
+    worker = yard.worker()
+    yard.until(asked.exists)
+    if not seconds:
+        yard.until(lambda: yard.rows("SELECT 1 FROM job WHERE not_before IS NOT NULL") != [])
+    worker.send_signal(signal.SIGSTOP)
+    for number in numbers:
+        worker.send_signal(number)
+    worker.send_signal(signal.SIGCONT)
+    out, error = worker.communicate(timeout=5 + seconds)
+    assert (worker.returncode, error) == (0, "")
+    return out.splitlines()
+
+
+def test_a_worker_leaves_whose_condition_answers_no_after_the_signal(yard):
+    assert leave_a_condition(yard, 2, signal.SIGTERM)[-2:] == ["c ready", "stopped by SIGTERM"]
+    assert yard.rows("SELECT state, attempts, crashes FROM job") == [("ready", 1, 0)]
+
+
+def test_a_worker_that_sees_two_signals_at_once_lets_go_of_its_conditions(yard):
+    told = leave_a_condition(yard, 0, signal.SIGINT, signal.SIGTERM)
+    assert told[-2] == "c ready"
+    assert yard.rows("SELECT state, attempts, crashes FROM job") == [("ready", 1, 0)]
 
 
 def test_a_command_follows_a_run_that_workers_share(yard):
