@@ -110,13 +110,14 @@ class Service:
         return f"stopped by {signals.name}"
 
     def _let_go_of_conditions(self) -> None:
-        """Others go on asking; one that is being asked follows when it was answered."""
+        """Claim nothing more; others go on asking. One that is being asked follows when it was answered."""
+        self._alone_until = 0.0
         waiting, self._attempts.polls.waiting = self._attempts.polls.waiting, []
         self._record([(poll.held, Outcome(poll.claim, AttemptState.LOST, "its worker left")) for poll in waiting])
 
     def _record(self, ended: list[tuple[Held, Outcome]]) -> None:
         """Store how attempts ended; with a free slot and no other run a moment ago, go on with the same run at once."""
-        is_alone = time.monotonic() < self._alone_until and not self._stopping
+        is_alone = time.monotonic() < self._alone_until
         for held, outcome in ended:
             if self._stopping > 1 and outcome.state is AttemptState.FAILED:
                 outcome = Outcome(outcome.claim, AttemptState.LOST, outcome.reason, usage=outcome.usage)

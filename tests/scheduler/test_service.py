@@ -14,9 +14,13 @@ import pytest
 
 from pinflow.database import open_database
 from pinflow.scheduler import reading, repair, signals
-from pinflow.scheduler.declare import Condition, Job, Stage, Workflow
+from pinflow.scheduler.declare import Command, Condition, Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
+from pinflow.scheduler.processes import Place
+from pinflow.scheduler.records import Event
+from pinflow.scheduler.service import Hooks, Service, post_of
 from pinflow.scheduler.store import Store
+from pinflow.zygote import Zygote, connect
 from tests.scheduler.conftest import DAY
 
 HERE = Path(__file__).parent
@@ -170,6 +174,37 @@ def test_a_worker_that_sees_two_signals_at_once_lets_go_of_its_conditions(yard):
     told = leave_a_condition(yard, 0, signal.SIGINT, signal.SIGTERM)
     assert told[-2] == "c ready"
     assert yard.rows("SELECT state, attempts, crashes FROM job") == [("ready", 1, 0)]
+
+
+def test_a_worker_that_is_asked_to_exit_by_its_generation_claims_nothing_more(yard):
+    left = yard.folder / "left"
+    yard.store.submit(
+        yard.of(
+            Command("a", argv=["sh", "-c", f"until [ -e {left} ]; do sleep 0.02; done"]),
+            Command("b", argv=["true"], after=["a"]),
+            Condition("c", call="sample_jobs:exists", arguments={"file": "/no/such/file"}, poll="1h"),
+        ),
+        wait=timedelta(hours=3),
+    )
+
+    def ask_to_exit(event: Event) -> None:
+        if (event.job, event.state) == ("a", "running"):
+            signals.ask_to_exit(yard.store, 1, author="me")
+
+    with (
+        Zygote.start(["pinflow.scheduler.child"]) as zygote,
+        Store(open_database(yard.url), lease=timedelta(seconds=1.5)) as store,
+        connect(zygote.path) as forks,
+    ):
+        place = Place(yard.folder / "logs", slots=1, folder=HERE)
+        # "a" ends when the worker is about to leave.
+        worker = Service(store, forks, place, post_of(zygote.pid, 1), Hooks(ask_to_exit, left.touch))
+        assert worker.serve().startswith("workers of generation 0 are asked to exit")
+    assert yard.rows("SELECT name, state, attempts FROM job ORDER BY name") == [
+        ("a", "succeeded", 1),
+        ("b", "ready", 0),
+        ("c", "ready", 1),
+    ]
 
 
 def test_a_command_follows_a_run_that_workers_share(yard):
