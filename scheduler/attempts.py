@@ -11,7 +11,7 @@ from pinflow.scheduler.declare import Condition
 from pinflow.scheduler.ending import note_ends
 from pinflow.scheduler.outcomes import judge, last_line, read_result, reason_in, usage_of
 from pinflow.scheduler.polls import Poll, Polls, is_no
-from pinflow.scheduler.processes import Place, Process, Processes
+from pinflow.scheduler.processes import NO_ANSWER, Place, Process, Processes
 from pinflow.scheduler.records import Claim, Held, Outcome
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
@@ -65,6 +65,8 @@ class Attempts:
         """Ask the conditions whose time has come."""
         for poll in self.polls.due(time.monotonic()):
             process = self.processes.start(poll.held, poll.claim, self._taken(poll.held, poll.claim))
+            if process.end_at is None:
+                process.end_at = poll.answered_by(time.monotonic())
             self.polls.asking[process.pid] = poll
 
     def ended(self) -> list[tuple[Held, Outcome]]:
@@ -131,8 +133,8 @@ class Attempts:
         left = read_result(self.processes.result_of(claim))
         if is_overdue and stopped is None and ended.signal == SIGKILL:
             return Outcome(claim, AttemptState.LOST, "its lease ran out", None, usage_of(ended), crashed=True)
-        if poll is not None and stopped is None and is_no(ended.code):
-            return None if process.lost else self._postpone(poll, ended, reason_in(left) or "not there")
+        if poll is not None and (stopped == NO_ANSWER or (stopped is None and is_no(ended.code))):
+            return None if process.lost else self._postpone(poll, ended, stopped or reason_in(left) or "not there")
         hint = None if ended.code in (0, ExitCode.INPUT_MISSING) else last_line(self.processes.log_of(claim))
         return judge(
             process.node,

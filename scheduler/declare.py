@@ -127,12 +127,18 @@ class Command(Node):
         object.__setattr__(self, "argv", tuple(self.argv))
 
 
+ANSWER_SECONDS = 60.0
+"""How long a question of a condition may stay without an answer, also when its wait is over before."""
+
+
 @dataclass(frozen=True)
 class Condition(Node):
     """Waits, without holding a slot, until the function `call` returns something true (AN-07, SC-02).
 
     It is asked first at once, then after `poll`, then in growing intervals up to six times `poll`. It fails
-    with exit code 4 when it is not true within the run's `wait`, or within `deadline` if that is shorter.
+    with exit code 4 when it is not true within the run's `wait`, or within `deadline` if that is shorter. A question
+    that is not answered by then, nor within a minute, is stopped and counts as no; with a `timeout` it is stopped
+    after that, and has failed.
     """
 
     kind: ClassVar[str] = "condition"

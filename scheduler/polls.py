@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from pinflow.config import parse_duration
 from pinflow.errors import ExitCode
-from pinflow.scheduler.declare import Condition
+from pinflow.scheduler.declare import ANSWER_SECONDS, Condition
 from pinflow.scheduler.records import Claim, Held
 
 AT_ONCE = 4
@@ -31,6 +31,10 @@ class Poll:
     def is_over(self) -> bool:
         """Whether it was asked for the last time."""
         return self.next_at > self.until
+
+    def answered_by(self, now: float) -> float:
+        """When a question that is asked now counts as answered with no, unless the condition has a timeout."""
+        return max(now + ANSWER_SECONDS, self.until)
 
     def again(self, now: float) -> "Poll":
         """The same after one more question that was answered with no; the last question is asked at `until`."""

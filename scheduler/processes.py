@@ -17,6 +17,8 @@ from pinflow.zygote import JSON, Call, Exit, Forks
 
 GRACE_SECONDS = GRACE.total_seconds()
 """Between SIGTERM and SIGKILL."""
+NO_ANSWER = "its question was not answered by the end of its wait"
+"""Why the process of a condition without a timeout is ended."""
 _REFUSE = "pinflow.scheduler.child:refuse"
 
 
@@ -131,7 +133,8 @@ class Processes:
             if moment is None or moment > now:
                 continue
             if process.stopped is None:
-                self.end(process, f"stopped after its timeout of {process.node.timeout}")
+                timeout = process.node.timeout
+                self.end(process, f"stopped after its timeout of {timeout}" if timeout else NO_ANSWER)
             else:
                 self.kill(process)
 

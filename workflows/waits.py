@@ -8,10 +8,11 @@ waits.run("load_done", "acme_load", day)
 
 from collections.abc import Sequence
 from datetime import date
+from math import ceil
 from typing import Any
 
 from pinflow.errors import ConfigurationError
-from pinflow.scheduler.declare import Condition
+from pinflow.scheduler.declare import ANSWER_SECONDS, Condition
 from pinflow.scheduler.states import RunState
 from pinflow.zygote import JSON
 
@@ -66,8 +67,13 @@ def query(name: str, query: str, *, connection: str = "", **options: Any) -> Con
 
 
 def command(name: str, argv: Sequence[str], *, seconds: float = 60.0, **options: Any) -> Condition:
-    """Waits until a program, started without a shell, ends with exit code 0; each time it gets so many seconds."""
+    """Waits until a program, started without a shell, ends with exit code 0; each time it gets so many seconds.
+
+    When these are more than a question has without a timeout, the condition has one, a minute longer.
+    """
     if isinstance(argv, str) or not argv:
         raise ConfigurationError(f"condition {name!r}: argv must be a list such as ['test', '-e', 'x'], not {argv!r}")
     arguments: dict[str, JSON] = {"argv": list(argv), "seconds": seconds}
+    if seconds > ANSWER_SECONDS:
+        options.setdefault("timeout", f"{ceil(seconds) + 60}s")
     return Condition(name, call=f"{_ASKED}:command_succeeds", arguments=arguments, **options)

@@ -93,6 +93,11 @@ def test_a_poll_asks_less_and_less_often_and_a_last_time_at_the_end():
     assert asked[-1] == 200
 
 
+def test_a_question_may_be_answered_until_the_end_of_the_wait_and_for_a_minute():
+    poll = Poll(HELD, Claim("r", "c", 1, 1, 0), Condition("c", call="m:f"), 0, 200, 10)
+    assert [poll.answered_by(asked) for asked in (0, 139, 141, 200)] == [200, 200, 201, 260]
+
+
 def test_only_a_few_conditions_are_asked_at_once():
     polls = Polls()
     for n in range(AT_ONCE + 2):

@@ -13,7 +13,7 @@ import pytest
 
 from pinflow.database import open_database
 from pinflow.errors import ExitCode, PinflowError, StaleFenceError, UnknownNameError
-from pinflow.scheduler import processes, reading
+from pinflow.scheduler import polls, processes, reading
 from pinflow.scheduler.declare import Command, Condition, Job
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.processes import Place
@@ -208,6 +208,30 @@ def test_a_deadline_is_shorter_than_the_wait(run, of, tmp_path):
     arguments = {"file": str(tmp_path / "no")}
     result = run(of(Condition("c", call="sample_jobs:exists", arguments=arguments, deadline="0s")), wait=3600)
     assert result.exit_code == ExitCode.INPUT_MISSING
+
+
+def test_questions_that_hang_fail_with_their_wait_and_let_others_be_asked(run, of, tmp_path, monkeypatch):
+    monkeypatch.setattr(polls, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 0.2)
+
+    def hang(name: str, **options: str) -> Condition:
+        arguments = {"file": str(tmp_path / "asked"), "deaf": name == "deaf"}
+        return Condition(name, call="sample_jobs:hang", arguments=arguments, **options)
+
+    result = run(
+        of(
+            *(hang(name, deadline="2s") for name in ("deaf", "a", "b")),
+            hang("timed", timeout="2s"),
+            Condition("there", call="sample_jobs:exists", arguments={"file": str(tmp_path / "asked")}),
+        ),
+        wait=3600,
+    )
+    told = {j.name: (j.state.value, j.exit_code, j.reason) for j in result.run.jobs}
+    hung = ("failed", ExitCode.INPUT_MISSING, "its question was not answered by the end of its wait")
+    assert [told[name] for name in ("deaf", "a", "b")] == [hung] * 3
+    assert told["timed"][2] == "stopped after its timeout of 2s"
+    assert told["there"][0] == "succeeded"
+    assert 2 <= result.run.seconds < 20
 
 
 def test_two_runs_in_one_process_at_once_one_drives_one_follows(run, of, zygote, real_store, tmp_path):

@@ -109,6 +109,9 @@ def test_command(tmp_path: Path) -> None:
         ask(waits.command("c", ["sleep", "30"], seconds=0.1))
     with pytest.raises(ConfigurationError, match="cannot start 'not-there-at-all'"):
         ask(waits.command("c", ["not-there-at-all"]))
+    # a question without a timeout has a minute
+    assert [waits.command("c", ["x"], seconds=s).timeout for s in (60, 600.5)] == [None, "661s"]
+    assert waits.command("c", ["x"], seconds=600, timeout="2h").timeout == "2h"
 
 
 @pytest.mark.parametrize(
