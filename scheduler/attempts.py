@@ -134,7 +134,8 @@ class Attempts:
         if is_overdue and stopped is None and ended.signal == SIGKILL:
             return Outcome(claim, AttemptState.LOST, "its lease ran out", None, usage_of(ended), crashed=True)
         if poll is not None and (stopped == NO_ANSWER or (stopped is None and is_no(ended.code))):
-            return None if process.lost else self._postpone(poll, ended, stopped or reason_in(left) or "not there")
+            said = stopped or reason_in(left.values) or "not there"
+            return None if process.lost else self._postpone(poll, ended, said)
         hint = None if ended.code in (0, ExitCode.INPUT_MISSING) else last_line(self.processes.log_of(claim))
         return judge(
             process.node,

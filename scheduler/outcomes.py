@@ -1,10 +1,12 @@
 """What the end of a job's process means for the job: succeeded, skipped, failed, or to be tried again."""
 
 import json
+import os
 import signal
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from pinflow.config import parse_duration
 from pinflow.errors import ConfigurationError, ExitCode
@@ -12,12 +14,20 @@ from pinflow.scheduler.child import SKIPPED
 from pinflow.scheduler.declare import Node
 from pinflow.scheduler.records import Claim, Outcome, Usage
 from pinflow.scheduler.states import AttemptState
-from pinflow.scheduler.values import VALUES, shown, typed
-from pinflow.zygote import Exit
+from pinflow.scheduler.values import LIMIT, VALUES, shown, typed
+from pinflow.zygote import JSON, Exit
 
 RESULT_LIMIT = 64 * 1024
+"""How many bytes are read of what a job leaves."""
 NEVER_RETRIED = frozenset({ExitCode.FATAL_ALERT, ExitCode.INPUT_MISSING})
 _LONGEST_DELAY = timedelta(hours=1)
+
+
+class Left(NamedTuple):
+    """What a job left: a JSON object, if it can be used; else, if it left something, why that cannot be used."""
+
+    values: str | None = None
+    refused: str | None = None
 
 
 def judge(
@@ -28,34 +38,34 @@ def judge(
     now: datetime,
     random: Random,
     stopped: str | None = None,
-    left: str | None = None,
+    left: Left = Left(),  # noqa: B008
     hint: str | None = None,
 ) -> Outcome:
     """The outcome of an attempt whose process has ended.
 
-    `stopped`: why the worker ended it (timeout); `left`: the JSON that the job left; `hint`: the end of its log.
+    `stopped`: why the worker ended it (timeout); `left`: what the job left; `hint`: the end of its log.
     A failure is tried again while the job has retries left, except after a fatal alert, a missing input or one of
     the job's `final_codes`.
     """
     usage = usage_of(ended)
-    reason = stopped or reason_in(left)
+    reason = stopped or reason_in(left.values)
     if stopped is None and ended.code in (0, SKIPPED):
         state = AttemptState.SKIPPED if ended.code else AttemptState.SUCCEEDED
         if not node.gives:
-            return Outcome(claim, state, reason, ended.code, usage, left)
+            return Outcome(claim, state, reason, ended.code, usage, left.values)
         try:
-            values = typed(node.gives, left, complete=ended.code == 0)
+            values = _given(node, left, complete=ended.code == 0)
         except ConfigurationError as error:
             reason = str(error)
         else:
             reason = "; ".join(filter(None, [reason, shown(values) if values else None])) or None
-            kept = json.dumps({**json.loads(left or "{}"), VALUES: values})
+            kept = json.dumps({**json.loads(left.values or "{}"), VALUES: values})
             return Outcome(claim, state, reason, ended.code, usage, kept)
     reason = reason or _explain(ended, hint)
     retry_at = None
     if ended.code not in {*NEVER_RETRIED, *node.final_codes} and claim.failures < node.retries:
         retry_at = now + backoff(parse_duration(node.retry_delay), claim.failures, random)
-    return Outcome(claim, AttemptState.FAILED, reason, ended.code, usage, left, retry_at)
+    return Outcome(claim, AttemptState.FAILED, reason, ended.code, usage, left.values, retry_at)
 
 
 def usage_of(ended: Exit) -> Usage:
@@ -73,20 +83,24 @@ def backoff(first: timedelta, failures: int, random: Random) -> timedelta:
     return min(doubled, max(first, _LONGEST_DELAY)) * (1 + random.random() / 10)
 
 
-def read_result(file: Path) -> str | None:
-    """The JSON object that a job left, and remove it; None if there is none that can be used."""
+def read_result(file: Path) -> Left:
+    """What a job left in a file, which is removed."""
     try:
         with file.open("rb") as stream:
-            data = stream.read(RESULT_LIMIT + 1)
+            data, size = stream.read(RESULT_LIMIT + 1), os.fstat(stream.fileno()).st_size
         file.unlink()
     except OSError:
-        return None
+        return Left()
     if len(data) > RESULT_LIMIT:
-        return None
+        return Left(
+            refused=f"what it left has {size} bytes, at most {RESULT_LIMIT} are read, of which {LIMIT} may be its "
+            "values; leave a path in their place"
+        )
     try:
-        return json.dumps(values) if isinstance(values := json.loads(data), dict) else None
+        values = json.loads(data)
     except ValueError:
-        return None
+        values = None
+    return Left(json.dumps(values)) if isinstance(values, dict) else Left(refused="what it left is no JSON object")
 
 
 def last_line(file: Path) -> str | None:
@@ -108,6 +122,13 @@ def reason_in(left: str | None) -> str | None:
     """The `reason` that a job left, if it left one."""
     reason = json.loads(left).get("reason") if left else None
     return reason[:1000] if isinstance(reason, str) and reason else None
+
+
+def _given(node: Node, left: Left, *, complete: bool) -> dict[str, JSON]:
+    """As `typed`, and it raises `ConfigurationError` when what was left cannot be used, too."""
+    if left.refused:
+        raise ConfigurationError(left.refused)
+    return typed(node.gives, left.values, complete=complete)
 
 
 def _explain(ended: Exit, hint: str | None) -> str:

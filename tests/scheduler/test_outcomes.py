@@ -11,7 +11,7 @@ from pinflow.scheduler import identity
 from pinflow.scheduler.child import leave_result
 from pinflow.scheduler.declare import Condition, Job, Workflow
 from pinflow.scheduler.definition import define
-from pinflow.scheduler.outcomes import RESULT_LIMIT, backoff, judge, last_line, read_result
+from pinflow.scheduler.outcomes import backoff, judge, last_line, read_result
 from pinflow.scheduler.polls import AT_ONCE, Poll, Polls
 from pinflow.scheduler.records import Claim, Held, Lease
 from pinflow.scheduler.states import JOB_MOVES, RUN_MOVES, JobState, RunState
@@ -64,11 +64,17 @@ def test_results_are_read_once_and_limited(tmp_path):
     environment = {"PINFLOW_RESULT": str(file)}
     leave_result({"reason": "r", "rows": 1}, environment)
     leave_result({"rows": 2}, environment)
-    assert read_result(file) == '{"reason": "r", "rows": 2}'
-    assert read_result(file) is None
-    for bad in (b"[1]", b"{", b"\xff", b'{"x": "' + b"x" * RESULT_LIMIT + b'"}'):
+    assert read_result(file) == ('{"reason": "r", "rows": 2}', None)
+    assert read_result(file) == (None, None)
+    for bad in (b"[1]", b"{", b"\xff"):
         file.write_bytes(bad)
-        assert read_result(file) is None
+        assert read_result(file) == (None, "what it left is no JSON object")
+    file.write_bytes(b'{"x": "' + b"x" * 65_536 + b'"}')
+    values, refused = read_result(file)
+    assert values is None
+    assert refused is not None
+    assert refused.startswith("what it left has 65545 bytes, at most 65536 are read")
+    assert not file.exists()
     leave_result({"x": 1}, {})
 
 

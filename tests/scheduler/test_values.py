@@ -99,6 +99,8 @@ def test_callables_commands_and_conditions_get_the_values(run, of, real_store: S
         ({"rows": "whole number"}, {"rows": 1, "x": 2}, "it left the value 'x', which it does not declare"),
         ({"rows": "list"}, {"rows": {"a": 1}}, "the value 'rows' must be a list"),
         ({"rows": "list"}, {"rows": ["x" * 20_000]}, "its values have 20"),
+        # {"values": {"rows": ["…"]}} around them
+        ({"rows": "list"}, {"rows": ["x" * 70_000]}, "what it left has 70026 bytes, at most 65536 are read"),
     ],
 )
 def test_a_job_that_does_not_give_what_it_declares_fails(run, of, gives, left, reason) -> None:
@@ -107,6 +109,12 @@ def test_a_job_that_does_not_give_what_it_declares_fails(run, of, gives, left, r
     assert (first.state, second.state) == ("failed", "upstream_failed")
     assert first.reason is not None
     assert first.reason.startswith(reason.replace("parameter ", "")) or first.reason.startswith(reason)
+
+
+def test_values_in_a_file_that_is_no_json_are_told_from_none(run, of) -> None:
+    broken = Command("j", argv=["sh", "-c", "echo rows=1 > $PINFLOW_RESULT"], gives={"rows": "whole number"})
+    (job,) = run(of(broken)).run.jobs
+    assert (job.state, job.reason) == ("failed", "what it left is no JSON object")
 
 
 def test_a_skipped_job_may_give_and_one_that_did_not_fails_what_takes_it(run, of, real_store: Store) -> None:
