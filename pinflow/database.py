@@ -5,6 +5,7 @@ ids are compared byte by byte, and a transaction that had to give way is repeate
 """
 
 import random
+import shlex
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from sqlalchemy.ext.compiler import compiles
 from pinflow.errors import ConfigurationError, DamagedFileError, PinflowError
 
 BUSY_SECONDS = 30
+"""How long a statement waits for another's lock of an SQLite file before it is given up, and tried again."""
 LOCK_SECONDS = 5
 """How long a statement waits for another's lock: less than a driver's lease."""
 IDLE_SECONDS = 20
@@ -28,7 +30,7 @@ IDLE_SECONDS = 20
 ANSWER_SECONDS = 60.0
 """How long a server may take to answer before its connection counts as lost."""
 PATIENCE = timedelta(minutes=3)
-"""How long a server that went away is waited for."""
+"""How long a server that went away, or a file that another process has locked, is waited for."""
 
 Database = Engine | Connection
 """An engine: the call is a transaction of its own. A connection: it joins the caller's."""
@@ -200,7 +202,7 @@ def repeat(
 ) -> Result:
     """Call again, with growing pauses, while it fails for a reason that `passes`; the last error is raised.
 
-    By default those are deadlocks, lock timeouts and lost connections.
+    By default those are deadlocks, lock timeouts, files that are locked and lost connections.
     """
     passes = passes or is_passing
     try:
@@ -221,9 +223,16 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and (error.connection_invalidated or _code(error) in _LOST)
 
 
+def is_locked(error: BaseException) -> bool:
+    """Whether another process kept the lock of an SQLite file for too long: it froze, or copies or compacts it."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether the same transaction may succeed if it is done again."""
-    return is_lost(error) or (isinstance(error, DBAPIError) and _code(error) in _CONTENDED)
+    contended = isinstance(error, DBAPIError) and _code(error) in _CONTENDED
+    return contended or is_lost(error) or is_locked(error)
 
 
 def is_race(error: BaseException) -> bool:
@@ -244,15 +253,19 @@ def database_error(engine: Engine, error: SQLAlchemyError) -> PinflowError:
     if told:
         todo = told.format(database=engine.url.database, user=engine.url.username or "USER")
         return PinflowError(f"{place}. {todo}; then give the same command again (pinflow doctor checks it)")
-    advice = (
-        "see that its server runs and that this machine and user may reach it"
-        if is_lost(error)
-        else "make room, or see that it may be written"
-    )
     return PinflowError(
-        f"{place}. Nothing that was stored before is lost; {advice}, then give the same command again "
+        f"{place}. Nothing that was stored before is lost; {_advice(engine, error)}, then give the same command again "
         "(pinflow doctor checks it)"
     )
+
+
+def _advice(engine: Engine, error: SQLAlchemyError) -> str:
+    if is_lost(error):
+        return "see that its server runs and that this machine and user may reach it"
+    if is_locked(error):
+        file = shlex.quote(str(engine.url.database))
+        return f"type: fuser -v {file}, which tells who has it open; end who holds it, or let it go on (kill -CONT PID)"
+    return "make room, or see that it may be written"
 
 
 def _parse(url: str) -> URL:
