@@ -181,6 +181,13 @@ def transact(database: Database, work: Callable[[Connection], Result]) -> Result
     return repeat(attempt)
 
 
+def let_go(connection: Connection) -> None:
+    """Give a connection back; one to a server, which may have ended it since its last use, is closed without a word."""
+    if connection.dialect.name != "sqlite" and not connection.closed:
+        connection.invalidate()
+    connection.close()
+
+
 def fetch(engine: Engine, statement: Any, values: dict[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
     """All rows that a query gives; raises `PinflowError` when the database cannot be read."""
 

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from sqlalchemy.engine import Connection, Engine
 
+from pinflow import database
 from pinflow.scheduler import statements as sql
 
 
@@ -27,7 +28,7 @@ class Fences:
 
     def close(self) -> None:
         """Give the connection back."""
-        self._connection.close()
+        database.let_go(self._connection)
 
     def take(self, count: int, now: datetime) -> range:
         """`count` numbers, each higher than any taken before, also from a database that was deleted since."""

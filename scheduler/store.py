@@ -56,9 +56,10 @@ class Store:
 
     def close(self) -> None:
         """Give the connections back."""
-        for each in (self._fences, self._writer):
-            if each is not None:
-                each.close()
+        if self._fences is not None:
+            self._fences.close()
+        if self._writer is not None:
+            database.let_go(self._writer)
         self._writer = self._fences = None
 
     def clock(self) -> datetime:

@@ -9,7 +9,7 @@ from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.store import Store
 from pinflow.zygote import JSON
 
-pytest.register_assert_rewrite("tests.scheduler.homes", "tests.scheduler.drive")
+pytest.register_assert_rewrite(*(f"tests.scheduler.{name}" for name in ("homes", "drive", "stories", "yards")))
 
 DAY = date(2015, 5, 18)
 
