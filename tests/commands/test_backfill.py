@@ -14,6 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
+from pinflow.database import open_database
+from tests.scheduler.stories import check_stories
+
 MODULE = """
 import os, time
 from pathlib import Path
@@ -113,6 +116,8 @@ def test_a_killed_backfill_goes_on_with_the_same_command(project: Path) -> None:
     found = run(project, *options)
     assert (found["backfill"], found["state"]) == (1, "succeeded")
     assert notes(project) == Counter({f"2015-05-0{n}": 2 if n < 3 else 1 for n in range(1, 6)})
+    (file,) = project.rglob("pinflow.db")
+    check_stories(open_database(f"sqlite:///{file}"))
 
 
 def test_a_failed_day_may_be_run_again_while_its_backfill_works_on_the_next(project: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pinflow.database import open_database
 from pinflow.scheduler.schema import state_of
+from tests.scheduler.stories import check_stories
 
 HERE = Path(__file__).parent
 
@@ -66,6 +67,7 @@ class Home:
         assert self.rows("SELECT count(*) FROM attempt WHERE state NOT IN ('succeeded', 'lost')") == [(0,)]
         effects = {tuple(line.split()[:2]) for line in (self.folder / "notes").read_text().splitlines()}
         assert {(job, str(fence)) for job, fence in succeeded} <= effects
+        check_stories(self.engine)
         if self.engine.dialect.name == "sqlite":
             assert self.rows("PRAGMA integrity_check") == [("ok",)]
 

@@ -13,6 +13,7 @@ from pinflow.scheduler.states import AttemptState, RunState
 from pinflow.scheduler.store import Store
 from tests.scheduler.conftest import Clock
 from tests.scheduler.drive import SHAPES
+from tests.scheduler.stories import check_story
 
 TREE = SHAPES["tree"]
 HOUR = 3600
@@ -68,6 +69,7 @@ def jump_at_random_moments(stores: list[Store], definition: Definition, clock: C
     assert sorted((claim.job, claim.attempt) for driver in drivers for claim in driver.done) == sorted(stored)
     ends = Counter(event.job for _, event in store.events(run.run_id) if event.state == "succeeded" and event.job)
     assert ends == Counter(TREE.keys())
+    check_story(store.engine, run.run_id)
 
 
 @pytest.mark.parametrize("seed", range(3))

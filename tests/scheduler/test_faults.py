@@ -12,6 +12,7 @@ import pytest
 
 from pinflow.scheduler.store import LEASE
 from tests.scheduler.homes import Home, finish
+from tests.scheduler.stories import check_stories
 
 
 @pytest.fixture
@@ -43,6 +44,7 @@ def kill_at_random_moments(new_home: Callable[[], Home], times: int, seed: int) 
         first.kill()
         first.communicate()
         if home.is_made() and home.rows("SELECT state FROM run") == [("succeeded",)]:
+            home.check_whole(8)
             continue
         finish(home.start("tree", 0.01))
         home.check_whole(8)
@@ -94,6 +96,7 @@ def test_kill_9_after_a_job_failed_the_next_run_ends_failed_and_the_one_after_it
             ("last", "upstream_failed"),
         ]
         assert home.rows(f"SELECT attempt FROM attempt WHERE run_id = '{run_id}' AND job = 'bad'") == [(1,)]
+    check_stories(home.engine)
 
 
 def test_two_commands_at_once_one_drives_the_other_follows(home):
@@ -152,6 +155,7 @@ def test_a_signal_ends_the_jobs_and_the_run_can_be_resumed(home, number):
     ]
     assert psutil.wait_procs(children, timeout=5)[1] == []
     assert finish(home.start("pair", 0.0))[-1] == "driven demo-2015-05-18-2 succeeded"
+    check_stories(home.engine)
 
 
 def test_a_stopped_run_of_the_same_work_goes_on(home):
@@ -162,6 +166,7 @@ def test_a_stopped_run_of_the_same_work_goes_on(home):
     driver.communicate(timeout=10)
     assert finish(home.start("pair", 0.6))[-1] == "driven demo-2015-05-18-1 succeeded"
     assert home.notes() == Counter(a=1, b=1)
+    check_stories(home.engine)
 
 
 def test_nothing_of_a_killed_driver_outlives_it(home):

@@ -25,6 +25,7 @@ from pinflow.scheduler.records import Event
 from pinflow.scheduler.run import execute
 from pinflow.scheduler.store import Store
 from pinflow.zygote import Zygote
+from tests.scheduler.stories import check_story
 
 FREEZE = """
 import os, signal, sqlite3, sys
@@ -87,6 +88,7 @@ def test_a_run_goes_on_after_another_process_has_kept_the_file_locked_for_long(s
     assert [job.state.value for job in result.run.jobs] == ["succeeded"] * 3
     assert [line.split()[0] for line in (tmp_path / "notes").read_text().splitlines()] == list(CHAIN)
     assert [len(reading.attempts(store, result.run.run_id, job)) for job in CHAIN] == [1, 1, 1]
+    check_story(store.engine, result.run.run_id)
 
 
 def test_a_file_that_stays_locked_is_given_up_and_told_with_what_to_do(store, file, freeze, make):

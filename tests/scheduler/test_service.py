@@ -7,84 +7,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import psutil
 import pytest
 
 from pinflow.database import open_database
 from pinflow.scheduler import reading, repair, signals
-from pinflow.scheduler.declare import Command, Condition, Job, Stage, Workflow
-from pinflow.scheduler.definition import Definition, define
+from pinflow.scheduler.declare import Command, Condition, Job
 from pinflow.scheduler.processes import Place
 from pinflow.scheduler.records import Event
 from pinflow.scheduler.service import Hooks, Service, post_of
 from pinflow.scheduler.store import Store
 from pinflow.zygote import Zygote, connect
-from tests.scheduler.conftest import DAY
+from tests.scheduler.drive import SHAPES
+from tests.scheduler.stories import check_stories, check_story
+from tests.scheduler.yards import HERE, Yard
 
-HERE = Path(__file__).parent
-TREE = {"a": [], "b": ["a"], "c": ["a"], "d": ["b"], "e": ["b"], "f": ["c"], "g": ["d", "e", "f"], "h": []}
-
-
-class Yard:
-    """A database, the workers over it, and what their jobs noted."""
-
-    def __init__(self, folder: Path, url: str, of: Callable[..., Definition]) -> None:
-        self.folder, self.url, self.of = folder, url, of
-        self.store = Store(open_database(url))
-        self.started: list[subprocess.Popen[str]] = []
-
-    def worker(self, slots: int = 2, lease: float = 15, generation: int = 0) -> subprocess.Popen[str]:
-        command = [sys.executable, str(HERE / "serve.py"), self.url, str(self.folder / "logs")]
-        command += [str(slots), str(lease), str(generation)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.started.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
-
-    def submit(
-        self, edges: dict[str, list[str]], seconds: float = 0.0, call: str = "note", workflow: str = "demo"
-    ) -> str:
-        notes = {"file": str(self.folder / "notes"), "seconds": seconds}
-        jobs = [Job(n, call=f"sample_jobs:{call}", after=after, arguments=notes) for n, after in edges.items()]
-        made = Workflow(workflow, "o", lambda _day, _parameters: [Stage("only", jobs)])
-        return self.store.submit(define(made, DAY)).run_id
-
-    def state(self, run_id: str) -> str:
-        return reading.get_run(self.store, run_id).state.value
-
-    def until(self, condition: Callable[[], bool], seconds: float = 40) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end
-            time.sleep(0.02)
-
-    def notes(self) -> list[list[str]]:
-        file = self.folder / "notes"
-        return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
-
-    def rows(self, query: str) -> list[tuple]:
-        with self.store.engine.connect() as connection:
-            return [tuple(row) for row in connection.exec_driver_sql(query)]
-
-    def close(self) -> None:
-        for process in self.started:
-            process.kill()
-            process.communicate()
-        self.store.close()
-        self.store.engine.dispose()
-
-    def check_whole(self, run_id: str, jobs: int) -> None:
-        """Each job succeeded in exactly one attempt, after those before it, and nobody counts a crash as a failure."""
-        run = reading.get_run(self.store, run_id)
-        assert [job.state.value for job in run.jobs] == ["succeeded"] * jobs
-        assert self.rows("SELECT count(*) FROM attempt WHERE state = 'succeeded'") == [(jobs,)]
-        assert self.rows("SELECT count(*) FROM attempt WHERE state NOT IN ('succeeded', 'lost')") == [(0,)]
-        assert self.rows("SELECT sum(failures) FROM job") == [(0,)]
-        told = [(e.job, e.state) for _, e in self.store.events(run_id) if e.state == "succeeded" and e.job]
-        assert len(told) == len(set(told)) == jobs
+TREE = SHAPES["tree"]
 
 
 @pytest.fixture
@@ -135,7 +74,7 @@ def test_a_drained_worker_ends_what_runs_and_begins_nothing(yard):
 
 
 def test_a_second_signal_gives_the_jobs_back(yard):
-    yard.submit({"a": []}, 60)
+    run_id = yard.submit({"a": []}, 60)
     worker = yard.worker()
     yard.until(lambda: yard.rows("SELECT 1 FROM attempt") != [])
     worker.send_signal(signal.SIGTERM)
@@ -145,6 +84,7 @@ def test_a_second_signal_gives_the_jobs_back(yard):
     worker.communicate(timeout=15)
     assert yard.rows("SELECT state, failures, crashes FROM job") == [("ready", 0, 0)]
     assert yard.rows("SELECT state FROM attempt") == [("lost",)]
+    check_story(yard.store.engine, run_id)
 
 
 def leave_a_condition(yard: Yard, seconds: float, *numbers: signal.Signals) -> list[str]:
@@ -162,6 +102,7 @@ def leave_a_condition(yard: Yard, seconds: float, *numbers: signal.Signals) -> l
     worker.send_signal(signal.SIGCONT)
     out, error = worker.communicate(timeout=5 + seconds)
     assert (worker.returncode, error) == (0, "")
+    check_stories(yard.store.engine)
     return out.splitlines()
 
 
@@ -331,6 +272,7 @@ def test_a_resumed_job_does_not_run_beside_its_aborted_attempt_and_starts_when_t
     # not only when the attempt had to have ended
     assert float(yard.notes()[2][4]) - float(yard.notes()[1][4]) < 8
     yard.until(lambda: yard.state(run_id) == "succeeded")
+    check_story(yard.store.engine, run_id)
 
 
 def test_a_worker_whose_lease_has_run_out_takes_jobs_again(yard):
@@ -359,6 +301,7 @@ def test_a_job_that_kills_its_worker_each_time_is_given_up(yard):
     assert states["b"] == ("upstream_failed", "a failed")
     assert states["a"][0] == "failed"
     assert states["a"][1].startswith("given up: 5 times its worker died")
+    check_story(yard.store.engine, run_id)
 
 
 def test_a_job_that_is_killed_each_time_since_its_lease_ran_out_is_given_up(yard):
@@ -375,6 +318,7 @@ def test_a_job_that_is_killed_each_time_since_its_lease_ran_out_is_given_up(yard
     yard.until(lambda: yard.state(run_id) == "failed")
     (job,) = reading.get_run(yard.store, run_id).jobs
     assert job.reason.startswith("given up: 5 times")
+    check_story(yard.store.engine, run_id)
     assert [kind for _, kind, *_ in yard.notes()] == ["start", "start"]
 
 

@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from benchmarks.generate import generate_odd_day
+from pinflow.database import open_database
+from tests.scheduler.stories import check_stories
 from tests.workflows.command import Command, Served, finish, published, served
 
 DAY = date(2015, 5, 18)
@@ -132,6 +134,9 @@ def disturb(undisturbed: Undisturbed, folder: Path, victim: str, seed: int) -> N
     assert served(command) == undisturbed.rows, context
     assert published(command) == undisturbed.content, context
     assert counts(command) == undisturbed.counts, context
+    engine = open_database(command.database)
+    check_stories(engine)
+    engine.dispose()
     assert command.sql("select count(*) from run where state = 'running'") == [(0,)]
     assert command.sql("select count(*) from job where state in ('running', 'polling')") == [(0,)]
     assert_nothing_is_left(command)
