@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from pinflow.scheduler.definition import Definition
 from tests.conftest import KINDS
 from tests.mariadb import MariaDb
+from tests.scheduler.drive import SHAPES
 from tests.scheduler.homes import Home, finish
+from tests.scheduler.stories import check_stories
+from tests.scheduler.yards import Yard
 
 UrlIn = Callable[[Path], str]
 TOLD = ("disk is full", "No space left on device", "make room")
@@ -71,8 +75,38 @@ def check(home: Home) -> None:
     assert sorted(done) == list("abcdefgh")
     assert home.rows("SELECT count(*) FROM run WHERE state = 'running'") == [(0,)]
     assert home.rows("SELECT count(*) FROM attempt WHERE state = 'running'") == [(0,)]
+    check_stories(home.engine)
     if home.engine.dialect.name == "sqlite":
         assert home.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+def fill_under_a_worker(disk: Path, folder: Path, of: Callable[..., Definition], times: int, seed: int) -> None:
+    """The database's disk, not that of the jobs: no job fails, and a worker that had to end is replaced."""
+    chance = random.Random(seed)
+    ended = 0
+    for number in range(times):
+        file = disk / f"{number}.db"
+        (folder / str(number)).mkdir()
+        yard = Yard(folder / str(number), f"sqlite:///{file}", of)
+        run_id = yard.submit(SHAPES["tree"], 0.1)
+        worker = yard.worker()
+        time.sleep(0.5 * chance.random())
+        ballast = fill(disk)
+        time.sleep(2)
+        ballast.unlink()
+        if worker.poll() is not None:
+            ended += 1
+            _, error = worker.communicate()
+            assert "database or disk is full" in error
+            assert "make room" in error
+            yard.worker()
+        yard.until(lambda yard=yard, run_id=run_id: yard.state(run_id) == "succeeded")
+        yard.check_whole(run_id, len(SHAPES["tree"]))
+        assert yard.rows("PRAGMA integrity_check") == [("ok",)]
+        yard.close()
+        for each in disk.glob(f"{file.name}*"):
+            each.unlink()
+    assert ended
 
 
 def test_a_disk_that_is_full_for_a_while(disk_of: Callable[[str], Path], url_in: UrlIn) -> None:
@@ -82,3 +116,12 @@ def test_a_disk_that_is_full_for_a_while(disk_of: Callable[[str], Path], url_in:
 @pytest.mark.soak
 def test_a_disk_that_is_full_at_many_moments(disk_of: Callable[[str], Path], url_in: UrlIn) -> None:
     fill_at_random_moments(disk_of("4m"), url_in, 50, seed=2)
+
+
+def test_a_disk_that_is_full_for_a_while_under_a_worker(disk_of, tmp_path, of) -> None:
+    fill_under_a_worker(disk_of("4m"), tmp_path, of, 3, seed=3)
+
+
+@pytest.mark.soak
+def test_a_disk_that_is_full_at_many_moments_under_a_worker(disk_of, tmp_path, of) -> None:
+    fill_under_a_worker(disk_of("4m"), tmp_path, of, 50, seed=4)
