@@ -1,10 +1,12 @@
-"""Schedulers that are killed, with real processes: each tick starts one run, whatever happens."""
+"""Schedulers that are killed or frozen, with real processes: each tick starts one run, whatever happens."""
 
 import random
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -18,6 +20,7 @@ from pinflow.scheduler.schedule_tables import tick
 from pinflow.scheduler.store import Store
 from pinflow.scheduler.ticks import declare, fire_due
 from tests.scheduler.fire import SCHEDULE, START, TABLE, clock_since
+from tests.scheduler.stories import check_stories
 
 SCRIPT = str(Path(__file__).parent / "fire.py")
 
@@ -29,7 +32,25 @@ def start(url: str, began: float) -> "subprocess.Popen[str]":
     return process
 
 
-def kill_schedulers(url: str, times: int, seed: int) -> None:
+Disturb = Callable[["list[subprocess.Popen[str]]", Callable[[], "subprocess.Popen[str]"]], object]
+
+
+def kill_one(running: "list[subprocess.Popen[str]]", new: Callable[[], "subprocess.Popen[str]"]) -> None:
+    killed = running.pop(0)
+    killed.kill()
+    killed.communicate()
+    running.append(new())
+
+
+def freeze_one(running: "list[subprocess.Popen[str]]", _new: Callable[[], "subprocess.Popen[str]"]) -> None:
+    """For longer than a tick or two take; the next is the other."""
+    running.append(running.pop(0))
+    running[-1].send_signal(signal.SIGSTOP)
+    time.sleep(1.2)
+    running[-1].send_signal(signal.SIGCONT)
+
+
+def disturb_schedulers(disturb: Disturb, url: str, times: int, seed: int) -> None:
     chance = random.Random(seed)
     engine, began = open_database(url), time.time()
     with Store(engine, clock=lambda: START) as store:
@@ -38,8 +59,7 @@ def kill_schedulers(url: str, times: int, seed: int) -> None:
     try:
         for _ in range(times):
             time.sleep(chance.random() * 0.5)
-            running.pop(0).kill()
-            running.append(start(url, began))
+            disturb(running, lambda: start(url, began))
     finally:
         for process in running:
             process.kill()
@@ -64,15 +84,25 @@ def check(engine: sa.Engine, end: object) -> None:
     assert {row[1] for row in jobs} == {2}
     events = fetch(engine, sa.select(tables.event.c.run_id).where(tables.event.c.job.is_(None)))
     assert Counter(row.run_id for row in events) == dict.fromkeys((row.run_id for row in runs), 1)
+    check_stories(engine)
 
 
 def test_kill_9_of_one_of_two_schedulers(database_url: str) -> None:
-    kill_schedulers(database_url, 3, seed=1)
+    disturb_schedulers(kill_one, database_url, 3, seed=1)
 
 
 @pytest.mark.soak
 def test_kill_9_of_one_of_two_schedulers_at_many_random_moments(database_url: str) -> None:
-    kill_schedulers(database_url, 50, seed=2)
+    disturb_schedulers(kill_one, database_url, 50, seed=2)
+
+
+def test_a_frozen_scheduler_that_goes_on_starts_no_tick_again(database_url: str) -> None:
+    disturb_schedulers(freeze_one, database_url, 3, seed=3)
+
+
+@pytest.mark.soak
+def test_frozen_schedulers_that_go_on_start_no_tick_again(database_url: str) -> None:
+    disturb_schedulers(freeze_one, database_url, 50, seed=4)
 
 
 @pytest.mark.parametrize("jump", [timedelta(hours=-30), timedelta(days=3)])
