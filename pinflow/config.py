@@ -70,6 +70,8 @@ class _Form(NamedTuple):
 
 
 URL_FORMS = {
+    # each process has a database in memory to itself
+    "database": _Form(re.compile(r"(?!sqlite:/*(:memory:)?$)"), "sqlite:///FILE, mysql+pymysql://USER@HOST:PORT/NAME"),
     "serving": _Form(re.compile(r"hbase://.|(?!.*://)"), "a file, hbase://HOST:PORT"),
     "mail": _Form(re.compile(r"smtps?://.|(?!.*://)"), "a folder, smtp://HOST:PORT, smtps://HOST:PORT"),
 }

@@ -85,6 +85,8 @@ def test_alerts_and_mails_that_wait_are_spoken_of(tmp_path: Path) -> None:
     [
         ("DATABASE", "foo", "mysql+pymysql://"),
         ("SERVING", "s3://bucket/rows", "hbase://HOST:PORT"),
+        ("DATABASE", "sqlite://", "valid: sqlite:///FILE, mysql+pymysql://USER@HOST:PORT/NAME"),
+        ("DATABASE", "sqlite:///:memory:", "valid: sqlite:///FILE, mysql+pymysql://USER@HOST:PORT/NAME"),
         ("MAIL", "ftp://mail", "smtp://HOST:PORT"),
         ("OWNER", " ", "address"),
     ],

@@ -10,6 +10,7 @@ from pinflow.scheduler.declare import Condition, Job
 from pinflow.scheduler.records import Outcome
 from pinflow.scheduler.states import AttemptState, JobState, RunState
 from pinflow.scheduler.store import Store
+from tests.scheduler.stories import check_story
 
 DIAMOND = {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]}
 
@@ -321,3 +322,16 @@ def test_no_statement_needs_a_newer_sqlite_than_that_of_old_servers(make):
         store.advance(opened.lease, [], 1)
     assert any(text.startswith("UPDATE fence") for text in said)
     assert not [text for text in said if "RETURNING" in text]
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_bears_a_run_of_one_process_and_is_no_file(url, make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with Store(open_database(url)) as store:
+        lease = store.open_run(make({"a": [], "b": ["a"], "c": ["b"]}), "w").lease
+        claims = []
+        while store.close_run(lease) is None:
+            claims = store.advance(lease, [ok(claim) for claim in claims], 2).claims
+        assert states(store, lease.run_id) == dict.fromkeys("abc", "succeeded")
+        check_story(store.engine, lease.run_id)
+    assert list(tmp_path.iterdir()) == []
