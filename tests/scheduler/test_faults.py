@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from pinflow.scheduler.store import LEASE
+from tests.scheduler.frozen import freeze
 from tests.scheduler.homes import Home, finish
 from tests.scheduler.stories import check_stories
 
@@ -130,7 +131,7 @@ def test_a_frozen_driver_is_replaced_after_its_lease_and_cannot_write_when_it_wa
     driver = home.start("pair", 1.0, "1")
     home.until(home.is_made)
     home.until(lambda: home.rows("SELECT 1 FROM attempt") != [])
-    driver.send_signal(signal.SIGSTOP)
+    freeze(driver, home.engine)
     follower = home.start("pair", 1.0, "1")
     home.until(lambda: len(home.rows("SELECT 1 FROM attempt")) > 1)
     driver.send_signal(signal.SIGCONT)

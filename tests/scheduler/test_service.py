@@ -20,6 +20,7 @@ from pinflow.scheduler.service import Hooks, Service, post_of
 from pinflow.scheduler.store import Store
 from pinflow.zygote import Zygote, connect
 from tests.scheduler.drive import SHAPES
+from tests.scheduler.frozen import freeze
 from tests.scheduler.stories import check_stories, check_story
 from tests.scheduler.yards import HERE, Yard
 
@@ -229,7 +230,7 @@ def freeze_a_worker(new_yard: Callable[[], Yard], times: int) -> None:
         run_id = yard.submit({"a": [], "b": ["a"]}, 3.0, call="span")
         first = yard.worker(lease=1)
         yard.until(lambda yard=yard: len(yard.notes()) == 1)
-        first.send_signal(signal.SIGSTOP)
+        freeze(first, yard.store.engine)
         yard.worker(lease=1)
         yard.until(lambda yard=yard: len(yard.rows("SELECT 1 FROM attempt WHERE job = 'a'")) == 2)
         first.send_signal(signal.SIGCONT)
@@ -278,7 +279,7 @@ def test_a_resumed_job_does_not_run_beside_its_aborted_attempt_and_starts_when_t
 def test_a_worker_whose_lease_has_run_out_takes_jobs_again(yard):
     worker = yard.worker(lease=1)
     yard.until(lambda: yard.rows("SELECT 1 FROM worker") != [])
-    worker.send_signal(signal.SIGSTOP)
+    freeze(worker, yard.store.engine)
     time.sleep(1.5)
     run_id = yard.submit({"a": []}, 1.5, call="span")
     worker.send_signal(signal.SIGCONT)
