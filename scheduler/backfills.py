@@ -17,15 +17,18 @@ from sqlalchemy import bindparam as b
 from pinflow.database import fetch, is_race
 from pinflow.errors import ConfigurationError
 from pinflow.scheduler import identity
+from pinflow.scheduler import statements as sql
 from pinflow.scheduler.schedule_statements import NEWEST_RUN
 from pinflow.scheduler.schedule_tables import backfill, backfill_day
 from pinflow.scheduler.states import RunState
 from pinflow.scheduler.store import WORKERS, Store
-from pinflow.scheduler.tables import run
+from pinflow.scheduler.tables import run, worker
 from pinflow.scheduler.transaction import Transaction
 from pinflow.zygote import JSON
 
 MOST_DAYS = 5000
+SILENCE = timedelta(minutes=2)
+"""After how long a driver of another machine, or of this one before its boot, that gives no sign is taken for dead."""
 OPEN_STATES = ("waiting", "running")
 
 # The backfill of a number, which nobody else changes until the transaction ends.
@@ -52,6 +55,9 @@ _DETACHED = sa.select(backfill).where(
     ),
 )
 _STATE = sa.select(run.c.state).where(run.c.run_id == b("b_run_id"))
+_DRIVER = sa.select(backfill_day.c.driver).where(
+    backfill_day.c.backfill == b("b_backfill"), backfill_day.c.date == b("b_date")
+)
 _SET_DAY = (
     sa.update(backfill_day)
     .where(backfill_day.c.backfill == b("b_backfill"), backfill_day.c.date == b("b_date"))
@@ -62,6 +68,14 @@ _NEWEST_OF_DAYS = (
     sa.select(run.c.date, run.c.run_id, run.c.state, run.c.serial)
     .where(run.c.workflow == b("b_workflow"), run.c.date.between(b("b_first"), b("b_last")))
     .order_by(run.c.serial)
+)
+_NOTE_AGAIN = sa.update(worker).where(worker.c.worker == b("b_worker")).values(started_at=b("b_now"))
+# When the newest run of a day gave signs of its driver.
+_SIGNS = (
+    sa.select(run.c.state, run.c.shared, run.c.lease_until, run.c.finished_at)
+    .where(run.c.workflow == b("b_workflow"), run.c.date == b("b_date"))
+    .order_by(run.c.serial.desc())
+    .limit(1)
 )
 _STARTED = sa.select(run.c.created_at).where(run.c.run_id == b("b_run_id"))
 
@@ -173,7 +187,8 @@ def take_day(
     """The next day to run, now held by `driver`: one that waits, or one whose driver died; None if there is none now.
 
     Days of `leave_out` are not given. While `max_runs` days are held by drivers that live, and when the backfill is not
-    running any more, there is none.
+    running any more, there is none. Whether a driver of another machine lives only its signs tell: it took the day, or
+    its run ended, not longer than `SILENCE` ago, or the run is driven.
     """
 
     def take(work: Transaction) -> BackfillDay | None:
@@ -181,7 +196,7 @@ def take_day(
         if row.state != "running":
             return None
         days = [_day_of(day) for day in work.rows(_DAYS, b_backfill=number)]
-        left = [day for day in days if _is_left(day, is_dead)]
+        left = [day for day in days if _is_left(work, row, day, is_dead)]
         for day in left:
             if _found_ended(work, row, day):
                 return take(work)
@@ -191,16 +206,22 @@ def take_day(
         chosen = next((day for day in open_ones if day.date not in leave_out), None)
         if chosen is not None:
             _set_day(work, number, chosen.date, "running", chosen.run_id, driver)
+            _note_driver(work, driver)
         return chosen
 
     return store.transact(take)
 
 
-def end_day(store: Store, number: int, day: date, state: str, run_id: str | None) -> None:
-    """Note how a day ended; `waiting`: it was given back. The backfill ends with its last day."""
+def end_day(store: Store, number: int, day: date, state: str, run_id: str | None, *, driver: str | None = None) -> None:
+    """Note how a day ended; `waiting`: it was given back. The backfill ends with its last day.
+
+    With `driver` only if the day is still held by that; another that has taken it notes how it ends.
+    """
 
     def end(work: Transaction) -> None:
         row = work.first(_LOCK, b_backfill=number)
+        if driver is not None and work.first(_DRIVER, b_backfill=number, b_date=str(day)).driver != driver:
+            return
         given_back = "cancelled" if row.state == "cancelled" else "waiting"
         _set_day(work, number, day, given_back if state == "waiting" else state, run_id, None)
         _close(work, row)
@@ -246,7 +267,7 @@ def _settle(work: Transaction, number: int, is_dead: Callable[[str], bool]) -> b
                 _set_day(work, number, day.date, ended, day.run_id, None)
     _close(work, row)
     days = [_day_of(day) for day in work.rows(_DAYS, b_backfill=number)]
-    left = [day for day in days if _is_left(day, is_dead)]
+    left = [day for day in days if _is_left(work, row, day, is_dead)]
     if row.state == "cancelled":
         for day in left:
             _set_day(work, number, day.date, "cancelled", day.run_id, None)
@@ -255,9 +276,29 @@ def _settle(work: Transaction, number: int, is_dead: Callable[[str], bool]) -> b
     return held < row.max_runs and bool(left or any(day.state == "waiting" for day in days))
 
 
-def _is_left(day: BackfillDay, is_dead: Callable[[str], bool]) -> bool:
+def _is_left(work: Transaction, row: Any, day: BackfillDay, is_dead: Callable[[str], bool]) -> bool:
     """Whether nobody works on a day any more that somebody has taken."""
-    return day.state == "running" and (day.driver is None or is_dead(day.driver))
+    if day.state != "running" or day.driver == WORKERS:
+        return False
+    return day.driver is None or is_dead(day.driver) or _is_silent(work, row.workflow, day.date, day.driver)
+
+
+def _is_silent(work: Transaction, workflow: str, day: date, driver: str) -> bool:
+    """Whether a driver, of whose process nothing can be known here, has given no sign for so long that it is dead."""
+    if identity.is_here(driver):
+        return False
+    newest = work.first(_SIGNS, b_workflow=workflow, b_date=str(day))
+    if newest is not None and newest.state == RunState.RUNNING and newest.shared:
+        return False
+    noted = work.first(sql.WORKER, b_worker=driver)
+    signs = [noted and noted.started_at, newest and newest.lease_until, newest and newest.finished_at]
+    return all(sign is None or sign + SILENCE < work.now for sign in signs)
+
+
+def _note_driver(work: Transaction, driver: str) -> None:
+    """Remember when a driver took a day: it gives no other sign until the run is made."""
+    if not work.try_change(_NOTE_AGAIN, b_worker=driver, b_now=work.now):
+        work.insert(sql.INSERT_WORKER, [{"worker": driver, "slots": 1, "started_at": work.now}])
 
 
 def _planned(request: BackfillRequest, day: date, newest: Any) -> BackfillDay:

@@ -141,7 +141,7 @@ worker = _table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("generation", Integer, nullable=False, server_default="0"),
     Column("pools", LongText, doc="JSON list of the pools that it serves; NULL: all jobs"),
-    Column("lease_until", UtcDateTime, doc="NULL: a command that drives one run"),
+    Column("lease_until", UtcDateTime, doc="NULL: a command that drives one run, or works on a backfill"),
 )
 
 signals = _table(

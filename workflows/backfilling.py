@@ -109,7 +109,7 @@ def _end_without_run(store: Store, number: int, workflow: str, taken: BackfillDa
     reason = str(error) if is_ours else f"{type(error).__name__}: {error}"
     sys.stderr.write(f"backfill {number}: {workflow} {taken.date}: {reason}\n")
     state = "waiting" if is_ours and not isinstance(error, ConfigurationError) else "failed"
-    end_day(store, number, taken.date, state, taken.run_id)
+    end_day(store, number, taken.date, state, taken.run_id, driver=identity.process_id())
     return state
 
 
@@ -134,7 +134,7 @@ def _run_day(settings: Settings, store: Store, zygote: Zygote, number: int, take
     state = "succeeded" if result.run.state is RunState.SUCCEEDED else "failed"
     if result.run.state is RunState.ABORTED and _is_asked_to_stop():
         state = "waiting"
-    end_day(store, number, taken.date, state, result.run.run_id)
+    end_day(store, number, taken.date, state, result.run.run_id, driver=identity.process_id())
 
 
 def _may_come_more(store: Store, number: int) -> bool:

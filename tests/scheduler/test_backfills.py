@@ -22,6 +22,7 @@ from pinflow.scheduler.backfills import (
 )
 from pinflow.scheduler.declare import Job, Stage, Workflow
 from pinflow.scheduler.definition import define
+from pinflow.scheduler.identity import process_id
 from pinflow.scheduler.records import Outcome
 from pinflow.scheduler.sharing import shared_runs
 from pinflow.scheduler.signals import Action, Scope
@@ -119,6 +120,80 @@ def test_the_day_of_a_dead_driver_is_taken_again(store):
     take_day(store, found.number, "dead")
     assert take_day(store, found.number, "two", lambda name: False) is None
     assert take_day(store, found.number, "two", {"dead"}.__contains__).date == day(1)
+
+
+def test_the_day_of_a_driver_on_another_machine_is_taken_again_when_it_gives_no_sign(store, clock):
+    found, _ = open_backfill(store, request(2))
+    take_day(store, found.number, "elsewhere-1a2b3c4d:17:4711")
+    # it lives for all that is known here: before its run is made
+    clock.advance(119)
+    assert take_day(store, found.number, "two") is None
+    opened = store.open_run(define(WORKFLOW, day(1)), "elsewhere-1a2b3c4d:17:4711")
+    for _ in range(40):
+        clock.advance(10)
+        store.renew(opened.lease, [])
+        assert take_day(store, found.number, "two") is None
+    # the lease lasts 15 seconds
+    clock.advance(134)
+    assert take_day(store, found.number, "two") is None
+    clock.advance(2)
+    assert take_day(store, found.number, "two").date == day(1)
+    # who takes it goes on with the same run
+    assert store.open_run(define(WORKFLOW, day(1)), "two")[:2] == (opened.run_id, False)
+
+
+def test_a_day_of_another_machine_whose_run_was_just_aborted_is_left_to_it(store, clock):
+    found, _ = open_backfill(store, request(1))
+    take_day(store, found.number, "elsewhere-1a2b3c4d:17:4711")
+    clock.advance(600)
+    run(store, day(1), "aborted")
+    clock.advance(119)
+    assert take_day(store, found.number, "two") is None
+    clock.advance(2)
+    assert take_day(store, found.number, "two").date == day(1)
+
+
+def test_a_day_of_another_machine_that_died_before_it_made_the_run_is_taken_again(store, clock):
+    found, _ = open_backfill(store, request(1), detach=True)
+    take_day(store, found.number, "elsewhere-1a2b3c4d:17:4711")
+    assert work_for_workers(store) == []
+    clock.advance(121)
+    assert work_for_workers(store) == [found.number]
+    assert take_day(store, found.number, "two").date == day(1)
+
+
+def test_a_day_of_another_machine_that_joined_a_shared_run_waits_for_that(store, clock):
+    found, _ = open_backfill(store, request(1))
+    take_day(store, found.number, "elsewhere-1a2b3c4d:17:4711")
+    run_id = store.submit(define(WORKFLOW, day(1))).run_id
+    clock.advance(3600)
+    assert take_day(store, found.number, "two") is None
+    (shared,) = shared_runs(store, "worker")
+    (claim,) = store.advance(shared.lease, [], 1).claims
+    store.advance(shared.lease, [Outcome(claim, AttemptState.SUCCEEDED, exit_code=0)], 0, close=True)
+    clock.advance(121)
+    assert take_day(store, found.number, "two") is None
+    assert (states(store, found.number), get_backfill(store, found.number).days[0].run_id) == (
+        [(1, "succeeded")],
+        run_id,
+    )
+
+
+def test_a_driver_of_this_machine_that_lives_keeps_its_day_for_as_long_as_it_takes(store, clock):
+    found, _ = open_backfill(store, request(1))
+    take_day(store, found.number, process_id())
+    clock.advance(86400)
+    assert take_day(store, found.number, "two") is None
+
+
+def test_who_has_lost_a_day_does_not_end_it(store):
+    found, _ = open_backfill(store, request(1))
+    take_day(store, found.number, "one")
+    take_day(store, found.number, "two", {"one"}.__contains__)
+    end_day(store, found.number, day(1), "waiting", None, driver="one")
+    assert get_backfill(store, found.number).days[0].driver == "two"
+    end_day(store, found.number, day(1), "succeeded", None, driver="two")
+    assert states(store, found.number) == [(1, "succeeded")]
 
 
 def test_a_day_whose_run_ended_just_before_its_driver_died_is_not_run_again(store):
