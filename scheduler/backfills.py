@@ -186,7 +186,8 @@ def take_day(
 ) -> BackfillDay | None:
     """The next day to run, now held by `driver`: one that waits, or one whose driver died; None if there is none now.
 
-    Days of `leave_out` are not given. While `max_runs` days are held by drivers that live, and when the backfill is not
+    A driver works on one day at a time: one that it seems to hold already it was given, and could not hear so. Days of
+    `leave_out` are not given. While `max_runs` days are held by drivers that live, and when the backfill is not
     running any more, there is none. Whether a driver of another machine lives only its signs tell: it took the day, or
     its run ended, not longer than `SILENCE` ago, or the run is driven.
     """
@@ -196,7 +197,7 @@ def take_day(
         if row.state != "running":
             return None
         days = [_day_of(day) for day in work.rows(_DAYS, b_backfill=number)]
-        left = [day for day in days if _is_left(work, row, day, is_dead)]
+        left = [day for day in days if day.driver == driver or _is_left(work, row, day, is_dead)]
         for day in left:
             if _found_ended(work, row, day):
                 return take(work)

@@ -186,6 +186,12 @@ def test_a_driver_of_this_machine_that_lives_keeps_its_day_for_as_long_as_it_tak
     assert take_day(store, found.number, "two") is None
 
 
+def test_who_could_not_hear_that_it_was_given_a_day_is_given_it_again(store):
+    found, _ = open_backfill(store, request(2))
+    assert [take_day(store, found.number, "one").date for _ in range(2)] == [day(1)] * 2
+    assert take_day(store, found.number, "two") is None
+
+
 def test_who_has_lost_a_day_does_not_end_it(store):
     found, _ = open_backfill(store, request(1))
     take_day(store, found.number, "one")
