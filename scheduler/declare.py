@@ -21,6 +21,7 @@ from pinflow.zygote import JSON
 if TYPE_CHECKING:
     import networkx
 
+LONGEST_OWNER = 255
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _CALL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -56,6 +57,7 @@ class Node:
 
     def __post_init__(self) -> None:
         check_name("job", self.name)
+        _check_owner(f"job {self.name!r}", self.owner)
         for option in ("after", "publishes"):
             value = getattr(self, option)
             if isinstance(value, str):
@@ -227,6 +229,7 @@ class Workflow:
 
     def __post_init__(self) -> None:
         check_name("workflow", self.name)
+        _check_owner(f"workflow {self.name!r}", self.owner)
         object.__setattr__(self, "parameters", tuple(self.parameters))
 
     def typed(self, given: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -240,6 +243,14 @@ def check_name(kind: str, name: str) -> None:
         raise ConfigurationError(
             f"a {kind} cannot be called {name!r}; use letters, digits, '_', '.' and '-', first a letter or digit, "
             "at most 100"
+        )
+
+
+def _check_owner(what: str, owner: str) -> None:
+    if len(owner) > LONGEST_OWNER:
+        raise ConfigurationError(
+            f"{what}: its owner {owner[:20]!r}... has {len(owner)} characters; write the address of one person or "
+            f"list, at most {LONGEST_OWNER}"
         )
 
 

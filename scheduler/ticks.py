@@ -5,7 +5,7 @@ skipped or waits. Each step is one transaction, and what one scheduler left, any
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -39,7 +39,7 @@ class _Turn(NamedTuple):
 def fire_due(store: Store, timetable: Timetable, now: datetime | None = None) -> datetime | None:
     """Start the runs that are due, as runs that wait for a worker; gives when to call again, None if never.
 
-    Any number of processes may do so at once: each tick starts one run at most. Where a run cannot be defined, the
+    Any number of processes may do so at once: each tick starts one run at most. Where a run cannot be made, the
     tick waits and is tried again, its schedule says why, and all others go on.
     """
     now = now or store.clock()
@@ -121,11 +121,22 @@ def _fire(store: Store, timetable: Timetable, workflow: str, now: datetime) -> N
         try:
             definition = timetable.define(workflow, day, parameters)
         except (Exception, SystemExit) as error:  # it is the code of whoever declared the workflow
-            reason = str(error) if isinstance(error, PinflowError) else f"{type(error).__name__}: {error}"
-            _wake(store, workflow, now + _TRY_AGAIN, f"the run of {day} cannot be made: {reason}")
+            _put_off(store, workflow, day, now, error)
             return
-        if not store.transact(partial(_start, now=now, turn=turn, definition=definition, lease=store.lease)):
+        try:
+            if not store.transact(partial(_start, now=now, turn=turn, definition=definition, lease=store.lease)):
+                return
+        except Exception as error:  # what was declared cannot be stored
+            if error.__cause__ is not None and database.is_passing(error.__cause__):
+                raise
+            _put_off(store, workflow, day, now, error)
             return
+
+
+def _put_off(store: Store, workflow: str, day: date, now: datetime, error: BaseException) -> None:
+    """Say why a run cannot be made, and try it again soon."""
+    reason = str(error) if isinstance(error, PinflowError) else f"{type(error).__name__}: {error}"
+    _wake(store, workflow, now + _TRY_AGAIN, f"the run of {day} cannot be made: {reason}")
 
 
 def _wake(store: Store, workflow: str, at: datetime, error: str) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinflow.errors import ConfigurationError, UnknownNameError
+from pinflow.scheduler import tables
 from pinflow.scheduler.declare import Command, Condition, Job, Stage, Workflow
 from pinflow.scheduler.definition import Definition, define
 from pinflow.scheduler.durations import priorities
@@ -110,3 +111,17 @@ def test_order_priority_and_descendants_agree_with_networkx(drawn):
         assert set(definition.descendants(name)) == networkx.descendants(graph, name)
         below = graph.subgraph({name} | networkx.descendants(graph, name))
         assert priorities(definition, {})[name] == len(networkx.dag_longest_path(below, weight=None, default_weight=1))
+
+
+@pytest.mark.parametrize(
+    ("declare", "what"),
+    [
+        (lambda owner: Workflow("demo", owner, lambda _day, _parameters: []), "workflow 'demo'"),
+        (lambda owner: Job("a", call="m:f", owner=owner), "job 'a'"),
+    ],
+)
+def test_an_owner_is_as_long_as_the_tables_hold(declare, what):
+    assert tables.workflow.c.owner.type.length == tables.job.c.owner.type.length == 255
+    declare("o" * 255)
+    with pytest.raises(ConfigurationError, match=rf"^{what}: its owner 'o+'\.+ has 256 characters; .*, at most 255$"):
+        declare("o" * 256)

@@ -10,7 +10,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -19,13 +21,18 @@ import pytest
 import sqlalchemy as sa
 
 from pinflow import database
-from pinflow.database import open_database
+from pinflow.database import fetch, open_database
 from pinflow.errors import PinflowError
-from pinflow.scheduler import reading, tables
+from pinflow.scheduler import declare, reading, tables
+from pinflow.scheduler.backfills import BackfillRequest, end_day, get_backfill, open_backfill, take_day
 from pinflow.scheduler.definition import Definition
 from pinflow.scheduler.records import Claim, Outcome
+from pinflow.scheduler.schedule_tables import schedule
+from pinflow.scheduler.schedules import Schedule
 from pinflow.scheduler.states import AttemptState
 from pinflow.scheduler.store import Store
+from pinflow.scheduler.ticks import fire_due
+from pinflow.scheduler.timetable import Timetable
 from tests.mariadb import MariaDb
 from tests.scheduler.stories import check_story
 
@@ -149,6 +156,58 @@ def test_a_connection_lost_at_the_commit_repeats_nothing(new_store, proxy, make,
     assert set(story(direct, opened.run_id).values()) == {1}
     assert sum(story(direct, opened.run_id).values()) == 9
     check_story(direct.engine, opened.run_id)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_connection_lost_at_the_commit_loses_no_day_of_a_backfill(new_store, proxy, when):
+    store, direct = new_store(proxy.port), new_store()
+    number = open_backfill(store, BackfillRequest("demo", date(2015, 5, 1), date(2015, 5, 2)))[0].number
+    for day in (date(2015, 5, 1), date(2015, 5, 2)):
+        proxy.cut = when
+        assert take_day(store, number, "w").date == day
+        assert proxy.cut is None
+        proxy.cut = when
+        end_day(store, number, day, "succeeded", None, driver="w")
+        assert proxy.cut is None
+    assert [(day.state, day.driver) for day in get_backfill(direct, number).days] == [("succeeded", None)] * 2
+    assert get_backfill(direct, number).state == "succeeded"
+
+
+def test_a_value_that_the_server_refuses_holds_up_no_other_schedule(new_store, make, monkeypatch):
+    # as if the declaration were not checked
+    monkeypatch.setattr(declare, "LONGEST_OWNER", 300)
+    store, moments = new_store(), [datetime(2015, 5, 18, 12, tzinfo=UTC), datetime(2015, 5, 19, 2, tzinfo=UTC)]
+
+    def define(name: str, _day: object, _parameters: object) -> Definition:
+        owner = "o" * 300 if name == "broken" else "o"
+        return replace(make(JOBS), workflow=name, owner=owner)
+
+    both = Timetable({"broken": Schedule("0 2 * * *"), "demo": Schedule("0 2 * * *")}, define)
+    for moment in moments:
+        fire_due(store, both, moment)
+    assert [run.run_id for run in reading.list_runs(store)] == ["demo-2015-05-18-1"]
+    errors = {row.workflow: row.error for row in fetch(store.engine, sa.select(schedule))}
+    assert errors["demo"] is None
+    assert "Data too long for column 'owner'" in errors["broken"]
+
+
+def test_while_the_server_is_away_no_schedule_is_blamed(own_mariadb, make, monkeypatch):
+    engine = open_database(own_mariadb.create())
+    began = datetime(2015, 5, 18, 12, tzinfo=UTC)
+
+    def define(_name: str, _day: object, _parameters: object) -> Definition:
+        own_mariadb.kill()
+        return make(JOBS)
+
+    nightly = Timetable({"demo": Schedule("0 2 * * *")}, define)
+    with Store(engine) as store:
+        fire_due(store, nightly, began)
+        monkeypatch.setattr(store, "transact", partial(store.transact, patience=timedelta(seconds=1)))
+        with pytest.raises(PinflowError, match="see that its server runs"):
+            fire_due(store, nightly, began + timedelta(days=1))
+        own_mariadb.start()
+        assert fetch(engine, sa.select(schedule.c.error))[0].error is None
+    engine.dispose()
 
 
 def test_a_deadlock_is_tried_again(new_store, other, make, mariadb):

@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -273,6 +274,19 @@ def test_a_workflow_that_cannot_be_made_says_why_and_holds_up_nothing(store, at,
     at("19 03:00", Timetable(both, lambda name, day, parameters: define(replace_name(name), day, parameters)))
     assert "broken-2015-05-18-1" in runs(store)
     assert row(store).error is None
+
+
+def test_a_run_that_cannot_be_stored_says_why_and_holds_up_nothing(store, at):
+    def broken(name, day, parameters):
+        found = defined(name, day, parameters)
+        # half of a surrogate pair, which no database stores
+        return replace(found, workflow="broken", description="\ud83d") if name == "broken" else found
+
+    both = Timetable({"broken": Schedule(NIGHTLY), "demo": Schedule(NIGHTLY)}, broken)
+    at("18 12:00", both)
+    assert at("19 02:00", both) == "19 02:01:00"
+    assert list(runs(store)) == ["demo-2015-05-18-1"]
+    assert row(store).error.startswith("the run of 2015-05-18 cannot be made: UnicodeEncodeError: ")
 
 
 def replace_name(name):
