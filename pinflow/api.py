@@ -165,11 +165,13 @@ class Pinflow:
         everything: bool = False,
         detach: bool = False,
     ) -> list[Action]:
-        """Undo pause, drain and abort; gives what there was. An aborted run goes on, as with `redo`."""
+        """Undo pause, drain and abort; gives what there was. Aborted runs go on, as with `redo`: the one that is named,
+        those that the abort of the workflow, or of all, ended.
+        """
         scope = steering.scope_of(self.settings, self._store, run, workflow, everything)
-        undone, plans = steering.resume(self._store, scope)
-        self._repair(plans, detach=detach)
-        return undone
+        resumed = steering.resume(self._store, scope, author=user_name(), detach=detach)
+        self._drive(resumed.own)
+        return resumed.undone
 
     def disable(self, name: str, job: str, *, reason: str = "no reason given") -> None:
         """Let a job count as skipped when it could start, in all runs of a workflow or in one run."""
@@ -234,12 +236,14 @@ class Pinflow:
         return signals.send(self._store, scope, action, author=user_name(), reason=reason)
 
     def _repair(self, plans: Sequence[Plan], *, detach: bool) -> list[RunInfo]:
-        own = steering.carry_out(self._store, plans, author=user_name(), detach=detach)
+        self._drive(steering.carry_out(self._store, plans, author=user_name(), detach=detach))
+        return [self.get_run(plan.run_id) for plan in plans]
+
+    def _drive(self, own: Sequence[str]) -> None:
         if own:
             with start_zygote(self.settings) as zygote:
                 for run_id in own:
                     continue_run(self.settings, run_id, zygote)
-        return [self.get_run(plan.run_id) for plan in plans]
 
     def _set_paused(self, workflow: str, *, paused: bool) -> bool:
         return set_paused(self._store, timetable(self.settings).schedules, workflow, paused=paused)

@@ -78,15 +78,22 @@ def send(store: Store, scope: Scope, action: Action, *, author: str, reason: str
         return []
     rows = database.fetch(store.engine, worker_sql.RUNNING_RUNS)
     concerned = [row.run_id for row in rows if scope.kind == "all" or scope.name in (row.workflow, row.run_id)]
-    why = f"aborted by {author}" + (f": {reason}" if reason else "")
+    why = f"{_ended_by(scope)}{author}" + (f": {reason}" if reason else "")
     return [run_id for run_id in concerned if store.transact(partial(_abort, run_id=run_id, reason=why))]
+
+
+def ended_by_abort(store: Store, scope: Scope) -> list[str]:
+    """The runs that the standing abort of a workflow, or of all, ended, and that are aborted still."""
+    found = [signal for signal in standing(store) if (signal.scope, signal.action) == (scope, Action.ABORT)]
+    rows = store.read(worker_sql.ABORTED_RUNS, b_since=found[0].at) if found else ()
+    return [row.run_id for row in rows if row.reason.startswith(_ended_by(scope))]
 
 
 def undo(store: Store, scope: Scope, *, job: str = "", author: str = "") -> list[Action]:
     """Take back what holds exactly this scope (with `job`: what disables it); gives what there was.
 
     Without an `author` it is the user of this process. A run that was aborted is not continued by that; see
-    `repair.resume`.
+    `steering.resume`.
     """
 
     def remove(work: Transaction) -> list[Action]:
@@ -126,6 +133,10 @@ def standing(store: Store) -> list[Signal]:
 def _put(
     work: Transaction, scope: Scope, action: Action, author: str, reason: str, job: str, generation: int | None = None
 ) -> None:
+    at = work.now
+    if action is Action.ABORT:  # what it has ended since it was first given is known by that
+        rows = work.rows(worker_sql.SIGNALS_AT, b_scope=scope.kind, b_name=scope.name, b_job=job)
+        at = next((row.at for row in rows if row.action == action), at)
     work.try_change(worker_sql.DELETE_SIGNAL, b_scope=scope.kind, b_name=scope.name, b_job=job, b_action=action.value)
     row = {
         "scope": scope.kind,
@@ -135,7 +146,7 @@ def _put(
         "generation": generation,
         "reason": reason,
         "author": author,
-        "at": work.now,
+        "at": at,
     }
     work.insert(worker_sql.INSERT_SIGNAL, [row])
     of_job = f" of {job}" if job else ""
@@ -147,6 +158,11 @@ def _tell(work: Transaction, scope: Scope, detail: str) -> None:
     row = work.first(sql.RUN, b_run_id=scope.name) if scope.kind == "run" else None
     if row is not None:
         work.tell(row.run_id, None, None, row.state, row.state, detail)
+
+
+def _ended_by(scope: Scope) -> str:
+    """How the reason of a run begins that an abort ended; its author follows."""
+    return "aborted by " if scope.kind == "run" else f"aborted with {scope} by "
 
 
 def _abort(work: Transaction, run_id: str, reason: str) -> bool:

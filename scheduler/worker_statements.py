@@ -81,6 +81,12 @@ RUNS_AFTER = (
 )
 # The runs that run.
 RUNNING_RUNS = sa.select(run.c.run_id, run.c.workflow).where(run.c.state == RunState.RUNNING.value)
+# The runs that were aborted since a time, and are so still.
+ABORTED_RUNS = (
+    sa.select(run.c.run_id, run.c.reason)
+    .where(run.c.state == RunState.ABORTED.value, run.c.finished_at >= b("b_since"))
+    .order_by(run.c.created_at, run.c.run_id)
+)
 # Pools and the limits of workflows; set and remove one.
 POOLS = sa.select(pool).order_by(pool.c.name)
 INSERT_POOL = sa.insert(pool)

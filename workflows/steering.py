@@ -1,7 +1,9 @@
 """What people do about runs, for the commands and for Python: whom a signal is for, and repairs carried out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from pinflow.config import Settings
 from pinflow.errors import ConfigurationError, UnknownNameError
@@ -44,11 +46,32 @@ def scope_of_job(settings: Settings, store: Store, name: str, job: str) -> Scope
     return scope
 
 
-def resume(store: Store, scope: Scope) -> tuple[list[Action], list[Plan]]:
-    """Undo what holds a scope; gives what there was, and what it takes to let a run go on that was aborted."""
-    undone = signals.undo(store, scope)
-    goes_on = scope.kind == "run" and reading.get_run(store, scope.name).state == "aborted"
-    return undone, [repair.plan(store, scope.name, Repair.RESUME)] if goes_on else []
+class Resumed(NamedTuple):
+    """What held a scope, what has become of the runs that go on, and which of these somebody has to drive now."""
+
+    undone: list[Action]
+    plans: list[Plan]
+    own: list[str]
+
+
+def resume(store: Store, scope: Scope, *, author: str, detach: bool) -> Resumed:
+    """Undo what holds a scope; a run that was aborted goes on, of a workflow or all those that their abort ended.
+
+    What holds the scope is undone at last, so that the same call goes on after a failure.
+    """
+    if scope.kind == "run":
+        aborted = reading.get_run(store, scope.name).state == "aborted"
+        plans = [repair.plan(store, scope.name, Repair.RESUME)] if aborted else []
+    else:
+        plans = list(_plans_of(store, signals.ended_by_abort(store, scope)))
+    own = carry_out(store, plans, author=author, detach=detach)
+    return Resumed(signals.undo(store, scope, author=author), plans, own)
+
+
+def _plans_of(store: Store, aborted: Sequence[str]) -> Iterator[Plan]:
+    for run_id in aborted:
+        with suppress(ConfigurationError):  # of a run all of whose jobs were done nothing goes on
+            yield repair.plan(store, run_id, Repair.RESUME)
 
 
 def enable(store: Store, name: str, job: str) -> list[Scope]:

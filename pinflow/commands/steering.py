@@ -99,20 +99,19 @@ def abort(run: str | None, workflow: str | None, everything: bool, reason: str, 
 @detach_option
 @json_option
 def resume(run: str | None, workflow: str | None, everything: bool, detach: bool, as_json: bool) -> None:
-    """Undo pause, drain and abort; an aborted RUN goes on."""
+    """Undo pause, drain and abort; an aborted RUN goes on, and so do the runs that an abort for many ended."""
     from pinflow.workflows import steering
 
     settings = config.load()
     with open_store(settings) as store:
         scope = steering.scope_of(settings, store, run, workflow, everything)
-        undone, plans = steering.resume(store, scope)
-    if not plans:
-        if as_json:
-            print_json({"scope": scope.kind, "name": scope.name, "undone": undone})
-        else:
-            click.echo(f"undone for {scope}: {', '.join(undone)}" if undone else f"nothing holds {scope}")
-        return
-    _carry_out(settings, plans, detach=detach, as_json=as_json)
+        undone, plans, own = steering.resume(store, scope, author=user_name(), detach=detach)
+    if as_json and not plans:
+        print_json({"scope": scope.kind, "name": scope.name, "undone": undone})
+    elif not as_json and (undone or not plans):
+        click.echo(f"undone for {scope}: {', '.join(undone)}" if undone else f"nothing holds {scope}")
+    if plans:
+        _go_on(settings, plans, own, as_json=as_json)
 
 
 @click.command(epilog="Example: pinflow retry analytics-2015-05-18-1 persist_metrics")
@@ -258,12 +257,19 @@ def _preview(plans: Sequence["Plan"], *, as_json: bool) -> None:
 
 def _carry_out(settings: config.Settings, plans: Sequence["Plan"], *, detach: bool, as_json: bool) -> None:
     """Do what was planned; then drive the runs that nobody drives, one after the other, unless workers do."""
-    from pinflow.scheduler.reading import definition_of
     from pinflow.workflows import steering
-    from pinflow.workflows.preload import calls_in
 
     with open_store(settings) as store:
         own = steering.carry_out(store, plans, author=user_name(), detach=detach)
+    _go_on(settings, plans, own, as_json=as_json)
+
+
+def _go_on(settings: config.Settings, plans: Sequence["Plan"], own: Sequence[str], *, as_json: bool) -> None:
+    """Drive the runs that nobody drives, or say what has changed."""
+    from pinflow.scheduler.reading import definition_of
+    from pinflow.workflows.preload import calls_in
+
+    with open_store(settings) as store:
         calls = {run_id: calls_in(definition_of(store, run_id).nodes.values()) for run_id in own}
     changed = {plan.run_id: sum(c.after is not c.before for c in plan.changes) for plan in plans}
     if not own:

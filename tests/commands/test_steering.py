@@ -128,6 +128,34 @@ def test_an_abort_ends_the_jobs_of_a_command_and_lets_none_start(command: Comman
     assert states(command) == dict.fromkeys("abc", "aborted")
     refused = finish(command.start("run", "toy", "--date", "2020-01-02"))
     assert (refused.code, "undo it with: pinflow resume --workflow toy" in refused.err) == (1, True)
+    (tmp_path / "toy.py").write_text(TOY)
+    (tmp_path / "needed").touch()
+    resumed = finish(command.start("resume", "--workflow", "toy"))
+    assert (resumed.code, resumed.out.splitlines()[0]) == (0, "undone for workflow toy: abort")
+    assert states(command) == dict.fromkeys("abc", "succeeded")
+
+
+@pytest.mark.parametrize("scope", [["--workflow", "toy"], ["--all"]])
+def test_what_undoes_an_abort_lets_the_runs_go_on_that_it_ended(command: Command, scope: list[str]) -> None:
+    first, other, last = (f"toy-2020-01-0{day}-1" for day in (1, 2, 3))
+    for day in (1, 2, 3):
+        command("run", "toy", "--date", f"2020-01-0{day}", "--detach")
+    # that somebody aborted by itself
+    assert command("abort", other, "--json").json["aborted"] == [other]
+    assert command("abort", *scope, "--json").json["aborted"] == [first, last]
+    # to give it again changes nothing
+    assert command("abort", *scope, "--json").json["aborted"] == []
+    undone = command("resume", *scope)
+    changed = [f"{run}: 3 jobs changed; see: pinflow show {run}" for run in (first, last)]
+    name = "all" if scope == ["--all"] else "workflow toy"
+    assert undone.out.splitlines() == [f"undone for {name}: abort", *changed]
+    found = dict(command.sql("select run_id, state from run"))
+    assert found == {first: "running", other: "aborted", last: "running"}
+    assert command("signals", "--json").json == []
+    # what another abort ended before is not its own
+    command("abort", first, "--json")
+    command("abort", *scope, "--json")
+    assert [run["run_id"] for run in command("resume", *scope, "--json").json] == [last]
 
 
 def test_a_workflow_that_is_not_there_cannot_be_held_but_let_go(command: Command) -> None:

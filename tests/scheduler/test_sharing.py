@@ -298,7 +298,7 @@ def test_an_aborted_workflow_ends_its_runs_and_starts_none(make_store, make):
     scope = signals.Scope("workflow", "demo")
     assert signals.send(store, scope, signals.Action.ABORT, author="me", reason="wrong input") == [run_id]
     run = reading.get_run(store, run_id)
-    assert (run.state, run.reason) == (RunState.ABORTED, "aborted by me: wrong input")
+    assert (run.state, run.reason) == (RunState.ABORTED, "aborted with workflow demo by me: wrong input")
     assert store.lost_of([claim]) == [claim]
     with pytest.raises(StaleFenceError):
         store.advance(lease, [ok(claim)], 9)
