@@ -1,4 +1,4 @@
-"""Runs that ended long ago are forgotten, with their jobs, attempts and events.
+"""Runs that ended long ago are forgotten, with their jobs, attempts, events and signals.
 
 So are old ticks of schedules, backfills that ended long ago, and workers that are gone.
 """
@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Engine
 from pinflow.database import fetch, transact
 from pinflow.scheduler.schedule_tables import backfill, backfill_day, tick
 from pinflow.scheduler.states import RunState
-from pinflow.scheduler.tables import attempt, dependency, event, job, run, worker
+from pinflow.scheduler.tables import attempt, dependency, event, job, run, signals, worker
 
 RUNS_AT_ONCE = 20
 """The rows of so many runs go in one transaction, so that others do not wait for long."""
@@ -43,6 +43,8 @@ def _forget(engine: Engine, ids: Sequence[str]) -> list[str]:
         found = list(connection.scalars(chosen))
         for table in (event, attempt, dependency, job, run):
             connection.execute(table.delete().where(table.c.run_id.in_(found)))
+        # a later run of the day may get the same id
+        connection.execute(signals.delete().where(signals.c.scope == "run", signals.c.name.in_(found)))
         return found
 
     return transact(engine.execution_options(writes=True), delete)

@@ -11,7 +11,7 @@ from pinflow.database import open_database
 from pinflow.scheduler.expiry import forget_runs
 from pinflow.scheduler.schedule_tables import backfill, backfill_day, tick
 from pinflow.scheduler.store import Store
-from pinflow.scheduler.tables import attempt, dependency, event, job, run, worker
+from pinflow.scheduler.tables import attempt, dependency, event, job, run, signals, worker
 from tests.scheduler.rows import insert
 
 BEFORE = datetime(2015, 5, 18, tzinfo=UTC)
@@ -53,6 +53,19 @@ def test_runs_that_ended_long_ago_go_with_all_their_rows(store: Store) -> None:
     assert forget_runs(store.engine, BEFORE) == old
     assert left(store) == [kept] * len(TABLES)
     assert forget_runs(store.engine, BEFORE) == []
+
+
+def test_what_people_told_a_run_goes_with_it(store: Store) -> None:
+    old = add_run(store, 1, "2015-05-17", "succeeded", OLD)
+    kept = add_run(store, 2, "2015-05-18", "succeeded", NEW)
+    # a workflow may be called as a run is
+    told = [("run", old), ("run", kept), ("workflow", old), ("all", "")]
+    for scope, name in told:
+        insert(store, signals, scope=scope, name=name, action="pause", job="", at=OLD)
+    forget_runs(store.engine, BEFORE)
+    with store.engine.connect() as connection:
+        found = {tuple(row) for row in connection.execute(sa.select(signals.c.scope, signals.c.name))}
+    assert found == set(told) - {("run", old)}
 
 
 def test_more_runs_than_go_at_once(store: Store) -> None:
