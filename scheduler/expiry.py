@@ -59,13 +59,17 @@ def _forget_workers(engine: Engine, before: datetime) -> None:
 
 
 def _forget_ticks(engine: Engine, before: datetime) -> None:
-    """Remove those that do not wait; a schedule keeps its newest, which the next may have to wait for."""
+    """Remove those that were done with before a time, and whose runs have ended.
+
+    A schedule keeps its newest, which the next may have to wait for.
+    """
+    running = sa.exists().where(run.c.run_id == tick.c.run_id, ~_ENDED).correlate(tick)
+    old = sa.and_(tick.c.state != "waiting", tick.c.changed_at < before, ~running)
 
     def delete(connection: Connection) -> None:
         newest = sa.select(tick.c.workflow, sa.func.max(tick.c.at).label("at")).group_by(tick.c.workflow)
         for workflow, at in connection.execute(newest).all():
-            old = tick.c.at < min(at, before)
-            connection.execute(tick.delete().where(tick.c.workflow == workflow, old, tick.c.state != "waiting"))
+            connection.execute(tick.delete().where(tick.c.workflow == workflow, tick.c.at < min(at, before), old))
 
     transact(engine.execution_options(writes=True), delete)
 

@@ -100,13 +100,31 @@ def test_ticks_go_but_those_that_wait_and_the_newest_of_each_schedule(store: Sto
         ("ended", OLD, "joined"),
     ]
     for workflow, at, state in rows:
-        insert(store, tick, workflow=workflow, at=at, state=state)
+        insert(store, tick, workflow=workflow, at=at, state=state, changed_at=at)
     forget_runs(store.engine, BEFORE)
     with store.engine.connect() as connection:
         kept = connection.execute(
             sa.select(tick.c.workflow, tick.c.at, tick.c.state).order_by(tick.c.workflow, tick.c.at)
         )
         assert [tuple(row) for row in kept] == [rows[1], rows[3], rows[5]]
+
+
+def test_ticks_stay_that_were_handled_late_or_whose_run_runs(store: Store) -> None:
+    running = add_run(store, 1, "2015-05-15", "running", None)
+    ended = add_run(store, 2, "2015-05-18", "succeeded", NEW)
+    ticks = {hour: OLD - timedelta(hours=hour) for hour in range(1, 6)}
+    for hour, changed_at, run_id in (
+        (5, OLD, None),
+        (4, NEW, None),
+        (3, OLD, running),
+        (2, OLD, ended),
+        (1, OLD, None),
+    ):
+        row = {"at": ticks[hour], "changed_at": changed_at, "run_id": run_id}
+        insert(store, tick, workflow="daily", state="started", **row)
+    forget_runs(store.engine, BEFORE)
+    with store.engine.connect() as connection:
+        assert set(connection.scalars(sa.select(tick.c.at))) == {ticks[4], ticks[3], ticks[1]}
 
 
 def test_backfills_go_that_ended_long_ago_but_the_newest(store: Store) -> None:
