@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -103,7 +104,20 @@ def test_a_backfill_that_is_stopped_gives_its_day_back_and_goes_on(project: Path
     assert notes(project) == Counter({f"2015-05-0{n}": 2 if n == 1 else 1 for n in range(1, 6)})
 
 
-def test_a_killed_backfill_goes_on_with_the_same_command(project: Path) -> None:
+def boot_anew(project: Path) -> None:
+    """What the database has been told looks as after a reboot some minutes ago: the mark of the machine is another."""
+    (file,) = project.rglob("pinflow.db")
+    with sqlite3.connect(file) as connection:
+        for name in ("backfill_day.driver", "run.driver", "attempt.worker", "worker.worker", "worker.zygote"):
+            table, column = name.split(".")
+            connection.execute(f"UPDATE {table} SET {column} = 'old-' || {column} WHERE {column} IS NOT NULL")
+        for name in ("run.lease_until", "attempt.lease_until", "worker.started_at"):
+            table, column = name.split(".")
+            connection.execute(f"UPDATE {table} SET {column} = '2020-01-01 00:00:00.000000'")
+
+
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_a_killed_backfill_goes_on_with_the_same_command(project: Path, rebooted: bool) -> None:
     (project / "mended").touch()
     options = (*SPAN, "--max-runs", "2", "--reprocess", "all")
     process = start(project, *options)
@@ -113,6 +127,8 @@ def test_a_killed_backfill_goes_on_with_the_same_command(project: Path) -> None:
             member.kill()
     process.wait(300)
     (project / "go").touch()
+    if rebooted:
+        boot_anew(project)
     found = run(project, *options)
     assert (found["backfill"], found["state"]) == (1, "succeeded")
     assert notes(project) == Counter({f"2015-05-0{n}": 2 if n < 3 else 1 for n in range(1, 6)})
