@@ -3,6 +3,7 @@
 import errno
 import random
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,24 +90,29 @@ def fill_under_a_worker(disk: Path, folder: Path, of: Callable[..., Definition],
         (folder / str(number)).mkdir()
         yard = Yard(folder / str(number), f"sqlite:///{file}", of)
         run_id = yard.submit(SHAPES["tree"], 0.1)
-        worker = yard.worker()
+        workers = [yard.worker()]
         time.sleep(0.5 * chance.random())
         ballast = fill(disk)
         time.sleep(2)
         ballast.unlink()
-        if worker.poll() is not None:
-            ended += 1
-            _, error = worker.communicate()
-            assert "database or disk is full" in error
-            assert "make room" in error
-            yard.worker()
-        yard.until(lambda yard=yard, run_id=run_id: yard.state(run_id) == "succeeded")
+        yard.until(lambda yard=yard, run_id=run_id, workers=workers: _is_done(yard, run_id, workers))
+        ended += len(workers) - 1
         yard.check_whole(run_id, len(SHAPES["tree"]))
         assert yard.rows("PRAGMA integrity_check") == [("ok",)]
         yard.close()
         for each in disk.glob(f"{file.name}*"):
             each.unlink()
     assert ended
+
+
+def _is_done(yard: Yard, run_id: str, workers: list[subprocess.Popen[str]]) -> bool:
+    """Whether the run has succeeded; a worker that has ended is replaced, which may be while there is room again."""
+    if workers[-1].poll() is not None:
+        _, error = workers[-1].communicate()
+        assert "database or disk is full" in error
+        assert "make room" in error
+        workers.append(yard.worker())
+    return yard.state(run_id) == "succeeded"
 
 
 def test_a_disk_that_is_full_for_a_while(disk_of: Callable[[str], Path], url_in: UrlIn) -> None:
