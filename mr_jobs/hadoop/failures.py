@@ -22,6 +22,8 @@ _AWAY = re.compile(
     r"|SafeModeException|StandbyException|RetriableException|could only be written to 0 of the"
 )
 
+_TASKS_FAILED = "Job failed as tasks failed"
+
 
 def failure_of(told: Told, storage: Storage, folder: str) -> Failure | None:
     """What the task that made the job fail left below the job's folder, None when none could."""
@@ -36,6 +38,16 @@ def failure_of(told: Told, storage: Storage, folder: str) -> Failure | None:
 def was_away(told: Told) -> bool:
     """Whether a step failed because Hadoop's own servers did not answer, or had only just started."""
     return any(_AWAY.search(line) for line in told.tail)
+
+
+def was_wordless(told: Told, storage: Storage, folder: str) -> bool:
+    """Whether tasks of a step failed, and neither they nor the client say why.
+
+    A NodeManager that starts anew removes the files of what still runs on its node; small jobs, whose tasks run inside
+    the application master, fail then.
+    """
+    have_failed = any(_TASKS_FAILED in line for line in told.tail)
+    return have_failed and not told.failed_attempts and failure_of(told, storage, folder) is None
 
 
 def error_of(job: str, told: Told, failure: Failure | None, code: int) -> PinflowError:

@@ -19,7 +19,7 @@ from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.hadoop import client
 from pinflow.mr_jobs.hadoop.client import Told
 from pinflow.mr_jobs.hadoop.cluster import ENVIRONMENT, JOBS, Cluster
-from pinflow.mr_jobs.hadoop.failures import error_of, failure_of, was_away
+from pinflow.mr_jobs.hadoop.failures import error_of, failure_of, was_away, was_wordless
 from pinflow.mr_jobs.hadoop.packing import locked, pack
 from pinflow.mr_jobs.hadoop.sizes import BUCKETS_PER_REDUCER, REDUCER_BYTES, TASK_BYTES, groups, reducer_count
 from pinflow.mr_jobs.hadoop.streaming import SCRIPT, Step, Streaming
@@ -207,7 +207,7 @@ class HadoopRunner(ClusterRunner):
         return [self._run_step(number, step.output) for number, step in enumerate(steps)]
 
     def _run_step(self, number: int, output: str) -> StepRun:
-        """Run a step, and again when it failed because Hadoop was away, once HDFS answers."""
+        """Run a step, and again when it failed because Hadoop was away, or lost a node, once HDFS answers."""
         for submission in count(1):
             told, started = Told(on_application=self._remember), monotonic()
             command = self._streaming.command(number)
@@ -215,9 +215,10 @@ class HadoopRunner(ClusterRunner):
             if not code:
                 break
             failed = self._failed(told, code)  # waits for HDFS
-            if submission == _SUBMISSIONS or not was_away(told):
+            may_pass = was_away(told) or was_wordless(told, self._storage, self._folder)
+            if submission == _SUBMISSIONS or not may_pass:
                 raise failed
-            self._say(f"{failed}. Hadoop was away; the step is run again")
+            self._say(f"{failed}. Hadoop was away, or lost a node; the step is run again")
             self._end(told.application)
             for left in (output, join(self._folder, FAILURES)):
                 self._storage.delete(left, recursive=True)

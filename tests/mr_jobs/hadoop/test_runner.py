@@ -62,6 +62,19 @@ def test_a_step_that_failed_while_hadoop_was_away_is_run_again(answers: Answers,
     assert "application -kill application_" in (tmp_path / "yarn-calls").read_text()
 
 
+def test_a_step_whose_node_was_restarted_beneath_it_is_run_again(answers: Answers, tmp_path: Path) -> None:
+    """As a client said it of a job whose tasks ran inside the application master when its NodeManager came back."""
+    lost = "Job failed as tasks failed. failedMaps:1 failedReduces:0 killedMaps:0 killedReduces: 0"
+    calls = answers(f"echo '{lost}'; exit 1", f"cat {SAID}")
+    runner_of(tmp_path).run()
+    assert len(calls.read_text().splitlines()) == 2
+    known = "INFO mapreduce.Job: Task Id : attempt_1_0026_m_000000_3, Status : FAILED"
+    calls = answers(f"echo '{known}'; echo '{lost}'; exit 1")
+    with pytest.raises(PinflowError, match="Job failed as tasks failed"):
+        runner_of(tmp_path).run()
+    assert len(calls.read_text().splitlines()) == 1
+
+
 def test_a_step_is_not_run_again_for_ever_or_for_another_reason(answers: Answers, tmp_path: Path) -> None:
     calls = answers(f"echo '{AWAY}'; exit 1")
     with pytest.raises(PinflowError, match="ConnectException"):
