@@ -12,7 +12,10 @@ import pyarrow.parquet as pq
 from pinflow.storage import open_storage
 
 COMPRESSION_LEVEL = 1
-ROWS_A_GROUP = 1 << 18
+ROWS_A_GROUP = 1 << 20
+"""A group of rows has a dictionary of its own: in large ones fewer texts are read and matched again."""
+DICTIONARY_BYTES = 1 << 26
+"""Above it Parquet keeps texts instead of codes, which are then hashed row by row."""
 
 
 def is_coded(frame: pl.DataFrame) -> bool:
@@ -33,6 +36,7 @@ def tables_as_parquet(tables: Sequence[pa.Table], statistics: Sequence[str]) -> 
         whole,
         sink,
         row_group_size=ROWS_A_GROUP,
+        dictionary_pagesize_limit=DICTIONARY_BYTES,
         compression="zstd",
         compression_level=COMPRESSION_LEVEL,
         store_schema=False,  # by it readers would take texts for categories

@@ -44,8 +44,8 @@ from pinflow.workflows.shrinking import days_read, fuller_periods, without
 SMALL_JOB_BYTES = 4 << 20
 BUCKETS_A_SLOT = 4
 """A task works on a few buckets, one after the other in the same memory: less is held at a time, less is asked for."""
-BUCKET_SHARE = 32
-"""Of a task's memory, what a bucket may weigh: Parquet grows tenfold when it is read, and work on it takes copies."""
+BUCKET_SHARE = 8
+"""Of a task's memory, what a bucket may weigh: work on it takes copies, and each has a dictionary of its own."""
 
 
 @dataclass(frozen=True)
