@@ -178,6 +178,7 @@ class BatchJob(DatasetJob):
                 result = self.reduce_bucket(parts)
                 if result.width:
                     output.write(result, bucket)
+                    output.finish(bucket)
 
     def _received(self) -> Iterator[tuple[int, "Parts"]]:
         if self.options.shuffle_from:

@@ -54,6 +54,8 @@ def frame_of(columns: Mapping[str, Coded]) -> pl.DataFrame:
 
 def categorical(name: str, column: Coded) -> Coded:
     """The column `name` with values that decode to Categorical."""
+    if column.values.dtype == dtype_of(name):
+        return column  # a cast would look up each value
     return replace(column, values=column.values.cast(dtype_of(name)))
 
 

@@ -5,10 +5,12 @@ from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from typing import BinaryIO
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pinflow.mr_jobs.codes import code
 from pinflow.storage import open_storage
 
 COMPRESSION_LEVEL = 1
@@ -25,22 +27,33 @@ def is_coded(frame: pl.DataFrame) -> bool:
 
 def to_table(frame: pl.DataFrame) -> pa.Table:
     """The frame's rows in one batch; of categories only those that the rows have."""
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    schema = frame.clear().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    return pa.table([_to_array(column.rechunk()) for column in frame], schema=schema)
 
 
-def tables_as_parquet(tables: Sequence[pa.Table], statistics: Sequence[str]) -> bytes:
-    """Tables as one Parquet file, dictionaries as plain texts, with minima and maxima of the columns `statistics`."""
-    whole = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+def _to_array(column: pl.Series) -> pa.Array:
+    """The column as Arrow has it; a Categorical without looking up its texts, as Polars does."""
+    if not isinstance(column.dtype, pl.Categorical):
+        return column.to_arrow(compat_level=pl.CompatLevel.oldest())
+    coded = code(column)
+    nulls = coded.is_null() if coded.values.null_count() else None
+    texts = coded.values.drop_nulls().cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
+    return pa.DictionaryArray.from_arrays(pa.array(coded.codes.astype(np.uint32, copy=False), mask=nulls), texts)
+
+
+def as_parquet(frame: pl.DataFrame, statistics: Sequence[str]) -> bytes:
+    """The frame as a Parquet file, Categorical as plain texts, with minima and maxima of the columns `statistics`."""
     sink = pa.BufferOutputStream()
     pq.write_table(
-        whole,
+        to_table(frame),
         sink,
         row_group_size=ROWS_A_GROUP,
+        use_dictionary=[name for name, dtype in frame.schema.items() if dtype != pl.String],
         dictionary_pagesize_limit=DICTIONARY_BYTES,
         compression="zstd",
         compression_level=COMPRESSION_LEVEL,
         store_schema=False,  # by it readers would take texts for categories
-        write_statistics=[name for name in statistics if name in whole.column_names],
+        write_statistics=[name for name in statistics if name in frame.columns],
     )
     return bytes(sink.getvalue())
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow.compute as pc
 
 KEY_BITS = 64
 _RUN = 4
@@ -63,7 +64,7 @@ class Coded:
 def code(column: pl.Series) -> Coded:
     """The column's codes, dense from 0. Runs of equal texts are coded once; of a Categorical `values` are one, too."""
     if isinstance(column.dtype, pl.Categorical):
-        return _code(column, column.to_physical())
+        return _code_categories(column)
     starts_run = column.ne_missing(column.shift()).to_numpy().copy()
     starts_run[:1] = True
     starts = np.flatnonzero(starts_run)
@@ -74,11 +75,13 @@ def code(column: pl.Series) -> Coded:
 
 
 def _code_texts(column: pl.Series) -> Coded:
-    # Its categories are its own, not those of all columns of the process.
-    return _code(column, column.cast(pl.Categorical(pl.Categories.random())).to_physical())
+    texts = column.cast(pl.String).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    coded = pc.dictionary_encode(texts, null_encoding="encode")  # twice as fast as Polars' categories
+    return Coded(coded.indices.to_numpy().view(np.uint32), pl.Series(column.name, coded.dictionary, dtype=pl.String))
 
 
-def _code(column: pl.Series, physical: pl.Series) -> Coded:
+def _code_categories(column: pl.Series) -> Coded:
+    physical = column.to_physical()
     highest = physical.max()
     size = highest + 1 if isinstance(highest, int) else 0
     codes = physical.fill_null(size).to_numpy()

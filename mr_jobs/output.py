@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 import polars as pl
-import pyarrow as pa
 
-from pinflow.mr_jobs.coded_files import COMPRESSION_LEVEL, is_coded, tables_as_parquet, to_table
+from pinflow.mr_jobs.coded_files import COMPRESSION_LEVEL, as_parquet, is_coded
 from pinflow.mr_jobs.sizes import held_bytes
 from pinflow.mr_jobs.task import BAD_FOLDER, Task
 from pinflow.stats_engine.engine import engine
@@ -24,6 +23,9 @@ class Output(Protocol):
 
     def write(self, frame: pl.DataFrame, number: int) -> None:
         """Add rows to part `number`: the bucket in a reduce task, the partition in a map task."""
+
+    def finish(self, number: int) -> None:
+        """Nothing more comes for part `number`: its rows need not be held."""
 
     def set_aside(self, data: bytes, number: int) -> None:
         """Keep lines that could not be read."""
@@ -41,6 +43,9 @@ class LineOutput:
     def write(self, frame: pl.DataFrame, number: int) -> None:
         """One line a row."""
         self._stream.write(frame.write_ndjson().encode())
+
+    def finish(self, number: int) -> None:
+        """Nothing is held."""
 
     def set_aside(self, data: bytes, number: int) -> None:
         """Leave them where they are: nothing commits a file here."""
@@ -70,7 +75,7 @@ class ParquetOutput:
         self._partition_by = partition_by
         self._limit = limit
         self._statistics = statistics
-        self._held: dict[_Part, list[pl.DataFrame | pa.Table]] = {}
+        self._held: dict[_Part, list[pl.DataFrame]] = {}
         self._held_bytes: Counter[_Part] = Counter()
         self._files: Counter[_Part] = Counter()
         self._aside: dict[int, list[bytes]] = {}
@@ -79,10 +84,8 @@ class ParquetOutput:
         """Hold the rows; write them when there are enough."""
         engine().note_passing(OUTPUT_ROWS, frame.height)
         for folder, rows in self._by_folder(frame):
-            # as a table it holds no category that its rows do not have
-            held = to_table(rows) if is_coded(rows) else rows
-            self._held.setdefault((folder, number), []).append(held)
-            self._held_bytes[folder, number] += held.nbytes if isinstance(held, pa.Table) else held_bytes(rows)
+            self._held.setdefault((folder, number), []).append(rows)
+            self._held_bytes[folder, number] += held_bytes(rows)
         while self._held_bytes.total() > self._limit:
             [(largest, _)] = self._held_bytes.most_common(1)
             self._flush(largest)
@@ -101,14 +104,18 @@ class ParquetOutput:
         del self._held_bytes[part]
         self._task.write(f"{folder}part-{number:05d}{suffix}.parquet", self._as_parquet(frames))
 
-    def _as_parquet(self, held: list[pl.DataFrame | pa.Table]) -> bytes:
-        frames = [rows for rows in held if isinstance(rows, pl.DataFrame)]
-        if len(frames) < len(held):
-            tables = [to_table(rows) if isinstance(rows, pl.DataFrame) else rows for rows in held]
-            return tables_as_parquet(tables, self._statistics)
+    def _as_parquet(self, frames: list[pl.DataFrame]) -> bytes:
+        whole = pl.concat(frames, rechunk=True)
+        if is_coded(whole):
+            return as_parquet(whole, self._statistics)
         buffer = io.BytesIO()
-        pl.concat(frames, how="vertical").write_parquet(buffer, compression="zstd", compression_level=COMPRESSION_LEVEL)
+        whole.write_parquet(buffer, compression="zstd", compression_level=COMPRESSION_LEVEL)
         return buffer.getvalue()
+
+    def finish(self, number: int) -> None:
+        """Write what is held of part `number`."""
+        for part in [part for part in self._held if part[1] == number]:
+            self._flush(part)
 
     def set_aside(self, data: bytes, number: int) -> None:
         """Keep JSON lines for `_bad/part-NNNNN.jsonl`."""
