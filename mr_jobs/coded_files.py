@@ -14,7 +14,7 @@ from pinflow.mr_jobs.codes import code
 from pinflow.storage import open_storage
 
 COMPRESSION_LEVEL = 1
-ROWS_A_GROUP = 1 << 20
+ROWS_A_GROUP = 1 << 22
 """A group of rows has a dictionary of its own: in large ones fewer texts are read and matched again."""
 DICTIONARY_BYTES = 1 << 26
 """Above it Parquet keeps texts instead of codes, which are then hashed row by row."""

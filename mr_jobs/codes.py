@@ -9,8 +9,13 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow.compute as pc
 
+from pinflow.mr_jobs.hashing import text_hashes
+
 KEY_BITS = 64
 _RUN = 4
+_SAMPLE = 1 << 10
+_MOST = 1 << 20
+"""Of more texts a hash without the bits of their places is too short to tell them apart."""
 
 Keys = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.integer[Any]]
@@ -75,9 +80,29 @@ def code(column: pl.Series) -> Coded:
 
 
 def _code_texts(column: pl.Series) -> Coded:
-    texts = column.cast(pl.String).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    coded = pc.dictionary_encode(texts, null_encoding="encode")  # twice as fast as Polars' categories
-    return Coded(coded.indices.to_numpy().view(np.uint32), pl.Series(column.name, coded.dictionary, dtype=pl.String))
+    texts = column.cast(pl.String)
+    if _is_varied(texts) and (coded := _by_hash(texts)):
+        return coded
+    encoded = pc.dictionary_encode(texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()), "encode")
+    return Coded(encoded.indices.to_numpy().view(np.uint32), pl.Series(column.name, encoded.dictionary, pl.String))
+
+
+def _is_varied(texts: pl.Series) -> bool:
+    """Whether a table of the different texts would be large, so that looking them up takes long."""
+    return _SAMPLE * 10 < len(texts) <= _MOST and texts.gather_every(len(texts) // _SAMPLE).n_unique() > _SAMPLE // 4
+
+
+def _by_hash(texts: pl.Series) -> Coded | None:
+    """The texts' codes by sorting hashes; None when two texts have the same one."""
+    width = (len(texts) - 1).bit_length()
+    rows = np.arange(len(texts), dtype=np.uint64)
+    keys = in_order(text_hashes(texts) & ~ones(width) | rows)
+    rows = keys & ones(width)
+    starts = changes(keys >> np.uint64(width))
+    codes = np.empty(len(texts), np.uint32)
+    codes[rows] = np.cumsum(starts, dtype=np.uint32) - np.uint32(1)
+    coded = Coded(codes, texts.gather(pl.Series(rows[starts])))
+    return coded if coded.decode(codes).equals(texts) else None
 
 
 def _code_categories(column: pl.Series) -> Coded:

@@ -56,8 +56,9 @@ class Plan:
     def groups(self) -> list[list[str]]:
         """Input lines for each map task: neighbours together, of about the same weight."""
         total = sum(weight for _, weight in self.spec.lines)
-        count = max(1, min(len(self.spec.lines), -(-total // SMALL_TASK_BYTES), self.spec.slots))
-        largest = self.spec.memory // 4
+        small = max(SMALL_TASK_BYTES, self.spec.tables)  # less than that costs more to start than to do
+        count = max(1, min(len(self.spec.lines), -(-total // small), self.spec.slots))
+        largest = max(self.spec.memory // 4, 4 * self.spec.tables)
         share = min(max(total / count, 1), largest)
         groups: list[list[str]] = [[]]
         weight_so_far = 0.0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinflow.mr_jobs import clustering
+from pinflow.mr_jobs import hashing
 from pinflow.mr_jobs.clustering import bucket_count, bucket_of, hashes, split
 
 MASK = 2**64 - 1
@@ -67,7 +67,7 @@ def test_the_hash_is_the_same_over_chunks_and_slices() -> None:
 
 def test_the_hash_does_not_depend_on_how_many_bytes_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"row {n} " * (n % 7) for n in range(200)]
-    monkeypatch.setattr(clustering, "_CHUNK_BYTES", 64)
+    monkeypatch.setattr(hashing, "_CHUNK_BYTES", 64)
     assert of(*texts) == [expected_hash(text) for text in texts]
 
 
