@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
+import pyarrow as pa
 from mrjob.step import MRStep
 
 from pinflow.errors import InputError
@@ -89,7 +90,7 @@ class BatchJob(DatasetJob):
         """The rows of one bucket of a map task in parts; `reduce_bucket` gets the lower ones first."""
         yield 0, frame
 
-    def reduce_bucket(self, parts: "Parts") -> pl.DataFrame:
+    def reduce_bucket(self, parts: "Parts") -> pl.DataFrame | pa.Table:
         """Rows of the output from the bucket's parts; by default `reduce` gets them all in one frame."""
         frames = list(parts)
         if not frames and not self.reduces_empty:
@@ -176,7 +177,7 @@ class BatchJob(DatasetJob):
                 self.bucket = bucket
                 self._take_in(parts, output)
                 result = self.reduce_bucket(parts)
-                if result.width:
+                if len(result.columns):
                     output.write(result, bucket)
                     output.finish(bucket)
 
@@ -205,9 +206,12 @@ class Parts:
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for _, parcels in groupby(self.read([ROWS]), key=attrgetter("part")):
-            yield pl.concat(
-                [parcel.frame for parcel in parcels if parcel.frame is not None], how="diagonal", rechunk=True
-            )
+            frames = [frame for parcel in parcels if (frame := parcel.frame) is not None]
+            yield pl.concat(frames, how="diagonal", rechunk=True)
+
+    def tables(self) -> list[pa.Table]:
+        """All rows as they came, a table a parcel."""
+        return [parcel.rows for parcel in self.read([ROWS]) if isinstance(parcel.rows, pa.Table)]
 
 
 def _chosen(parcels: Sequence[Parcel], kinds: Sequence[str]) -> Iterator[Parcel]:

@@ -13,8 +13,8 @@ import polars as pl
 import pyarrow as pa
 
 from pinflow.mr_jobs.clustering import bucket_of
-from pinflow.mr_jobs.coded_files import is_wanted, read_table
-from pinflow.mr_jobs.codes import Coded, Integers
+from pinflow.mr_jobs.coded_files import is_wanted, read_table, to_dictionary
+from pinflow.mr_jobs.codes import Coded, Integers, code
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
 
 
@@ -73,6 +73,32 @@ def read_rows(split: DatasetSplit, columns: Sequence[str], plain: Sequence[str] 
         else:
             others[name] = pl.Series(name, column)
     return CodedRows(split.dataset, len(whole), texts, others)
+
+
+def joined(tables: Sequence[pa.Table]) -> CodedRows:
+    """The rows of tables with the same columns, one after the other; their dictionaries become one."""
+    texts, others = {}, {}
+    for name in tables[0].column_names:
+        columns = [table[name] for table in tables]
+        if pa.types.is_dictionary(columns[0].type):
+            texts[name] = _joined([_coded(column) for column in columns])
+        else:
+            others[name] = pl.Series(name, pa.chunked_array([c for column in columns for c in column.chunks])).rechunk()
+    return CodedRows("", sum(map(len, tables)), texts, others)
+
+
+def _joined(columns: Sequence[Coded]) -> Coded:
+    both = code(pl.concat([column.values for column in columns]))
+    ends = np.cumsum([len(column.values) for column in columns])
+    places = np.split(both.codes, ends[:-1])
+    codes = [place[column.codes] for place, column in zip(places, columns, strict=True)]
+    return replace(both, codes=np.concatenate(codes))
+
+
+def table_of(columns: Mapping[str, Coded], **others: pl.Series) -> pa.Table:
+    """Columns of texts, then others, as they are written to datasets."""
+    arrays = {name: to_dictionary(column) for name, column in columns.items()}
+    return pa.table(arrays | {name: column.to_arrow() for name, column in others.items()})
 
 
 def _table(split: DatasetSplit, file: DatasetFile, columns: Sequence[str], plain: Sequence[str]) -> pa.Table:

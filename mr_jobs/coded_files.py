@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pinflow.mr_jobs.codes import code
+from pinflow.mr_jobs.codes import Coded, code
 from pinflow.storage import open_storage
 
 COMPRESSION_LEVEL = 1
@@ -35,25 +35,33 @@ def _to_array(column: pl.Series) -> pa.Array:
     """The column as Arrow has it; a Categorical without looking up its texts, as Polars does."""
     if not isinstance(column.dtype, pl.Categorical):
         return column.to_arrow(compat_level=pl.CompatLevel.oldest())
-    coded = code(column)
-    nulls = coded.is_null() if coded.values.null_count() else None
-    texts = coded.values.drop_nulls().cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
-    return pa.DictionaryArray.from_arrays(pa.array(coded.codes.astype(np.uint32, copy=False), mask=nulls), texts)
+    return to_dictionary(code(column))
 
 
-def as_parquet(frame: pl.DataFrame, statistics: Sequence[str]) -> bytes:
-    """The frame as a Parquet file, Categorical as plain texts, with minima and maxima of the columns `statistics`."""
+def to_dictionary(column: Coded) -> pa.DictionaryArray:
+    """The column as Arrow has it, with all of its texts as the dictionary."""
+    texts = column.values.drop_nulls().cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
+    codes = column.codes.astype(np.uint32, copy=False)
+    if not column.values.null_count():
+        return pa.DictionaryArray.from_arrays(pa.array(codes), texts)
+    is_null = column.values.is_null().to_numpy()
+    place = np.cumsum(~is_null, dtype=np.uint32) - np.uint32(1)  # null is none of the dictionary's texts
+    return pa.DictionaryArray.from_arrays(pa.array(place[codes], mask=is_null[codes]), texts)
+
+
+def as_parquet(table: pa.Table, statistics: Sequence[str]) -> bytes:
+    """The table as a Parquet file, dictionaries as plain texts, with minima and maxima of the columns `statistics`."""
     sink = pa.BufferOutputStream()
     pq.write_table(
-        to_table(frame),
+        table,
         sink,
         row_group_size=ROWS_A_GROUP,
-        use_dictionary=[name for name, dtype in frame.schema.items() if dtype != pl.String],
+        use_dictionary=[field.name for field in table.schema if not _is_text(field.type)],
         dictionary_pagesize_limit=DICTIONARY_BYTES,
         compression="zstd",
         compression_level=COMPRESSION_LEVEL,
         store_schema=False,  # by it readers would take texts for categories
-        write_statistics=[name for name in statistics if name in frame.columns],
+        write_statistics=[name for name in statistics if name in table.column_names],
     )
     return bytes(sink.getvalue())
 

@@ -4,15 +4,19 @@ import io
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
 import polars as pl
+import pyarrow as pa
 
-from pinflow.mr_jobs.coded_files import COMPRESSION_LEVEL, as_parquet, is_coded
+from pinflow.mr_jobs.coded_files import COMPRESSION_LEVEL, as_parquet, is_coded, to_table
 from pinflow.mr_jobs.sizes import held_bytes
 from pinflow.mr_jobs.task import BAD_FOLDER, Task
 from pinflow.stats_engine.engine import engine
 from pinflow.stats_engine.rules import OUTPUT_ROWS
+
+Rows: TypeAlias = pl.DataFrame | pa.Table
+"""A table holds texts as dictionaries, and is written as it is."""
 
 _Part = tuple[str, int]
 """A folder and the number of a part in it."""
@@ -21,7 +25,7 @@ _Part = tuple[str, int]
 class Output(Protocol):
     """Where rows go."""
 
-    def write(self, frame: pl.DataFrame, number: int) -> None:
+    def write(self, rows: Rows, number: int) -> None:
         """Add rows to part `number`: the bucket in a reduce task, the partition in a map task."""
 
     def finish(self, number: int) -> None:
@@ -40,9 +44,9 @@ class LineOutput:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
-    def write(self, frame: pl.DataFrame, number: int) -> None:
+    def write(self, rows: Rows, number: int) -> None:
         """One line a row."""
-        self._stream.write(frame.write_ndjson().encode())
+        self._stream.write(pl.DataFrame(rows).write_ndjson().encode())
 
     def finish(self, number: int) -> None:
         """Nothing is held."""
@@ -75,26 +79,26 @@ class ParquetOutput:
         self._partition_by = partition_by
         self._limit = limit
         self._statistics = statistics
-        self._held: dict[_Part, list[pl.DataFrame]] = {}
+        self._held: dict[_Part, list[Rows]] = {}
         self._held_bytes: Counter[_Part] = Counter()
         self._files: Counter[_Part] = Counter()
         self._aside: dict[int, list[bytes]] = {}
 
-    def write(self, frame: pl.DataFrame, number: int) -> None:
+    def write(self, rows: Rows, number: int) -> None:
         """Hold the rows; write them when there are enough."""
-        engine().note_passing(OUTPUT_ROWS, frame.height)
-        for folder, rows in self._by_folder(frame):
-            self._held.setdefault((folder, number), []).append(rows)
-            self._held_bytes[folder, number] += held_bytes(rows)
+        engine().note_passing(OUTPUT_ROWS, len(rows))
+        for folder, held in self._by_folder(rows):
+            self._held.setdefault((folder, number), []).append(held)
+            self._held_bytes[folder, number] += held.nbytes if isinstance(held, pa.Table) else held_bytes(held)
         while self._held_bytes.total() > self._limit:
             [(largest, _)] = self._held_bytes.most_common(1)
             self._flush(largest)
 
-    def _by_folder(self, frame: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    def _by_folder(self, rows: Rows) -> Sequence[tuple[str, Rows]]:
         if self._partition_by is None:
-            return [("", frame)]
-        parts = frame.partition_by(self._partition_by, as_dict=True, include_key=False)
-        return [(f"{self._partition_by}={key[0]}/", rows) for key, rows in parts.items()]
+            return [("", rows)]
+        parts = pl.DataFrame(rows).partition_by(self._partition_by, as_dict=True, include_key=False)
+        return [(f"{self._partition_by}={key[0]}/", part) for key, part in parts.items()]
 
     def _flush(self, part: _Part) -> None:
         folder, number = part
@@ -104,10 +108,14 @@ class ParquetOutput:
         del self._held_bytes[part]
         self._task.write(f"{folder}part-{number:05d}{suffix}.parquet", self._as_parquet(frames))
 
-    def _as_parquet(self, frames: list[pl.DataFrame]) -> bytes:
+    def _as_parquet(self, held: Sequence[Rows]) -> bytes:
+        frames = [rows for rows in held if isinstance(rows, pl.DataFrame)]
+        if len(frames) < len(held):
+            tables = [to_table(rows) if isinstance(rows, pl.DataFrame) else rows for rows in held]
+            return as_parquet(pa.concat_tables(tables).unify_dictionaries(), self._statistics)
         whole = pl.concat(frames, rechunk=True)
         if is_coded(whole):
-            return as_parquet(whole, self._statistics)
+            return as_parquet(to_table(whole), self._statistics)
         buffer = io.BytesIO()
         whole.write_parquet(buffer, compression="zstd", compression_level=COMPRESSION_LEVEL)
         return buffer.getvalue()

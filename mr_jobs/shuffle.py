@@ -36,13 +36,21 @@ _KINDS = {letter: kind for kind, letter in _LETTERS.items()}
 
 
 class Parcel(NamedTuple):
-    """What goes to one bucket: rows as a frame, or bytes of another kind; rows of a lower `part` come first."""
+    """What goes to one bucket: rows, or bytes of another kind; rows of a lower `part` come first.
+
+    Rows that are sent are a frame; those that came are a table, whose dictionaries nobody has looked at yet.
+    """
 
     bucket: int
     kind: str
-    frame: pl.DataFrame | None
+    rows: pl.DataFrame | pa.Table | None
     data: bytes = b""
     part: int = 0
+
+    @property
+    def frame(self) -> pl.DataFrame | None:
+        """The rows as a frame."""
+        return _to_frame(self.rows) if isinstance(self.rows, pa.Table) else self.rows
 
 
 class ShuffleWriter(Protocol):
@@ -81,7 +89,7 @@ class LineShuffle:
     def write(self, parcel: Parcel) -> None:
         """Write the parcel's lines."""
         head = f"{parcel.bucket}\t{_LETTERS[parcel.kind]}{parcel.part}:".encode()
-        for data in [parcel.data] if parcel.frame is None else self._encoded(parcel.frame):
+        for data in self._encoded(frame) if (frame := parcel.frame) is not None else [parcel.data]:
             self._output.write(head + base64.b64encode(data) + b"\n")
 
     @staticmethod
@@ -107,7 +115,7 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[Parcel]:
         head, _, encoded = text.partition(b":")
         kind, data = _KINDS[head[:1].decode()], base64.b64decode(encoded)
         if kind == ROWS:
-            yield Parcel(int(bucket), kind, _to_frame(pa.ipc.open_stream(data).read_all()), part=int(head[1:]))
+            yield Parcel(int(bucket), kind, pa.ipc.open_stream(data).read_all(), part=int(head[1:]))
         else:
             yield Parcel(int(bucket), kind, None, data)
 
@@ -127,10 +135,11 @@ class FileShuffle:
         with self._writing():
             self._file.write(bytes(-self._file.tell() % _ALIGNMENT))
             offset = self._file.tell()
-            if parcel.frame is None:
+            frame = parcel.frame
+            if frame is None:
                 self._file.write(parcel.data)
             else:
-                table = to_table(parcel.frame)
+                table = to_table(frame)
                 with pa.ipc.new_stream(self._file, table.schema) as stream:
                     stream.write_table(table)
             length = self._file.tell() - offset
@@ -186,7 +195,7 @@ def _parcel(file: pa.MemoryMappedFile, entry: _Entry) -> Parcel:
         raise EOFError("it ends too early")
     if entry.kind != ROWS:
         return Parcel(entry.bucket, entry.kind, None, data.to_pybytes())
-    return Parcel(entry.bucket, entry.kind, _to_frame(pa.ipc.open_stream(data).read_all()), part=entry.part)
+    return Parcel(entry.bucket, entry.kind, pa.ipc.open_stream(data).read_all(), part=entry.part)
 
 
 @contextmanager

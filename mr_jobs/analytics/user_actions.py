@@ -1,12 +1,15 @@
 """Stage 2: who did what with whose content, once a user: the base of every distinct count (AN-11)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
-from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of, frame_of
+from pinflow.mr_jobs.batch_job import Parts
+from pinflow.mr_jobs.coded import CodedRows, frame_of, joined, table_of
 from pinflow.mr_jobs.coded_job import CodedJob
 from pinflow.mr_jobs.codes import Coded, Integers, changes, coalesced, code, sorted_fields, spread
 
@@ -39,18 +42,20 @@ class UserActions(CodedJob):
         bit = pl.lit(1 << EVENT_TYPES.index(event), pl.UInt8).alias("mask")
         return frame_of(batch.texts).select(*EVENT_COLUMNS, batch.others["user_id"], bit)
 
-    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def reduce_bucket(self, parts: Parts) -> pl.DataFrame | pa.Table:
         """The bucket's distinct actions."""
-        users = code(frame["user_id"])
+        tables = parts.tables()
+        if not tables:
+            return pl.DataFrame()
+        events = joined(tables)
+        users = code(events.others["user_id"])
         own = self._own_values(users.values)
-        columns = {name: code(frame[name]) for name in ("app", "domain", "owner_id")} | {
-            "user_id": categorical("user_id", users)
-        }
+        columns = {"user_id": users, "gender": spread(own["gender"], users)}
+        columns |= {name: events.texts[name] for name in ("app", "domain", "owner_id")}
         for name in ("country", "metro"):
-            columns[name] = coalesced(spread(own[name], users), code(frame[name]))
-        columns["gender"] = spread(own["gender"], users)
-        actions = _distinct({name: columns[name] for name in KEYS}, frame["mask"].to_numpy())
-        self.stats.incr_count("actions", actions.height)
+            columns[name] = coalesced(spread(own[name], users), events.texts[name])
+        actions = _distinct({name: columns[name] for name in KEYS}, events.others["mask"].to_numpy())
+        self.stats.incr_count("actions", len(actions))
         self.stats.incr_count("users", len(users.values))
         self.stats.incr_count("unknown_users", int(own["known"].null_count()))
         return actions
@@ -61,19 +66,17 @@ class UserActions(CodedJob):
         if not users.width:
             users = pl.DataFrame(schema={"user_id": pl.String})
         missing = [pl.lit(None, pl.String).alias(name) for name in USER_COLUMNS if name not in users.columns]
-        known = users.with_columns(missing).select(
-            "user_id", *(pl.col(name).cast(dtype_of(name)) for name in USER_COLUMNS), known=pl.lit(True)
-        )
+        known = users.with_columns(missing).select("user_id", *USER_COLUMNS, known=pl.lit(True))
         return names.to_frame("user_id").join(known, on="user_id", how="left", maintain_order="left").drop("user_id")
 
 
-def _distinct(columns: Mapping[str, Coded], masks: Integers) -> pl.DataFrame:
+def _distinct(columns: Mapping[str, Coded], masks: Integers) -> pa.Table:
     """One row for equal ones, in the order of the columns, their masks OR-ed."""
     ordered = [column.in_order() for column in columns.values()]
     *codes, masks = sorted_fields([*((c.codes, c.bits) for c in ordered), (masks, len(EVENT_TYPES))])
     starts = np.flatnonzero(changes(*codes))
-    rows = {n: c.decode(found[starts]) for n, c, found in zip(columns, ordered, codes, strict=True)}
-    return pl.DataFrame(rows).with_columns(mask=np.bitwise_or.reduceat(masks, starts).astype(np.uint8))
+    rows = {n: replace(c, codes=found[starts]) for n, c, found in zip(columns, ordered, codes, strict=True)}
+    return table_of(rows, mask=pl.Series(np.bitwise_or.reduceat(masks, starts).astype(np.uint8)))
 
 
 if __name__ == "__main__":
