@@ -55,7 +55,8 @@ class ParquetOutput:
 
     Rows are held until they take `limit` bytes; then those of the largest part are written as a file of their own
     (`part-NNNNN-1.parquet`). Categorical columns are written as the texts that they are, with minima and maxima of the
-    columns `statistics` alone: those take long, and tell something only where rows are in order.
+    columns `statistics` alone: those take long, and tell something only where rows are in order. Frames without such
+    columns have minima and maxima of all columns, if of any.
     """
 
     def __init__(
@@ -107,7 +108,9 @@ class ParquetOutput:
             tables = [to_table(rows) if isinstance(rows, pl.DataFrame) else rows for rows in held]
             return tables_as_parquet(tables, self._statistics)
         buffer = io.BytesIO()
-        pl.concat(frames, how="vertical").write_parquet(buffer, compression="zstd", compression_level=COMPRESSION_LEVEL)
+        pl.concat(frames, how="vertical").write_parquet(
+            buffer, compression="zstd", compression_level=COMPRESSION_LEVEL, statistics=bool(self._statistics)
+        )
         return buffer.getvalue()
 
     def set_aside(self, data: bytes, number: int) -> None:

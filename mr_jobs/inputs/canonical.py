@@ -1,12 +1,13 @@
 """Canonical input: events, pins, boards and users, as JSON lines, CSV or Parquet, into checked frames."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.mr_jobs.inputs.blocks import BLOCK_BYTES, MAX_TEXT, BadLine, Block, read_blocks
-from pinflow.mr_jobs.inputs.json_lines import read_json_lines
+from pinflow.mr_jobs.inputs.json_lines import read_json_blocks, read_json_lines
 from pinflow.mr_jobs.inputs.parsed import EVENT_COLUMNS, Parsed, Rows, line_counts
 from pinflow.mr_jobs.inputs.splits import Split
 from pinflow.mr_jobs.inputs.timestamps import UTC, parse_timestamps
@@ -108,7 +109,7 @@ def read_events(
     split: Split, mapping: Mapping[str, str] | None = None, *, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[Parsed]:
     """Read and check the events of a split of any kind of file, a block at a time."""
-    for rows in read_rows(split, event_fields(mapping), block_bytes=block_bytes):
+    for rows in read_rows(split, event_fields(mapping), {"timestamp": pl.Int64}, block_bytes=block_bytes):
         yield parse_events(rows)
 
 
@@ -121,12 +122,18 @@ def read_objects(
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Parsed]:
     """Read and check the pins, boards or users of a split of any kind of file, a block at a time."""
-    for rows in read_rows(split, object_fields(kind, mapping, columns), block_bytes=block_bytes):
+    numbers = dict.fromkeys(columns, pl.Float64)
+    for rows in read_rows(split, object_fields(kind, mapping, columns), numbers, block_bytes=block_bytes):
         yield parse_objects(kind, rows, columns=columns, file=split.index)
 
 
-def read_rows(split: Split, fields: Mapping[str, str], *, block_bytes: int = BLOCK_BYTES) -> Iterator[Rows]:
-    """Read a split as rows of text; `fields` is column = the name in the file."""
+def read_rows(
+    split: Split, fields: Mapping[str, str], numbers: Mapping[str, Any], *, block_bytes: int = BLOCK_BYTES
+) -> Iterator[Rows]:
+    """Read a split as rows of text; `fields` is column = the name in the file.
+
+    A column of `numbers` may come in that type.
+    """
     if split.kind_of_file == "parquet":
         from pinflow.mr_jobs.inputs.parquet import read_row_groups  # pyarrow is heavy, and few inputs need it
 
@@ -135,7 +142,7 @@ def read_rows(split: Split, fields: Mapping[str, str], *, block_bytes: int = BLO
         from pinflow.mr_jobs.inputs.csv_lines import read_csv
 
         return read_csv(read_blocks(split, block_bytes), fields)
-    return (read_json_lines(block, fields) for block in read_blocks(split, block_bytes))
+    return read_json_blocks(read_blocks(split, block_bytes), fields, numbers)
 
 
 def _fields(kind: str, names: Iterable[str], mapping: Mapping[str, str] | None) -> dict[str, str]:
