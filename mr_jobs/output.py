@@ -64,7 +64,8 @@ class ParquetOutput:
 
     Rows are held until they take `limit` bytes; then those of the largest part are written as a file of their own
     (`part-NNNNN-1.parquet`). Categorical columns are written as the texts that they are, with minima and maxima of the
-    columns `statistics` alone: those take long, and tell something only where rows are in order.
+    columns `statistics` alone: those take long, and tell something only where rows are in order. Frames without such
+    columns have minima and maxima of all columns, if of any.
     """
 
     def __init__(
@@ -113,11 +114,13 @@ class ParquetOutput:
         if len(frames) < len(held):
             tables = [to_table(rows) if isinstance(rows, pl.DataFrame) else rows for rows in held]
             return as_parquet(pa.concat_tables(tables).unify_dictionaries(), self._statistics)
-        whole = pl.concat(frames, rechunk=True)
+        whole = pl.concat(frames)
         if is_coded(whole):
             return as_parquet(to_table(whole), self._statistics)
         buffer = io.BytesIO()
-        whole.write_parquet(buffer, compression="zstd", compression_level=COMPRESSION_LEVEL)
+        whole.write_parquet(
+            buffer, compression="zstd", compression_level=COMPRESSION_LEVEL, statistics=bool(self._statistics)
+        )
         return buffer.getvalue()
 
     def finish(self, number: int) -> None:

@@ -31,17 +31,22 @@ class ReadEvents(RawInputJob, BatchJob):
         if batch.parsed.bad:
             self.set_aside(self.bad_lines(batch))
         events = batch.parsed.frame
-        known = events.filter(pl.col("event_type").is_in(EVENT_TYPES))
+        known = _where(events, events["event_type"].is_in(EVENT_TYPES))
         start = datetime.combine(date.fromisoformat(self.options.date), time(), UTC)
-        kept = known.filter(pl.col("timestamp").is_between(start, start + timedelta(days=1), closed="left"))
+        kept = _where(known, known["timestamp"].is_between(start, start + timedelta(days=1), closed="left"))
         self.stats.incr_count("other_event_types", events.height - known.height)
         self.stats.incr_count("out_of_day_events", known.height - kept.height)
         self.stats.incr_count("events_kept", kept.height)
         for event, number in kept["event_type"].value_counts().iter_rows():
             self.stats.incr_count(event, number)
-        self.stats.add_to_histogram("hour_of_day", kept["timestamp"].dt.hour())
+        self.stats.add_to_histogram("hour_of_day", (kept["timestamp"] - start).dt.total_hours())
         self.stats.add_to_histogram("event_time", kept["timestamp"].dt.epoch("s"), _hours_of(start))
         return kept.drop("timestamp")
+
+
+def _where(events: pl.DataFrame, is_wanted: pl.Series) -> pl.DataFrame:
+    """The events that are wanted; no copy is made when all are."""
+    return events if is_wanted.all() else events.filter(is_wanted)
 
 
 def _hours_of(start: datetime) -> LinearBucketizer:

@@ -10,6 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 from pinflow.errors import InputError
 from pinflow.mr_jobs.inputs.splits import Split, open_input
+from pinflow.storage import is_remote
 
 BLOCK_BYTES = 16 * 1024 * 1024
 LONGEST_LINE = 16 * 1024 * 1024
@@ -60,7 +61,8 @@ def read_blocks(split: Split, block_bytes: int = BLOCK_BYTES, *, longest_line: i
             else:
                 start = _line_start(file, split.start)
                 end = _line_start(file, split.start + split.length)
-                yield from _cut(_plain_pieces(file, start, end, size), start, longest_line)
+                read = _plain_pieces if is_remote(split.path) else _pieces_of_lines
+                yield from _cut(read(file, start, end, size), start, longest_line)
     except OSError as error:
         raise InputError(
             f"cannot read the input file {split.path}: {error.strerror or error}. Run again once it is back"
@@ -83,6 +85,22 @@ def _line_start(file: BinaryIO, position: int) -> int:
 def _plain_pieces(file: BinaryIO, start: int, end: int, size: int) -> Iterator[bytes]:
     file.seek(start)
     while start < end and (piece := file.read(min(size, end - start))):
+        start += len(piece)
+        yield piece
+
+
+def _pieces_of_lines(file: BinaryIO, start: int, end: int, size: int) -> Iterator[bytes]:
+    """Pieces that end where a line does, if one ends in their last `_SCAN` bytes: they are cut without a copy."""
+    while start < end:
+        stop = min(start + size, end)
+        if stop < end:
+            place = file.seek(max(start, stop - _SCAN))
+            found = file.read(stop - place).rfind(b"\n") + 1
+            stop = place + found if found else stop
+        file.seek(start)
+        piece = file.read(stop - start)
+        if not piece:
+            return
         start += len(piece)
         yield piece
 
@@ -173,7 +191,7 @@ def _cut(pieces: Iterator[bytes], offset: int, longest: int) -> Iterator[Block]:
                 rest, skipped, piece = b"", 0, piece[end:]
             last = piece.rfind(b"\n") + 1
             if last:
-                data = b"".join((rest, memoryview(piece)[:last]))
+                data = piece if last == len(piece) and not rest else b"".join((rest, memoryview(piece)[:last]))
                 yield _block(data, offset)
                 offset += len(data)
                 rest = piece[last:]

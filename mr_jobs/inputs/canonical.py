@@ -1,12 +1,13 @@
 """Canonical input: events, pins, boards and users, as JSON lines, CSV or Parquet, into checked frames."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.mr_jobs.inputs.blocks import BLOCK_BYTES, MAX_TEXT, BadLine, Block, read_blocks
-from pinflow.mr_jobs.inputs.json_lines import read_json_lines
+from pinflow.mr_jobs.inputs.json_lines import read_json_blocks, read_json_lines
 from pinflow.mr_jobs.inputs.parsed import EVENT_COLUMNS, Parsed, Rows, line_counts
 from pinflow.mr_jobs.inputs.splits import Split
 from pinflow.mr_jobs.inputs.timestamps import UTC, parse_timestamps
@@ -26,6 +27,7 @@ FILE, OFFSET = "_file", "_offset"
 
 _REQUIRED = ("event_type", "timestamp", "user_id", "pin_id", "app")
 _RESERVED_APP = "all"
+_SECONDS = {"timestamp": pl.Int64}
 
 MAX_TEXT_BYTES = 10_000
 """Of any text of an event or object: escaped three times as long, it still fits a row key (32,767 bytes)."""
@@ -40,7 +42,7 @@ def parse_events(lines: Block | Rows, mapping: Mapping[str, str] | None = None) 
     same. Domains are lower-cased. Bad: without a required field, an unreadable timestamp, a network other than on
     and off, the reserved app `all`, or a text too long for a row key.
     """
-    rows = lines if isinstance(lines, Rows) else read_json_lines(lines, event_fields(mapping))
+    rows = lines if isinstance(lines, Rows) else read_json_lines(lines, event_fields(mapping), _SECONDS)
     frame = _tidy(rows.frame)
     if frame.schema["timestamp"] != UTC:
         frame = frame.with_columns(parse_timestamps(frame["timestamp"]))
@@ -68,7 +70,8 @@ def parse_objects(
     split's index. Rows keep the order of their lines, so the last of the rows of an id is the one with the highest
     (`_file`, `_offset`).
     """
-    rows = lines if isinstance(lines, Rows) else read_json_lines(lines, object_fields(kind, mapping, columns))
+    fields = object_fields(kind, mapping, columns)
+    rows = lines if isinstance(lines, Rows) else read_json_lines(lines, fields, _doubles(columns))
     frame = _tidy(rows.frame).with_columns(
         pl.lit(file, pl.UInt32).alias(FILE), pl.Series(OFFSET, rows.offsets(), pl.Int64)
     )
@@ -108,7 +111,7 @@ def read_events(
     split: Split, mapping: Mapping[str, str] | None = None, *, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[Parsed]:
     """Read and check the events of a split of any kind of file, a block at a time."""
-    for rows in read_rows(split, event_fields(mapping), block_bytes=block_bytes):
+    for rows in read_rows(split, event_fields(mapping), _SECONDS, block_bytes=block_bytes):
         yield parse_events(rows)
 
 
@@ -121,12 +124,18 @@ def read_objects(
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Parsed]:
     """Read and check the pins, boards or users of a split of any kind of file, a block at a time."""
-    for rows in read_rows(split, object_fields(kind, mapping, columns), block_bytes=block_bytes):
+    fields = object_fields(kind, mapping, columns)
+    for rows in read_rows(split, fields, _doubles(columns), block_bytes=block_bytes):
         yield parse_objects(kind, rows, columns=columns, file=split.index)
 
 
-def read_rows(split: Split, fields: Mapping[str, str], *, block_bytes: int = BLOCK_BYTES) -> Iterator[Rows]:
-    """Read a split as rows of text; `fields` is column = the name in the file."""
+def read_rows(
+    split: Split, fields: Mapping[str, str], numbers: Mapping[str, Any], *, block_bytes: int = BLOCK_BYTES
+) -> Iterator[Rows]:
+    """Read a split as rows of text; `fields` is column = the name in the file.
+
+    A column of `numbers` may come in that type.
+    """
     if split.kind_of_file == "parquet":
         from pinflow.mr_jobs.inputs.parquet import read_row_groups  # pyarrow is heavy, and few inputs need it
 
@@ -135,7 +144,11 @@ def read_rows(split: Split, fields: Mapping[str, str], *, block_bytes: int = BLO
         from pinflow.mr_jobs.inputs.csv_lines import read_csv
 
         return read_csv(read_blocks(split, block_bytes), fields)
-    return (read_json_lines(block, fields) for block in read_blocks(split, block_bytes))
+    return read_json_blocks(read_blocks(split, block_bytes), fields, numbers)
+
+
+def _doubles(columns: Sequence[str]) -> dict[str, Any]:
+    return dict.fromkeys(columns, pl.Float64)
 
 
 def _fields(kind: str, names: Iterable[str], mapping: Mapping[str, str] | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ judged one by one. A line is good when Polars reads it alone, so the cuts betwee
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,7 @@ from pinflow.mr_jobs.inputs.parsed import Places, Rows
 _BLANK = b" \t\r"
 _PARTS = 8
 _FEW_LINES = 2_048
+_CACHE_BYTES = 1 << 18
 _ESCAPED_SURROGATE_OR_NULL = re.compile(rb"\\u(?:[dD][89abAB]|0000)")
 
 Mask = npt.NDArray[np.bool_]
@@ -65,17 +66,28 @@ class Lines:
         return self.data[self.bounds[first] : self.bounds[end]]
 
 
-def read_json_lines(block: Block, fields: Mapping[str, str]) -> Rows:
+def read_json_blocks(blocks: Iterable[Block], fields: Mapping[str, str], numbers: Mapping[str, Any]) -> Iterator[Rows]:
+    """Read blocks of one file; a column of `numbers` is tried as such until a block holds something else there."""
+    for block in blocks:
+        rows = read_json_lines(block, fields, numbers)
+        numbers = {name: dtype for name, dtype in numbers.items() if rows.frame.schema[name] == dtype}
+        yield rows
+
+
+def read_json_lines(block: Block, fields: Mapping[str, str], numbers: Mapping[str, Any] | None = None) -> Rows:
     """Read one block of JSON objects, a line each; `fields` is column = the name in the file.
 
     Numbers come as their decimal text, truth values as `true` and `false`; of a field that stands twice in a line
-    the first counts. A wanted field with an object, an array or half of a surrogate pair makes the line bad.
+    the first counts. A wanted field with an object, an array or half of a surrogate pair makes the line bad. Columns
+    of `numbers` come as numbers of that type if they are such in the whole block, which takes less time.
     """
     lines = Lines(block)
     schema = dict.fromkeys(fields.values(), pl.String)
     kept: Places | None = None
     bad: dict[int, str] = {}
-    frame = _read(block.data, schema)
+    frame = _read(block.data, schema | _typed(fields, numbers)) if numbers else None
+    if frame is None:
+        frame = _read(block.data, schema)
     if frame is None:
         frame, bad = _read_good(lines, schema)
     if frame.height != lines.count:
@@ -119,8 +131,17 @@ def _rows(
     )
 
 
+def _typed(fields: Mapping[str, str], numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The types of the names in the file that stand for one column alone."""
+    names = list(fields.values())
+    return {fields[column]: dtype for column, dtype in numbers.items() if names.count(fields[column]) == 1}
+
+
 def _count(data: bytes, character: str) -> int:
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord(character)))
+    """How often a character stands in the data, counted a cache at a time."""
+    array = np.frombuffer(data, np.uint8)
+    parts = (array[start : start + _CACHE_BYTES] for start in range(0, len(array), _CACHE_BYTES))
+    return sum(int(np.count_nonzero(part == ord(character))) for part in parts)
 
 
 def _mask(places: Mapping[int, str], size: int) -> Mask:
@@ -133,7 +154,7 @@ def _read(data: bytes, schema: Mapping[str, Any]) -> pl.DataFrame | None:
     if not data:
         return pl.DataFrame(schema=schema)
     try:
-        return pl.read_ndjson(data, schema=schema)
+        return pl.read_ndjson(data, schema=schema).rechunk()  # dozens of chunks make each later step slower
     except pl.exceptions.PolarsError:
         return None
 
@@ -235,11 +256,12 @@ def _refusal(text: bytes) -> str | None:
 
 def _unusable(frame: pl.DataFrame, lines: Lines, kept: Places | None) -> dict[int, str]:
     """Rows with a value that is no text or number: Polars gives those as JSON text, and half pairs as NUL."""
+    texts = pl.col(pl.String)
     checks = []
     if b"[" in lines.data or _count(lines.data, "{") > frame.height:
-        checks += [pl.all().str.starts_with("{"), pl.all().str.starts_with("[")]
+        checks += [texts.str.starts_with("{"), texts.str.starts_with("[")]
     if b"\\" in lines.data and _ESCAPED_SURROGATE_OR_NULL.search(lines.data):
-        checks.append(pl.all().str.contains("\0", literal=True))
+        checks.append(texts.str.contains("\0", literal=True))
     if not frame.height or not any(frame.select(check.any()).row(0).count(True) for check in checks):
         return {}
     doubtful = frame.select(pl.any_horizontal(*checks).fill_null(False)).to_series().arg_true()

@@ -16,7 +16,7 @@ _PLAIN_ISO = (
 
 
 def parse_timestamps(texts: pl.Series) -> pl.Series:
-    """Read timestamps: epoch seconds (whole or decimal) or ISO 8601; null where the text is neither.
+    """Read timestamps: epoch seconds (whole, as text or as numbers, or decimal) or ISO 8601; null for any other text.
 
     ISO 8601: `T` or a space, fractions of a second, `Z` or an offset; without offset UTC; a date alone is its
     midnight. Digits past the microsecond are cut off. The years go from 1 to 9999.
@@ -25,7 +25,7 @@ def parse_timestamps(texts: pl.Series) -> pl.Series:
     ['1970-01-01 00:00:00.000000+00:00', '1970-01-01 00:00:01.500000+00:00', '2015-05-18 00:00:00.000000+00:00', None]
     """
     parsed = _whole_seconds(texts)
-    if parsed.null_count() == texts.null_count():
+    if parsed.null_count() == texts.null_count() or texts.dtype == pl.Int64:
         return parsed
     for shape, parse in ((_DECIMAL, _decimal_seconds), (_PLAIN_ISO, _plain_iso), (_ISO, _iso)):
         rows = (parsed.is_null() & texts.is_not_null()).arg_true()

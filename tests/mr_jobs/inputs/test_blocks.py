@@ -54,6 +54,16 @@ def test_every_line_is_in_exactly_one_split(tmp_path_factory, text, target, size
     assert [split.index for split in splits] == list(range(len(splits)))
 
 
+@pytest.mark.parametrize("length", [10, 70_000, 150_000])
+def test_blocks_of_lines_short_and_long_are_no_longer_than_asked(tmp_path, length):
+    text = b"".join(b"%d " % i + b"x" * length + b"\n" for i in range(10 if length > 10 else 20_000))
+    file = write(tmp_path / "a.jsonl", text)
+    blocks = [block for split in plan_splits([file], 1 << 20) for block in read_blocks(split, 100_000)]
+    assert b"".join(block.data for block in blocks) == text
+    assert all(len(block.data) <= max(100_000, length + 10) for block in blocks)
+    assert not any(block.bad for block in blocks)
+
+
 @given(text=TEXTS, size=st.integers(2, 64), members=st.integers(1, 3))
 def test_compressed_files_give_the_same_lines_as_plain_ones(tmp_path_factory, text, size, members):
     folder = tmp_path_factory.mktemp("packed")

@@ -5,10 +5,12 @@ import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from pinflow.errors import ConfigurationError, UnknownNameError
 from pinflow.mr_jobs.inputs.blocks import BadLine, Block
-from pinflow.mr_jobs.inputs.canonical import parse_events, parse_objects
+from pinflow.mr_jobs.inputs.canonical import event_fields, object_fields, parse_events, parse_objects
+from pinflow.mr_jobs.inputs.json_lines import read_json_blocks, read_json_lines
 from pinflow.mr_jobs.inputs.parsed import EVENT_COLUMNS, Parsed
 
 GOOD = {"event_type": "like", "timestamp": 1431907200, "user_id": "u1", "pin_id": "p1", "app": "web"}
@@ -321,3 +323,33 @@ def test_objects_with_texts_too_long_are_bad() -> None:
     parsed = parse_objects("pins", Block(b"\n".join(json.dumps(row).encode() for row in rows)))
     assert parsed.frame["pin_id"].to_list() == ["p2"]
     assert [bad.reason for bad in parsed.bad] == ["owner_id has more than 10000 bytes", "pin_id is missing"]
+
+
+@given(st.lists(st.sampled_from([*ODD, line(), line(timestamp=-(10**13)), line(timestamp=10**30)]), max_size=8))
+@settings(max_examples=60)
+def test_seconds_that_are_read_as_numbers_are_those_that_are_read_as_texts(lines):
+    block = Block(b"\n".join(lines))
+    assert_same(parse_events(block), parse_events(read_json_lines(block, event_fields())))
+
+
+@given(st.lists(st.one_of(st.integers(), st.floats(), st.booleans(), st.none(), st.text(max_size=3)), max_size=5))
+def test_columns_of_pins_that_are_read_as_numbers_are_those_that_are_read_as_texts(values):
+    block = Block(b"\n".join(json.dumps({"pin_id": "p", "score": value}).encode() for value in values))
+    of_texts = parse_objects("pins", read_json_lines(block, object_fields("pins", columns=["score"])), None, ["score"])
+    assert_same(parse_objects("pins", block, None, ["score"]), of_texts)
+
+
+def assert_same(one: Parsed, other: Parsed) -> None:
+    assert_frame_equal(one.frame, other.frame, check_exact=True)
+    assert (one.bad, one.counts) == (other.bad, other.counts)
+
+
+def test_a_number_that_is_also_wanted_as_a_text_stays_one() -> None:
+    parsed = parse(line(), mapping={"pin_id": "timestamp"})
+    assert parsed.frame.select("timestamp", "pin_id").row(0) == (DAY, "1431907200")
+
+
+def test_numbers_are_tried_until_something_else_comes() -> None:
+    blocks = [Block(line(timestamp=value)) for value in (1, "2", 3)]
+    read = read_json_blocks(blocks, event_fields(), {"timestamp": pl.Int64})
+    assert [rows.frame.schema["timestamp"] for rows in read] == [pl.Int64, pl.String, pl.String]

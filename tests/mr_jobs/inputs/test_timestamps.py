@@ -85,6 +85,12 @@ def test_the_neighbours_of_a_text_do_not_matter():
     assert parse(*texts) == [parse(text)[0] for text in texts]
 
 
+def test_whole_seconds_may_come_as_numbers():
+    seconds = [0, 1431907200, -1, None, 10**12, -(10**12)]
+    texts = [None if second is None else str(second) for second in seconds]
+    assert parse_timestamps(pl.Series(seconds, dtype=pl.Int64)).to_list() == parse(*texts)
+
+
 def test_the_name_of_the_column_stays():
     assert parse_timestamps(pl.Series("timestamp", ["5", "5.5", "2015-05-18"])).name == "timestamp"
     assert parse_timestamps(pl.Series("timestamp", [], dtype=pl.String)).dtype == pl.Datetime("us", "UTC")
