@@ -24,7 +24,7 @@ from pinflow.mr_jobs.analytics.columns import (
 )
 from pinflow.mr_jobs.coded import CodedRows, dtype_of, frame_of
 from pinflow.mr_jobs.coded_job import CodedJob
-from pinflow.mr_jobs.codes import Coded, Grouping, changes, code, sorted_fields
+from pinflow.mr_jobs.codes import Coded, Grouping, SortedRows, code
 
 KEYS = ("subject", "platform", "aggregations", "id")
 OTHER = "_other"
@@ -104,7 +104,8 @@ def top(totals: pl.DataFrame, length: int) -> pl.DataFrame:
     """
     columns, ids, values = _entries(totals)
     distinct = pl.Series(values).unique().sort(descending=True).to_numpy()
-    *groups, rest, places, id_codes = sorted_fields(
+    depth = len(columns)
+    rows = SortedRows(
         [
             *((column.codes, column.bits) for column in columns.values()),
             (ids.values.is_null().to_numpy()[ids.codes], 1),
@@ -112,19 +113,24 @@ def top(totals: pl.DataFrame, length: int) -> pl.DataFrame:
             (ids.codes, ids.bits),
         ]
     )
-    starts_list = changes(*groups)
-    starts = np.flatnonzero(starts_list)
+    starts = rows.starts(depth)
     rank = np.arange(1, len(values) + 1) - np.repeat(starts, np.diff(starts, append=len(values)))
-    values, is_rest = distinct[places], (rest == 1) | (rank > length)
-    is_remainder = is_rest & changes(*groups, is_rest)
-    remainders = np.add.reduceat(np.where(is_rest, values, 0.0), starts) if len(starts) else values
-    values[is_remainder] = remainders[np.cumsum(starts_list)[is_remainder] - 1]
-    shown = ~is_rest | is_remainder
+    values, is_rest = distinct[rows.field(depth + 1)], (rows.field(depth) == 1) | (rank > length)
+    ends = np.append(starts[1:], len(values))
+    first_rest = ends - np.add.reduceat(is_rest, starts, dtype=np.intp)
+    remainders = np.add.reduceat(np.where(is_rest, values, 0.0), starts)
+    has_rest = first_rest < ends
+    values[first_rest[has_rest]] = remainders[has_rest]
+    shown = ~is_rest
+    shown[first_rest[has_rest]] = True
+    shown = np.flatnonzero(shown)
     is_item = pl.Series(~is_rest[shown])
-    names = {name: column.decode(codes[shown]) for (name, column), codes in zip(columns.items(), groups, strict=True)}
+    names = {name: column.decode(rows.field(i, shown)) for i, (name, column) in enumerate(columns.items())}
     return pl.DataFrame(names).with_columns(
         rank=pl.when(is_item).then(pl.Series(rank[shown])),
-        id=pl.when(is_item).then(ids.decode(id_codes[shown])).otherwise(pl.lit(OTHER).cast(ids.values.dtype)),
+        id=pl.when(is_item)
+        .then(ids.decode(rows.field(depth + 2, shown)))
+        .otherwise(pl.lit(OTHER).cast(ids.values.dtype)),
         value=values[shown],
     )
 

@@ -8,7 +8,7 @@ import polars as pl
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of, frame_of
 from pinflow.mr_jobs.coded_job import CodedJob
-from pinflow.mr_jobs.codes import Coded, Integers, changes, coalesced, code, sorted_fields, spread
+from pinflow.mr_jobs.codes import Coded, Integers, SortedRows, coalesced, code, spread
 
 EVENT_COLUMNS = ("domain", "owner_id", "app", "country", "metro")
 USER_COLUMNS = ("country", "metro", "gender")
@@ -70,10 +70,10 @@ class UserActions(CodedJob):
 def _distinct(columns: Mapping[str, Coded], masks: Integers) -> pl.DataFrame:
     """One row for equal ones, in the order of the columns, their masks OR-ed."""
     ordered = [column.in_order() for column in columns.values()]
-    *codes, masks = sorted_fields([*((c.codes, c.bits) for c in ordered), (masks, len(EVENT_TYPES))])
-    starts = np.flatnonzero(changes(*codes))
-    rows = {n: c.decode(found[starts]) for n, c, found in zip(columns, ordered, codes, strict=True)}
-    return pl.DataFrame(rows).with_columns(mask=np.bitwise_or.reduceat(masks, starts).astype(np.uint8))
+    rows = SortedRows([*((c.codes, c.bits) for c in ordered), (masks, len(EVENT_TYPES))])
+    starts = rows.starts(len(ordered))
+    names = {n: c.decode(rows.field(i, starts)) for i, (n, c) in enumerate(zip(columns, ordered, strict=True))}
+    return pl.DataFrame(names).with_columns(mask=np.bitwise_or.reduceat(rows.field(len(ordered)), starts))
 
 
 if __name__ == "__main__":
