@@ -159,8 +159,9 @@ class SortedRows:
         """One of the fields, of some rows, as the narrowest integers that hold it."""
         for key, widths in zip(self._keys, self._widths, strict=True):
             if number < len(widths):
-                field = (key[rows] >> np.uint64(sum(widths[number + 1 :]))) & ones(widths[number])
-                return field.astype(np.min_scalar_type(ones(widths[number])))
+                mask = ones(widths[number])
+                narrowest = np.min_scalar_type(mask)
+                return (key[rows] >> np.uint64(sum(widths[number + 1 :]))).astype(narrowest) & mask.astype(narrowest)
             number -= len(widths)
         raise IndexError("there are fewer fields")
 
@@ -267,4 +268,5 @@ def sum_by(columns: Mapping[str, Coded], **column: pl.Series) -> pl.DataFrame:
 
 
 def _decoded(columns: Mapping[str, Coded], rows: SortedRows, starts: Places) -> dict[str, pl.Series | Integers]:
-    return {n: column.decode(rows.field(i, starts)) for i, (n, column) in enumerate(columns.items())}
+    firsts = rows.chosen(starts)
+    return {n: column.decode(firsts.field(i)) for i, (n, column) in enumerate(columns.items())}

@@ -47,7 +47,8 @@ class Audience(CodedJob):
 
     def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The audiences of all buckets together."""
-        return sum_by({name: _as_it_is(frame[name]) for name in KEYS}, users=frame["users"])
+        audiences = sum_by({name: _as_it_is(frame[name]) for name in KEYS}, users=frame["users"])
+        return audiences.with_columns(pl.col("users").cast(pl.UInt32))
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The audiences of the bucket's subjects."""
@@ -90,7 +91,7 @@ def _audiences(actions: Actions, sets: Sequence[DaySet]) -> pl.DataFrame:
             pl.col(name).alias("value"),
             pl.lit(DIMENSIONS.index(name), pl.UInt8).alias("dimension"),
             pl.lit(number, pl.UInt8).alias("aggregations"),
-            users=pl.col(str(number)),
+            users=pl.col(str(number)).cast(pl.UInt32),
         )
         for name, frame in counted
         for number in range(len(sets))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pinflow.mr_jobs.analytics.columns import ALL
@@ -43,8 +44,9 @@ class Actions:
         cells = np.concatenate([of_group + rows.field(depth + 1), of_group[users] + (len(values) - 1)])
         masks = np.concatenate([masks, _or_runs(masks, users)])
         cells, counts = _counted(cells, masks, selections)
-        row, value = np.divmod(cells, len(values))
-        names = {n: c.decode(rows.field(i, starts[row])) for i, (n, c) in enumerate(zip(group, by, strict=True))}
+        number, value = np.divmod(cells, len(values))
+        rows = rows.chosen(starts[number])
+        names = {name: column.decode(rows.field(i)) for i, (name, column) in enumerate(zip(group, by, strict=True))}
         return pl.DataFrame(names | {over: values.gather(pl.Series(value))} | counts)
 
 
@@ -71,11 +73,18 @@ def _or_runs(masks: Integers, starts: Places) -> Integers:
 
 def _counted(cells: Numbers, masks: Integers, selections: Mapping[str, int]) -> tuple[Numbers, dict[str, Numbers]]:
     """The distinct cells whose masks a selection takes, and how many of them it takes in each."""
-    used, cells = numbered(cells)
     is_taken = masks & np.bitwise_or.reduce(list(selections.values())) != 0
-    kept = np.flatnonzero(np.bincount(cells[is_taken], minlength=len(used)))
-    counts = {
-        name: np.bincount(cells[masks & selection != 0], minlength=len(used))[kept]
-        for name, selection in selections.items()
-    }
+    used, cells = numbered(_chosen(cells, is_taken))
+    masks = _chosen(masks, is_taken)
+    users = np.bincount(cells, minlength=len(used))
+    kept = np.flatnonzero(users)
+    counts = {}
+    for name, selection in selections.items():
+        chosen = _chosen(cells, masks & selection != 0)
+        counts[name] = (users if chosen is cells else np.bincount(chosen, minlength=len(used)))[kept]
     return used[kept], counts
+
+
+def _chosen(values: Integers, is_chosen: npt.NDArray[np.bool_]) -> Integers:
+    """Some of the values; no copy of all."""
+    return values if is_chosen.all() else values[is_chosen]
