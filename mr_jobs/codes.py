@@ -161,7 +161,9 @@ class SortedRows:
             if number < len(widths):
                 mask = ones(widths[number])
                 narrowest = np.min_scalar_type(mask)
-                return (key[rows] >> np.uint64(sum(widths[number + 1 :]))).astype(narrowest) & mask.astype(narrowest)
+                field: Integers = (key[rows] >> np.uint64(sum(widths[number + 1 :]))).astype(narrowest)
+                field &= mask.astype(narrowest)
+                return field
             number -= len(widths)
         raise IndexError("there are fewer fields")
 
@@ -225,11 +227,6 @@ class Grouping:
         keys = [pl.Series(name, key) for name, key in zip(self.names, packed, strict=True)]
         self.rows = others.with_columns(keys).with_row_index("row")
 
-    @classmethod
-    def of(cls, frame: pl.DataFrame, keys: Sequence[str]) -> "Grouping":
-        """Grouped by the columns `keys`, whose texts the integers sort by."""
-        return cls({name: code(frame[name]).in_order() for name in keys}, frame.drop(keys))
-
     def decode(self, grouped: pl.DataFrame) -> pl.DataFrame:
         """The groups' strings in place of `names` and `row`, which is any row of each group."""
         rows = grouped["row"].to_numpy()
@@ -254,7 +251,10 @@ def sums_by(columns: Mapping[str, Coded], sums: Mapping[str, pl.Series]) -> pl.D
 
 def total(group_of: Integers, summed: pl.Series, groups: int) -> Integers:
     """The sum of integers in each group, given each row's group; null counts as 0, and sums are exact below 2^53."""
-    return np.bincount(group_of, weights=summed.fill_null(0).to_numpy(), minlength=groups).astype(np.int64)
+    if summed.null_count():
+        group_of = group_of[np.flatnonzero(summed.is_not_null().to_numpy())]
+        summed = summed.drop_nulls()
+    return np.bincount(group_of, weights=summed.to_numpy(), minlength=groups).astype(np.int64)
 
 
 def sum_by(columns: Mapping[str, Coded], **column: pl.Series) -> pl.DataFrame:

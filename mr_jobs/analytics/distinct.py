@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from pinflow.mr_jobs.analytics.columns import ALL
+from pinflow.mr_jobs.coded import CodedRows
 from pinflow.mr_jobs.codes import Coded, Integers, Numbers, Places, SortedRows, numbered
 
 Names = Mapping[str, Coded]
@@ -55,6 +55,12 @@ def bits_of(column: Coded, bits: Mapping[str, int]) -> Numbers:
     return np.array([bits.get(text, 0) for text in column.values], np.int64)[column.codes]
 
 
+def of_days(rows: CodedRows, days: Sequence[str]) -> CodedRows:
+    """The rows of some days."""
+    is_chosen = bits_of(rows.texts["date"], dict.fromkeys(days, 1))
+    return rows if is_chosen.all() else rows.chosen(np.flatnonzero(is_chosen))
+
+
 def _with_all(column: Coded) -> pl.Series:
     return pl.concat([column.values, pl.Series([ALL]).cast(column.values.dtype)])
 
@@ -67,24 +73,21 @@ def _or_equal(rows: SortedRows, number: int) -> tuple[SortedRows, Integers]:
 
 def _or_runs(masks: Integers, starts: Places) -> Integers:
     """The OR of each run's masks."""
-    is_one = (masks == masks[0]).all()
+    is_one = (masks == masks[:1]).all()
     return masks[starts] if is_one else np.bitwise_or.reduceat(masks, starts)
 
 
 def _counted(cells: Numbers, masks: Integers, selections: Mapping[str, int]) -> tuple[Numbers, dict[str, Numbers]]:
     """The distinct cells whose masks a selection takes, and how many of them it takes in each."""
     is_taken = masks & np.bitwise_or.reduce(list(selections.values())) != 0
-    used, cells = numbered(_chosen(cells, is_taken))
-    masks = _chosen(masks, is_taken)
-    users = np.bincount(cells, minlength=len(used))
-    kept = np.flatnonzero(users)
+    if not is_taken.all():
+        cells, masks = cells[is_taken], masks[is_taken]
+    used, cells = numbered(cells)
+    every = np.bincount(cells, minlength=len(used))
+    kept = np.flatnonzero(every)
     counts = {}
     for name, selection in selections.items():
-        chosen = _chosen(cells, masks & selection != 0)
-        counts[name] = (users if chosen is cells else np.bincount(chosen, minlength=len(used)))[kept]
+        is_chosen = masks & selection != 0
+        users = every if is_chosen.all() else np.bincount(cells[is_chosen], minlength=len(used))
+        counts[name] = users[kept]
     return used[kept], counts
-
-
-def _chosen(values: Integers, is_chosen: npt.NDArray[np.bool_]) -> Integers:
-    """Some of the values; no copy of all."""
-    return values if is_chosen.all() else values[is_chosen]

@@ -19,7 +19,7 @@ from pinflow.mr_jobs.analytics.columns import (
     day_sets,
     set_bits,
 )
-from pinflow.mr_jobs.analytics.distinct import Actions, bits_of
+from pinflow.mr_jobs.analytics.distinct import Actions, bits_of, of_days
 from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of
 from pinflow.mr_jobs.coded_job import CodedJob
 from pinflow.mr_jobs.codes import Coded, code, numbered, sums_by, total
@@ -60,8 +60,7 @@ class SubjectMetrics(CodedJob):
 
     def _items(self, rows: CodedRows, metric: str, days: DaySet) -> pl.DataFrame:
         aggregations, chosen = days
-        is_chosen = bits_of(rows.texts["date"], dict.fromkeys(chosen, 1))
-        rows = rows if is_chosen.all() else rows.chosen(np.flatnonzero(is_chosen))
+        rows = of_days(rows, chosen)
         keys = self._keys(rows)
         items = Actions(keys, rows.texts[f"{metric[:-1]}_id"], np.ones(rows.height, np.uint8), 1)
         counted = items.count(["subject"], "platform", {metric: 1})

@@ -5,7 +5,7 @@ measure, null where the item is not in that list. Of a subject with very many it
 each list already and sums up the others, which cannot change the result (AN-17).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import ClassVar
@@ -22,7 +22,8 @@ from pinflow.mr_jobs.analytics.columns import (
     day_sets,
     rank_columns,
 )
-from pinflow.mr_jobs.coded import CodedRows, dtype_of, frame_of
+from pinflow.mr_jobs.analytics.distinct import of_days
+from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of, frame_of
 from pinflow.mr_jobs.coded_job import CodedJob
 from pinflow.mr_jobs.codes import Coded, Grouping, SortedRows, code
 
@@ -62,19 +63,22 @@ class TopItems(CodedJob):
         named = batch.having(self.subject).having(self.item)
         if not named.height:
             return None
-        of_rows = {"subject": self.subject, "id": self.item, "platform": "app", "date": "date"}
-        rows = frame_of({name: named.texts[column] for name, column in of_rows.items()}).with_columns(**named.others)
         sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
-        totals = pl.concat([totals for days in sets for totals in self._totals(rows, days)])
+        totals = pl.concat([totals for days in sets for totals in self._totals(named, days)])
         return pruned(totals, self.options.top)
 
-    def _totals(self, rows: pl.DataFrame, days: DaySet) -> Iterator[pl.DataFrame]:
+    def _totals(self, rows: CodedRows, days: DaySet) -> Iterator[pl.DataFrame]:
         """Totals of each platform, and of all platforms together."""
         aggregations, chosen = days
-        in_period = rows.filter(pl.col("date").is_in(chosen))
+        rows = of_days(rows, chosen)
+        named = {"subject": rows.texts[self.subject], "platform": rows.texts["app"], "id": rows.texts[self.item]}
+        columns = {name: categorical(name, column) for name, column in named.items()}
+        others = frame_of({"date": rows.texts["date"]}).with_columns(**rows.others)
         for totals in (
-            _totals(in_period, ["subject", "platform", "id"]),
-            _totals(in_period, ["subject", "id"]).with_columns(platform=pl.lit(ALL, dtype_of("platform"))),
+            _totals(columns, others),
+            _totals({name: columns[name] for name in ("subject", "id")}, others).with_columns(
+                platform=pl.lit(ALL, dtype_of("platform"))
+            ),
         ):
             measures = pl.exclude(*KEYS)
             label = pl.lit(aggregations, dtype_of("aggregations")).alias("aggregations")
@@ -167,17 +171,17 @@ def pruned(totals: pl.DataFrame, length: int) -> pl.DataFrame:
     return pl.concat([totals.filter(~is_large), cut])
 
 
-def _totals(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+def _totals(columns: Mapping[str, Coded], others: pl.DataFrame) -> pl.DataFrame:
     """A column a measure: counts of the period; each ranking's value on the last day on which the item had events."""
-    ranks = rank_columns(rows)
-    groups = Grouping.of(rows.select(*keys, *EVENT_TYPES, *ranks, "date"), keys)
+    ranks = rank_columns(others)
+    groups = Grouping(columns, others.select(*EVENT_TYPES, *ranks, "date"))
     counts = [pl.col(event).sum() for event in EVENT_TYPES]
     last = [pl.col(name).max() for name in ranks]
     grouped = groups.rows
-    if rows["date"].n_unique() > 1:
+    if others["date"].n_unique() > 1:
         grouped = grouped.group_by(*groups.names, "date").agg(pl.col("row").first(), *counts, *last).sort("date")
         last = [pl.col(name).last() for name in ranks]
     grouped = grouped.group_by(groups.names, maintain_order=True).agg(pl.col("row").first(), *counts, *last)
     seen = [pl.when(pl.col(n) > 0).then(pl.col(n).cast(pl.Float64)).alias(f"{MEASURE}{n}") for n in EVENT_TYPES]
     values = [pl.col(name).alias(f"{MEASURE}{name.removeprefix(RANK_PREFIX)}") for name in ranks]
-    return groups.decode(grouped).select(*keys, *seen, *values)
+    return groups.decode(grouped).select(*columns, *seen, *values)

@@ -83,3 +83,7 @@ def test_a_platform_of_each_user_takes_no_more_room_than_the_users():
     frame = frame_of([("s" + str(i % 3), f"p{i}", "", f"u{i % 70}", 1) for i in range(200)])
     counted = distinct_users(frame, ["subject"])
     assert_frame_equal(counted, counted_by_polars(frame, ["subject"]), check_row_order=False)
+
+
+def test_no_actions_have_no_groups():
+    assert distinct_users(frame_of([]), ["subject"]).rows() == []
