@@ -1,6 +1,7 @@
 """Columns of text as integers: many group keys fit one uint64, which sorts far faster than texts do (AN-16)."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +17,15 @@ _RUN = 4
 _SAMPLE = 1 << 10
 _MOST = 1 << 20
 """Of more texts a hash without the bits of their places is too short to tell them apart."""
+_SPARSE = 8
 
 Keys = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.intp]
 Integers = npt.NDArray[np.integer[Any]]
+Numbers = npt.NDArray[np.int64]
+Field = tuple[Integers, int]
+"""An integer of each row, and the bits that hold any of them."""
+_ALL_ROWS = slice(None)
 
 
 @dataclass(frozen=True)
@@ -137,25 +144,15 @@ def coalesced(first: Coded, second: Coded) -> Coded:
     return Coded(np.where(first.is_null(), of_second[second.codes], of_first[first.codes]), both.values)
 
 
-def pack(fields: Sequence[tuple[Integers, int]]) -> Keys:
-    """A key from fields and their widths in bits, the highest first; raises `OverflowError` above 64 bits."""
+def pack(fields: Sequence[Field]) -> Keys:
+    """A key from fields, the highest first; raises `OverflowError` above 64 bits."""
     if sum(bits for _, bits in fields) > KEY_BITS:
         raise OverflowError(f"fields of {[bits for _, bits in fields]} bits do not fit into {KEY_BITS}")
     keys = fields[0][0].astype(np.uint64)
     for field, bits in fields[1:]:
         keys <<= np.uint64(bits)
-        keys |= field.astype(np.uint64, copy=False)
+        np.bitwise_or(keys, field, out=keys, dtype=np.uint64, casting="unsafe")
     return keys
-
-
-def unpack(keys: Keys, widths: Sequence[int]) -> list[Integers]:
-    """The fields of keys, given the widths of all."""
-    fields: list[Integers] = []
-    shift = 0
-    for width in reversed(widths):
-        fields.insert(0, (keys >> np.uint64(shift)) & ones(width))
-        shift += width
-    return fields
 
 
 def pack_columns(columns: Sequence[Coded]) -> list[Keys]:
@@ -163,16 +160,46 @@ def pack_columns(columns: Sequence[Coded]) -> list[Keys]:
     return [pack(group) for group in _groups([(column.codes, column.bits) for column in columns])]
 
 
-def sorted_fields(fields: Sequence[tuple[Integers, int]]) -> list[Integers]:
-    """The fields of rows, each with its width in bits, after the rows were sorted by all of them, the first first."""
-    groups = _groups(fields)
-    keys = [pack(group) for group in groups]
-    if len(keys) == 1:
-        keys = [in_order(keys[0])]
-    else:
-        order = sort_order(keys)
-        keys = [key[order] for key in keys]
-    return [f for key, group in zip(keys, groups, strict=True) for f in unpack(key, [bits for _, bits in group])]
+class SortedRows:
+    """Rows of fields, sorted by all of them, the first first; kept as the keys that they were packed into."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        groups = _groups(fields)
+        self._widths = [[bits for _, bits in group] for group in groups]
+        keys = [pack(group) for group in groups]
+        if len(keys) == 1:
+            self._keys = [in_order(keys[0])]
+        else:
+            order = sort_order(keys)
+            self._keys = [key[order] for key in keys]
+
+    def starts(self, number: int) -> Places:
+        """The first of each run of rows that are equal in the first `number` fields."""
+        parts = []
+        for key, widths in zip(self._keys, self._widths, strict=True):
+            parts.append(key >> np.uint64(sum(widths[number:])) if number < len(widths) else key)
+            number -= len(widths)
+            if number <= 0:
+                break
+        return np.flatnonzero(changes(*parts))
+
+    def field(self, number: int, rows: Places | slice = _ALL_ROWS) -> Integers:
+        """One of the fields, of some rows, as the narrowest integers that hold it."""
+        for key, widths in zip(self._keys, self._widths, strict=True):
+            if number < len(widths):
+                mask = ones(widths[number])
+                narrowest = np.min_scalar_type(mask)
+                field: Integers = (key[rows] >> np.uint64(sum(widths[number + 1 :]))).astype(narrowest)
+                field &= mask.astype(narrowest)
+                return field
+            number -= len(widths)
+        raise IndexError("there are fewer fields")
+
+    def chosen(self, rows: Places) -> "SortedRows":
+        """Only the rows at some places."""
+        some = copy(self)
+        some._keys = [key[rows] for key in self._keys]
+        return some
 
 
 def in_order(keys: Keys) -> Keys:
@@ -180,9 +207,9 @@ def in_order(keys: Keys) -> Keys:
     return pl.Series(keys).sort().to_numpy()
 
 
-def _groups(fields: Sequence[tuple[Integers, int]]) -> list[list[tuple[Integers, int]]]:
+def _groups(fields: Sequence[Field]) -> list[list[Field]]:
     """Neighbours together as long as they fit one key."""
-    groups: list[list[tuple[Integers, int]]] = [[]]
+    groups: list[list[Field]] = [[]]
     for field in fields:
         if sum(bits for _, bits in groups[-1]) + field[1] > KEY_BITS:
             groups.append([])
@@ -210,6 +237,14 @@ def ones(bits: int) -> np.uint64:
     return np.uint64((1 << bits) - 1)
 
 
+def numbered(cells: Numbers) -> tuple[Numbers, Numbers]:
+    """Numbers in order, of which `cells` are some, and each cell's place in them: few more than there are cells."""
+    size = int(cells.max(initial=-1)) + 1
+    if size > _SPARSE * len(cells):
+        return np.unique(cells, return_inverse=True)
+    return np.arange(size), cells
+
+
 class Grouping:
     """Rows grouped by columns of texts: integer columns `names` tell the groups apart, and sort as the codes do."""
 
@@ -220,11 +255,6 @@ class Grouping:
         keys = [pl.Series(name, key) for name, key in zip(self.names, packed, strict=True)]
         self.rows = others.with_columns(keys).with_row_index("row")
 
-    @classmethod
-    def of(cls, frame: pl.DataFrame, keys: Sequence[str]) -> "Grouping":
-        """Grouped by the columns `keys`, whose texts the integers sort by."""
-        return cls({name: code(frame[name]).in_order() for name in keys}, frame.drop(keys))
-
     def decode(self, grouped: pl.DataFrame) -> pl.DataFrame:
         """The groups' strings in place of `names` and `row`, which is any row of each group."""
         rows = grouped["row"].to_numpy()
@@ -232,19 +262,39 @@ class Grouping:
         return grouped.select(*columns, pl.exclude("row", *self.names))
 
 
-def sums_by(frame: pl.DataFrame, keys: Sequence[str], sums: Sequence[str]) -> pl.DataFrame:
-    """Integer columns `sums` summed by the string columns `keys`, in the order of the keys; null counts as 0."""
-    groups = Grouping.of(frame.select(*keys, *sums), keys)
-    totals = [pl.col(name).sum().cast(pl.Int64) for name in sums]
-    return groups.decode(groups.rows.group_by(groups.names).agg(pl.col("row").first(), *totals).sort(groups.names))
+def sums_by(columns: Mapping[str, Coded], sums: Mapping[str, pl.Series]) -> pl.DataFrame:
+    """Columns of integers summed by columns of texts, in the order of the codes of these; null counts as 0.
+
+    The sums are exact below 2^53.
+    """
+    height = len(next(iter(columns.values())).codes)
+    row = np.arange(height, dtype=np.uint32), height.bit_length()
+    rows = SortedRows([*((column.codes, column.bits) for column in columns.values()), row])
+    starts = rows.starts(len(columns))
+    group_of = np.empty(height, np.int64)
+    group_of[rows.field(len(columns))] = np.repeat(np.arange(len(starts)), np.diff(starts, append=height))
+    totals = {name: total(group_of, summed, len(starts)) for name, summed in sums.items()}
+    return pl.DataFrame(_decoded(columns, rows, starts) | totals)
+
+
+def total(group_of: Integers, summed: pl.Series, groups: int) -> Integers:
+    """The sum of integers in each group, given each row's group; null counts as 0, and sums are exact below 2^53."""
+    if summed.null_count():
+        group_of = group_of[np.flatnonzero(summed.is_not_null().to_numpy())]
+        summed = summed.drop_nulls()
+    return np.bincount(group_of, weights=summed.to_numpy(), minlength=groups).astype(np.int64)
 
 
 def sum_by(columns: Mapping[str, Coded], **column: pl.Series) -> pl.DataFrame:
     """As `sums_by` for one column, of integers from 0: sorted together with its keys."""
     ((name, summed),) = column.items()
-    ordered = [coded.in_order() for coded in columns.values()]
     width = int(summed.to_numpy().max(initial=0)).bit_length()
-    *codes, values = sorted_fields([*((coded.codes, coded.bits) for coded in ordered), (summed.to_numpy(), width)])
-    starts = np.flatnonzero(changes(*codes))
-    keys = {key: coded.decode(found[starts]) for key, coded, found in zip(columns, ordered, codes, strict=True)}
-    return pl.DataFrame(keys | {name: np.add.reduceat(values, starts).astype(np.int64)})
+    rows = SortedRows([*((coded.codes, coded.bits) for coded in columns.values()), (summed.to_numpy(), width)])
+    starts = rows.starts(len(columns))
+    sums = np.add.reduceat(rows.field(len(columns)), starts, dtype=np.int64)
+    return pl.DataFrame(_decoded(columns, rows, starts) | {name: sums})
+
+
+def _decoded(columns: Mapping[str, Coded], rows: SortedRows, starts: Places) -> dict[str, pl.Series | Integers]:
+    firsts = rows.chosen(starts)
+    return {n: column.decode(firsts.field(i)) for i, (n, column) in enumerate(columns.items())}

@@ -6,7 +6,6 @@ from datetime import date
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from pinflow.mr_jobs.analytics.columns import ALL, UNKNOWN, DaySet, day_sets, set_bits
@@ -48,7 +47,8 @@ class Audience(CodedJob):
 
     def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The audiences of all buckets together."""
-        return sum_by({name: _as_it_is(frame[name]) for name in KEYS}, users=frame["users"])
+        audiences = sum_by({name: _as_it_is(frame[name]) for name in KEYS}, users=frame["users"])
+        return audiences.with_columns(pl.col("users").cast(pl.UInt32))
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The audiences of the bucket's subjects."""
@@ -57,7 +57,7 @@ class Audience(CodedJob):
         columns["subject"] = columns["subject"].prefixed(self.prefix)
         for name, texts in (("aggregations", labels), ("dimension", DIMENSIONS)):
             columns[name] = replace(columns[name], values=pl.Series(texts, dtype=dtype_of(name)))
-        audience = sum_by(columns, users=frame["users"])
+        audience = sum_by({name: column.in_order() for name, column in columns.items()}, users=frame["users"])
         self.stats.incr_count("audience_rows", audience.height)
         daily = next((label for label in labels if label.startswith("daily")), "")
         of_day = audience.filter(
@@ -81,19 +81,9 @@ def _as_it_is(column: pl.Series) -> Coded:
 
 
 def _audiences(actions: Actions, sets: Sequence[DaySet]) -> pl.DataFrame:
-    """The audiences of users with one value in each dimension, then those of the others, who are few: they add up.
-
-    Columns `aggregations` and `dimension` hold numbers: narrow columns travel faster.
-    """
+    """The audiences of all dimensions; `aggregations` and `dimension` are numbers: narrow columns travel faster."""
     selections = {str(number): 1 << number for number in range(len(sets))}
-    of_user, is_plain = _values_of_users(actions)
-    plain, others = (_chosen(actions, rows) for rows in (is_plain, ~is_plain))
-    counted = []
-    if len(plain.masks):
-        users = plain.distinct(["subject"], "platform")
-        counted += [(name, users.count(selections, **{name: of_user[name]})) for name in DIMENSIONS]
-    if len(others.masks):
-        counted += [(name, others.distinct(["subject", name], "platform").count(selections)) for name in DIMENSIONS]
+    counted = [(name, actions.count(["subject", name], "platform", selections)) for name in DIMENSIONS]
     return pl.concat(
         frame.filter(pl.col(str(number)) > 0).select(
             "subject",
@@ -101,28 +91,8 @@ def _audiences(actions: Actions, sets: Sequence[DaySet]) -> pl.DataFrame:
             pl.col(name).alias("value"),
             pl.lit(DIMENSIONS.index(name), pl.UInt8).alias("dimension"),
             pl.lit(number, pl.UInt8).alias("aggregations"),
-            users=pl.col(str(number)),
+            users=pl.col(str(number)).cast(pl.UInt32),
         )
         for name, frame in counted
         for number in range(len(sets))
     )
-
-
-def _values_of_users(actions: Actions) -> tuple[dict[str, Coded], npt.NDArray[np.bool_]]:
-    """Each dimension by user, and which rows are of users who have one value in each."""
-    users = actions.users.codes
-    of_user, is_plain = {}, np.ones(len(actions.users.values), np.bool_)
-    for name in DIMENSIONS:
-        column = actions.columns[name]
-        values = np.empty(len(is_plain), np.uint32)
-        values[users] = column.codes
-        is_plain[users[values[users] != column.codes]] = False
-        of_user[name] = replace(column, codes=values)
-    return of_user, is_plain[users]
-
-
-def _chosen(actions: Actions, rows: npt.NDArray[np.bool_]) -> Actions:
-    if rows.all():
-        return actions
-    columns = {name: column.chosen(rows) for name, column in actions.columns.items()}
-    return replace(actions, columns=columns, users=actions.users.chosen(rows), masks=actions.masks[rows])

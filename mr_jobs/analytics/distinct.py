@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from pinflow.mr_jobs.analytics.columns import ALL
-from pinflow.mr_jobs.codes import Coded, Integers, changes, sorted_fields
+from pinflow.mr_jobs.coded import CodedRows
+from pinflow.mr_jobs.codes import Coded, Integers, Numbers, Places, SortedRows, numbered
 
-Numbers = npt.NDArray[np.int64]
 Names = Mapping[str, Coded]
 
 
@@ -27,67 +26,28 @@ class Actions:
     masks: Integers
     bits: int
 
-    def distinct(self, group: Sequence[str], over: str) -> "DistinctUsers":
-        """Each user once by the columns `group` and `over`, and once by `group` alone, their masks OR-ed."""
-        fields = [(c.codes, c.bits) for c in (*(self.columns[name] for name in group), self.users, self.columns[over])]
-        *codes, masks = sorted_fields([*fields, (self.masks, self.bits)])
-        each, masks = _or_runs(codes, masks)
-        every, all_masks = _or_runs(each[:-1], masks)
-        names = {name: self.columns[name] for name in (*group, over)}
-        return DistinctUsers(names, self.users.bits, self.bits, _Users(each, masks), _Users(every, all_masks))
+    def count(self, group: Sequence[str], over: str, selections: Mapping[str, int]) -> pl.DataFrame:
+        """For each selection, the users with any of its bits, by the columns `group` and `over`.
 
-
-@dataclass(frozen=True)
-class _Users:
-    """The codes of groups, then the user, then `over` if it is told apart; and the user's mask there."""
-
-    codes: Sequence[Integers]
-    masks: Integers
-
-
-@dataclass(frozen=True)
-class DistinctUsers:
-    """Users of groups, for any number of counts."""
-
-    names: Names
-    user_bits: int
-    bits: int
-    by_each: _Users
-    over_all: _Users
-
-    def count(self, selections: Mapping[str, int], **of_user: Coded) -> pl.DataFrame:
-        """For each selection, the users with any of its bits, by the columns of the groups, `over` and `of_user`.
-
-        `of_user` are columns with a row for each user, by the user's code. Column `over` also holds `all`: its values
-        taken together. Rows: the columns and an Int64 column for each selection; groups of no such user have 0.
+        Column `over` also holds `all`: its values taken together. Rows: the columns and an Int64 column for each
+        selection, in the order of the columns' codes, `all` last; groups that no selection counts a user of are left
+        out.
         """
-        *group, over = self.names
-        columns = {name: self.names[name] for name in group} | of_user
-        number = len(group)
-        each, every = self.by_each, self.over_all
-        own = [[column.codes[part.codes[number]] for column in of_user.values()] for part in (each, every)]
-        by_each = [*each.codes[:number], *own[0], each.codes[number + 1]]
-        counted = self._select(by_each, each.masks, columns | {over: self.names[over]}, selections)
-        of_all = self._select([*every.codes[:number], *own[1]], every.masks, columns, selections)
-        return pl.concat(
-            [counted, of_all.with_columns(pl.lit(ALL).cast(counted.schema[over]).alias(over)).select(counted.columns)]
-        )
-
-    def _select(
-        self, codes: Sequence[Integers], masks: Integers, columns: Names, selections: Mapping[str, int]
-    ) -> pl.DataFrame:
-        """How many users have exactly a mask, in each group, then how many of these masks each selection takes."""
-        fields = [(found, column.bits) for found, column in zip(codes, columns.values(), strict=True)]
-        *codes, masks = sorted_fields([*fields, (masks, self.bits)])
-        starts = np.flatnonzero(changes(*codes, masks))
-        users = np.diff(starts, append=len(masks))
-        codes, masks = [found[starts] for found in codes], masks[starts].astype(np.int64)
-        starts = np.flatnonzero(changes(*codes))
-        counted = {n: column.decode(found[starts]) for (n, column), found in zip(columns.items(), codes, strict=True)}
-        for name, selection in selections.items():
-            chosen: Numbers = users * ((masks & selection) != 0)
-            counted[name] = pl.Series(np.add.reduceat(chosen, starts), dtype=pl.Int64)
-        return pl.DataFrame(counted)
+        depth = len(group)
+        by = [self.columns[name] for name in group]
+        values = _with_all(self.columns[over])
+        fields = [(column.codes, column.bits) for column in (*by, self.users, self.columns[over])]
+        rows, masks = _or_equal(SortedRows([*fields, (self.masks, self.bits)]), depth + 2)
+        starts = rows.starts(depth)
+        of_group = np.repeat(np.arange(len(starts)) * len(values), np.diff(starts, append=len(masks)))
+        users = rows.starts(depth + 1)
+        cells = np.concatenate([of_group + rows.field(depth + 1), of_group[users] + (len(values) - 1)])
+        masks = np.concatenate([masks, _or_runs(masks, users)])
+        cells, counts = _counted(cells, masks, selections)
+        number, value = np.divmod(cells, len(values))
+        rows = rows.chosen(starts[number])
+        names = {name: column.decode(rows.field(i)) for i, (name, column) in enumerate(zip(group, by, strict=True))}
+        return pl.DataFrame(names | {over: values.gather(pl.Series(value))} | counts)
 
 
 def bits_of(column: Coded, bits: Mapping[str, int]) -> Numbers:
@@ -95,7 +55,39 @@ def bits_of(column: Coded, bits: Mapping[str, int]) -> Numbers:
     return np.array([bits.get(text, 0) for text in column.values], np.int64)[column.codes]
 
 
-def _or_runs(ordered: Sequence[Integers], masks: Integers) -> tuple[list[Integers], Integers]:
-    """The distinct rows and the OR of each one's masks."""
-    starts = np.flatnonzero(changes(*ordered))
-    return [column[starts] for column in ordered], np.bitwise_or.reduceat(masks, starts)
+def of_days(rows: CodedRows, days: Sequence[str]) -> CodedRows:
+    """The rows of some days."""
+    is_chosen = bits_of(rows.texts["date"], dict.fromkeys(days, 1))
+    return rows if is_chosen.all() else rows.chosen(np.flatnonzero(is_chosen))
+
+
+def _with_all(column: Coded) -> pl.Series:
+    return pl.concat([column.values, pl.Series([ALL]).cast(column.values.dtype)])
+
+
+def _or_equal(rows: SortedRows, number: int) -> tuple[SortedRows, Integers]:
+    """Rows that differ in the first `number` fields, and the OR of the field after these."""
+    starts = rows.starts(number)
+    return rows.chosen(starts), _or_runs(rows.field(number), starts)
+
+
+def _or_runs(masks: Integers, starts: Places) -> Integers:
+    """The OR of each run's masks."""
+    is_one = (masks == masks[:1]).all()
+    return masks[starts] if is_one else np.bitwise_or.reduceat(masks, starts)
+
+
+def _counted(cells: Numbers, masks: Integers, selections: Mapping[str, int]) -> tuple[Numbers, dict[str, Numbers]]:
+    """The distinct cells whose masks a selection takes, and how many of them it takes in each."""
+    is_taken = masks & np.bitwise_or.reduce(list(selections.values())) != 0
+    if not is_taken.all():
+        cells, masks = cells[is_taken], masks[is_taken]
+    used, cells = numbered(cells)
+    every = np.bincount(cells, minlength=len(used))
+    kept = np.flatnonzero(every)
+    counts = {}
+    for name, selection in selections.items():
+        is_chosen = masks & selection != 0
+        users = every if is_chosen.all() else np.bincount(cells[is_chosen], minlength=len(used))
+        counts[name] = users[kept]
+    return used[kept], counts

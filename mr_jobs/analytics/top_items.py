@@ -5,7 +5,7 @@ measure, null where the item is not in that list. Of a subject with very many it
 each list already and sums up the others, which cannot change the result (AN-17).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import ClassVar
@@ -22,9 +22,10 @@ from pinflow.mr_jobs.analytics.columns import (
     day_sets,
     rank_columns,
 )
-from pinflow.mr_jobs.coded import CodedRows, dtype_of, frame_of
+from pinflow.mr_jobs.analytics.distinct import of_days
+from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of, frame_of
 from pinflow.mr_jobs.coded_job import CodedJob
-from pinflow.mr_jobs.codes import Coded, Grouping, changes, code, sorted_fields
+from pinflow.mr_jobs.codes import Coded, Grouping, SortedRows, code
 
 KEYS = ("subject", "platform", "aggregations", "id")
 OTHER = "_other"
@@ -62,19 +63,22 @@ class TopItems(CodedJob):
         named = batch.having(self.subject).having(self.item)
         if not named.height:
             return None
-        of_rows = {"subject": self.subject, "id": self.item, "platform": "app", "date": "date"}
-        rows = frame_of({name: named.texts[column] for name, column in of_rows.items()}).with_columns(**named.others)
         sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
-        totals = pl.concat([totals for days in sets for totals in self._totals(rows, days)])
+        totals = pl.concat([totals for days in sets for totals in self._totals(named, days)])
         return pruned(totals, self.options.top)
 
-    def _totals(self, rows: pl.DataFrame, days: DaySet) -> Iterator[pl.DataFrame]:
+    def _totals(self, rows: CodedRows, days: DaySet) -> Iterator[pl.DataFrame]:
         """Totals of each platform, and of all platforms together."""
         aggregations, chosen = days
-        in_period = rows.filter(pl.col("date").is_in(chosen))
+        rows = of_days(rows, chosen)
+        named = {"subject": rows.texts[self.subject], "platform": rows.texts["app"], "id": rows.texts[self.item]}
+        columns = {name: categorical(name, column) for name, column in named.items()}
+        others = frame_of({"date": rows.texts["date"]}).with_columns(**rows.others)
         for totals in (
-            _totals(in_period, ["subject", "platform", "id"]),
-            _totals(in_period, ["subject", "id"]).with_columns(platform=pl.lit(ALL, dtype_of("platform"))),
+            _totals(columns, others),
+            _totals({name: columns[name] for name in ("subject", "id")}, others).with_columns(
+                platform=pl.lit(ALL, dtype_of("platform"))
+            ),
         ):
             measures = pl.exclude(*KEYS)
             label = pl.lit(aggregations, dtype_of("aggregations")).alias("aggregations")
@@ -104,7 +108,8 @@ def top(totals: pl.DataFrame, length: int) -> pl.DataFrame:
     """
     columns, ids, values = _entries(totals)
     distinct = pl.Series(values).unique().sort(descending=True).to_numpy()
-    *groups, rest, places, id_codes = sorted_fields(
+    depth = len(columns)
+    rows = SortedRows(
         [
             *((column.codes, column.bits) for column in columns.values()),
             (ids.values.is_null().to_numpy()[ids.codes], 1),
@@ -112,19 +117,24 @@ def top(totals: pl.DataFrame, length: int) -> pl.DataFrame:
             (ids.codes, ids.bits),
         ]
     )
-    starts_list = changes(*groups)
-    starts = np.flatnonzero(starts_list)
+    starts = rows.starts(depth)
     rank = np.arange(1, len(values) + 1) - np.repeat(starts, np.diff(starts, append=len(values)))
-    values, is_rest = distinct[places], (rest == 1) | (rank > length)
-    is_remainder = is_rest & changes(*groups, is_rest)
-    remainders = np.add.reduceat(np.where(is_rest, values, 0.0), starts) if len(starts) else values
-    values[is_remainder] = remainders[np.cumsum(starts_list)[is_remainder] - 1]
-    shown = ~is_rest | is_remainder
+    values, is_rest = distinct[rows.field(depth + 1)], (rows.field(depth) == 1) | (rank > length)
+    ends = np.append(starts[1:], len(values))
+    first_rest = ends - np.add.reduceat(is_rest, starts, dtype=np.intp)
+    remainders = np.add.reduceat(np.where(is_rest, values, 0.0), starts)
+    has_rest = first_rest < ends
+    values[first_rest[has_rest]] = remainders[has_rest]
+    shown = ~is_rest
+    shown[first_rest[has_rest]] = True
+    shown = np.flatnonzero(shown)
     is_item = pl.Series(~is_rest[shown])
-    names = {name: column.decode(codes[shown]) for (name, column), codes in zip(columns.items(), groups, strict=True)}
+    names = {name: column.decode(rows.field(i, shown)) for i, (name, column) in enumerate(columns.items())}
     return pl.DataFrame(names).with_columns(
         rank=pl.when(is_item).then(pl.Series(rank[shown])),
-        id=pl.when(is_item).then(ids.decode(id_codes[shown])).otherwise(pl.lit(OTHER).cast(ids.values.dtype)),
+        id=pl.when(is_item)
+        .then(ids.decode(rows.field(depth + 2, shown)))
+        .otherwise(pl.lit(OTHER).cast(ids.values.dtype)),
         value=values[shown],
     )
 
@@ -161,17 +171,17 @@ def pruned(totals: pl.DataFrame, length: int) -> pl.DataFrame:
     return pl.concat([totals.filter(~is_large), cut])
 
 
-def _totals(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+def _totals(columns: Mapping[str, Coded], others: pl.DataFrame) -> pl.DataFrame:
     """A column a measure: counts of the period; each ranking's value on the last day on which the item had events."""
-    ranks = rank_columns(rows)
-    groups = Grouping.of(rows.select(*keys, *EVENT_TYPES, *ranks, "date"), keys)
+    ranks = rank_columns(others)
+    groups = Grouping(columns, others.select(*EVENT_TYPES, *ranks, "date"))
     counts = [pl.col(event).sum() for event in EVENT_TYPES]
     last = [pl.col(name).max() for name in ranks]
     grouped = groups.rows
-    if rows["date"].n_unique() > 1:
+    if others["date"].n_unique() > 1:
         grouped = grouped.group_by(*groups.names, "date").agg(pl.col("row").first(), *counts, *last).sort("date")
         last = [pl.col(name).last() for name in ranks]
     grouped = grouped.group_by(groups.names, maintain_order=True).agg(pl.col("row").first(), *counts, *last)
     seen = [pl.when(pl.col(n) > 0).then(pl.col(n).cast(pl.Float64)).alias(f"{MEASURE}{n}") for n in EVENT_TYPES]
     values = [pl.col(name).alias(f"{MEASURE}{name.removeprefix(RANK_PREFIX)}") for name in ranks]
-    return groups.decode(grouped).select(*keys, *seen, *values)
+    return groups.decode(grouped).select(*columns, *seen, *values)

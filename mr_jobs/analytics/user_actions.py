@@ -11,7 +11,7 @@ from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.mr_jobs.batch_job import Parts
 from pinflow.mr_jobs.coded import CodedRows, frame_of, joined, table_of
 from pinflow.mr_jobs.coded_job import CodedJob
-from pinflow.mr_jobs.codes import Coded, Integers, changes, coalesced, code, sorted_fields, spread
+from pinflow.mr_jobs.codes import Coded, Integers, SortedRows, coalesced, code, spread
 
 EVENT_COLUMNS = ("domain", "owner_id", "app", "country", "metro")
 USER_COLUMNS = ("country", "metro", "gender")
@@ -73,10 +73,11 @@ class UserActions(CodedJob):
 def _distinct(columns: Mapping[str, Coded], masks: Integers) -> pa.Table:
     """One row for equal ones, in the order of the columns, their masks OR-ed."""
     ordered = [column.in_order() for column in columns.values()]
-    *codes, masks = sorted_fields([*((c.codes, c.bits) for c in ordered), (masks, len(EVENT_TYPES))])
-    starts = np.flatnonzero(changes(*codes))
-    rows = {n: replace(c, codes=found[starts]) for n, c, found in zip(columns, ordered, codes, strict=True)}
-    return table_of(rows, mask=pl.Series(np.bitwise_or.reduceat(masks, starts).astype(np.uint8)))
+    rows = SortedRows([*((c.codes, c.bits) for c in ordered), (masks, len(EVENT_TYPES))])
+    starts = rows.starts(len(ordered))
+    fields = enumerate(zip(columns, ordered, strict=True))
+    texts = {name: replace(column, codes=rows.field(number, starts)) for number, (name, column) in fields}
+    return table_of(texts, mask=pl.Series(np.bitwise_or.reduceat(rows.field(len(ordered)), starts), dtype=pl.UInt8))
 
 
 if __name__ == "__main__":

@@ -11,18 +11,22 @@ from polars.testing import assert_frame_equal
 
 from pinflow.mr_jobs import codes
 from pinflow.mr_jobs.codes import (
+    Coded,
+    SortedRows,
     changes,
     code,
     pack,
     pack_columns,
     sort_order,
-    sorted_fields,
     sum_by,
     sums_by,
-    unpack,
 )
 
 TEXTS = st.lists(st.none() | st.sampled_from(["", "a", "b", "ä", "a_", "\U0001f600"]), max_size=60)
+
+
+def in_order(frame: pl.DataFrame, names: str) -> dict[str, Coded]:
+    return {name: code(frame[name]).in_order() for name in names}
 
 
 def text_order(value: str | None) -> tuple[bool, str]:
@@ -48,7 +52,7 @@ def test_codes_stand_for_their_texts(values: list[str | None], repeats: int, dty
 def test_packed_fields_come_back_and_sort_like_tuples(rows: list[tuple[int, int, bool]]) -> None:
     fields = [np.array(column) for column in zip(*rows, strict=True)]
     keys = pack(list(zip(fields, (3, 41, 1), strict=True)))
-    assert [tuple(row) for row in zip(*unpack(keys, (3, 41, 1)), strict=True)] == rows
+    assert [(key >> 42, key >> 1 & (1 << 41) - 1, bool(key & 1)) for key in keys.tolist()] == rows
     assert [rows[i] for i in np.argsort(keys, kind="stable")] == sorted(rows)
 
 
@@ -78,7 +82,7 @@ def test_sums_by_texts(rows: list[tuple[str | None, str, int | None]]) -> None:
     for a, b, number in rows:
         totals[a, b] += number or 0
     expected = sorted(((a, b, n) for (a, b), n in totals.items()), key=lambda row: (text_order(row[0]), row[1]))
-    assert sums_by(frame, ["a", "b"], ["n"]).rows() == expected
+    assert sums_by(in_order(frame, "ab"), {"n": frame["n"]}).rows() == expected
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 7)] * 3), min_size=1), st.sampled_from([3, 6, 64]))
@@ -86,14 +90,18 @@ def test_sums_by_texts(rows: list[tuple[str | None, str, int | None]]) -> None:
 def test_fields_are_sorted_together_in_one_key_or_many(rows: list[tuple[int, int, int]], key_bits: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codes, "KEY_BITS", key_bits)
-        ordered = sorted_fields([(np.array(field, np.uint32), 3) for field in zip(*rows, strict=True)])
-    assert list(zip(*(field.tolist() for field in ordered), strict=True)) == sorted(rows)
+        ordered = SortedRows([(np.array(field, np.uint32), 3) for field in zip(*rows, strict=True)])
+    assert list(zip(*(ordered.field(i).tolist() for i in range(3)), strict=True)) == sorted(rows)
+    for number in (1, 2, 3):
+        starts = ordered.starts(number)
+        firsts = [i for i, row in enumerate(sorted(rows)) if i == 0 or row[:number] != sorted(rows)[i - 1][:number]]
+        assert starts.tolist() == firsts
+        assert ordered.chosen(starts).field(0).tolist() == [sorted(rows)[i][0] for i in firsts]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["x", "y", None]), st.sampled_from("ab"), st.integers(0, 9)), min_size=1))
 @settings(deadline=None)
 def test_one_sum_by_texts(rows: list[tuple[str | None, str, int]]) -> None:
     frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String, "n": pl.Int64}, orient="row")
-    assert_frame_equal(
-        sum_by({name: code(frame[name]) for name in "ab"}, n=frame["n"]), sums_by(frame, ["a", "b"], ["n"])
-    )
+    columns = in_order(frame, "ab")
+    assert_frame_equal(sum_by(columns, n=frame["n"]), sums_by(columns, {"n": frame["n"]}))
