@@ -8,6 +8,8 @@ from typing import Any
 from pinflow.mr_jobs.spec import JobSpec
 
 SMALL_TASK_BYTES = 4 << 20
+SMALL_BATCH_BYTES = 24 << 20
+"""Less input is not worth another task: to start one takes as long as to work on it; of lines, and of frames."""
 
 Given = tuple[list[str], list[str]]
 """Input of a task of lines: lines, and files of lines."""
@@ -47,16 +49,15 @@ class Plan:
     @property
     def is_small(self) -> bool:
         """Whether one map task and one reduce task do it all, in no time."""
-        is_light = sum(self._weights.values()) <= SMALL_TASK_BYTES
-        return is_light and len(self.groups()) == self._reducer_count == 1
+        return len(self.groups(SMALL_BATCH_BYTES)) == self._reducer_count == 1
 
     def _arguments(self, *more: str) -> list[str]:
         return [*self.spec.arguments, f"--buckets={self.spec.buckets}", f"--memory={self.spec.memory >> 10}K", *more]
 
-    def groups(self) -> list[list[str]]:
-        """Input lines for each map task: neighbours together, of about the same weight."""
+    def groups(self, small: int = SMALL_TASK_BYTES) -> list[list[str]]:
+        """Input lines for each map task: neighbours together, of about the same weight, none for less than `small`."""
         total = sum(weight for _, weight in self.spec.lines)
-        small = max(SMALL_TASK_BYTES, self.spec.tables)  # less than that costs more to start than to do
+        small = max(small, self.spec.tables)  # less than that costs more to start than to do
         count = max(1, min(len(self.spec.lines), -(-total // small), self.spec.slots))
         largest = max(self.spec.memory // 4, 4 * self.spec.tables)
         share = min(max(total / count, 1), largest)
@@ -76,7 +77,7 @@ class Plan:
     def batch_maps(self, *, shuffles: bool) -> list[Task]:
         """The map tasks of a BatchJob."""
         tasks = []
-        for number, lines in enumerate(self.groups()):
+        for number, lines in enumerate(self.groups(SMALL_BATCH_BYTES)):
             folder = self.folder / f"map-{number:05d}" if shuffles else None
             arguments = {"job": self.spec.job, "arguments": self._arguments("--mapper", "--step-num=0"), "lines": lines}
             tasks.append(Task(number, "run_batch_task", arguments, folder=folder, input_bytes=self._weight(lines)))
@@ -85,7 +86,8 @@ class Plan:
 
     @property
     def _reducer_count(self) -> int:
-        return max(1, min(self.spec.slots, self.spec.buckets))
+        worth = -(-sum(self._weights.values()) // SMALL_BATCH_BYTES)
+        return max(1, min(self.spec.slots, self.spec.buckets, worth))
 
     def batch_reduces(self, folders: Sequence[Path]) -> list[Task]:
         """The reduce tasks of a BatchJob, which read the parcels of `folders`."""

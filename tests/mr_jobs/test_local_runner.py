@@ -11,7 +11,7 @@ import pytest
 
 from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.mr_jobs.launch import JobOutput, launch
-from pinflow.mr_jobs.local_plan import SMALL_TASK_BYTES
+from pinflow.mr_jobs.local_plan import SMALL_BATCH_BYTES
 from pinflow.mr_jobs.local_runner import MAX_ATTEMPTS
 from pinflow.mr_jobs.spec import JobSpec
 from pinflow.stats_engine.shards import decode
@@ -46,7 +46,7 @@ def run(
 ) -> JobOutput:
     """Run a sample job; every input line weighs as much as a task, so there are as many map tasks as slots."""
     arguments = () if job in ("WordsByCount", "CountingCombiner") else ("--to=parquet",)
-    weighed = tuple((line, SMALL_TASK_BYTES) for line in lines)
+    weighed = tuple((line, SMALL_BATCH_BYTES) for line in lines)
     name = f"tests.mr_jobs.sample_jobs:{job}"
     output = folder / f"_attempt-{job}-{runner}-{slots}"
     spec = JobSpec(name, arguments, weighed, str(output), buckets=4, slots=slots)

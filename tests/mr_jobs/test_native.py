@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from pinflow.mr_jobs.launch import JobOutput, launch
+from pinflow.mr_jobs.local_plan import SMALL_BATCH_BYTES
 from pinflow.mr_jobs.native import Usage, with_native
 from pinflow.mr_jobs.spec import JobSpec
 from pinflow.stats_engine.engine import StatsEngine
@@ -14,6 +15,7 @@ from pinflow.stats_engine.shards import decode
 from pinflow.zygote import Exit, Zygote
 from tests.mr_jobs.sample_jobs import DIE_ONCE
 
+WEIGHT = SMALL_BATCH_BYTES + 1
 TEXT = ["a b", "c", "", "a"]
 JOBS = pytest.mark.parametrize(
     ("job", "tasks", "reads"), [("Totals", 4, 2), ("Doubled", 2, 2), ("WordRows", 4, 2), ("WordsByCount", 8, 2)]
@@ -32,7 +34,7 @@ def run(folder: Path, job: str, runner: str = "local", **variables: str) -> JobO
         lines = [str(folder / f"{number}.parquet") for number in range(2)]
         for line in lines:
             pl.DataFrame({"key": ["x", "y"], "value": [1, 2]}).write_parquet(line)
-    weighed = tuple((line, (5 << 20) + number) for number, line in enumerate(lines))
+    weighed = tuple((line, WEIGHT + number) for number, line in enumerate(lines))
     arguments = () if job == "WordsByCount" else ("--to=parquet",)
     spec = JobSpec(f"tests.mr_jobs.sample_jobs:{job}", arguments, weighed, str(folder / "out"), buckets=4, slots=2)
     return launch(spec, runner, {**os.environ, **variables})
@@ -47,7 +49,7 @@ def test_every_job_has_figures_of_its_tasks(tmp_path: Path, job: str, tasks: int
     weights = [path.stat().st_size for path in files]
     assert found.counts["input_rows"] == 4
     assert found.counts["output_bytes"] == sum(weights) > 0
-    assert found.counts["input_bytes"] == (5 << 20) * (2 if job in ("Totals", "Doubled") else 4) + (
+    assert found.counts["input_bytes"] == WEIGHT * (2 if job in ("Totals", "Doubled") else 4) + (
         1 if job in ("Totals", "Doubled") else 6
     )
     for name in ("task_seconds", "task_cpu_seconds", "task_peak_bytes", "task_output_bytes"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pinflow.errors import LimitExceededError
 from pinflow.mr_jobs.launch import JobOutput, launch
-from pinflow.mr_jobs.local_plan import SMALL_TASK_BYTES
+from pinflow.mr_jobs.local_plan import SMALL_BATCH_BYTES
 from pinflow.mr_jobs.progress import Reports, Watch
 from pinflow.mr_jobs.spec import JobSpec
 from pinflow.stats_engine.engine import StatsEngine
@@ -32,7 +32,7 @@ def zygote() -> Iterator[Zygote]:
 
 
 def run(folder: Path, job: str, lines: list[str], maxima: dict[str, float], **variables: str) -> JobOutput:
-    weighed = tuple((line, SMALL_TASK_BYTES) for line in lines)
+    weighed = tuple((line, SMALL_BATCH_BYTES) for line in lines)
     name = f"tests.mr_jobs.sample_jobs:{job}"
     spec = JobSpec(name, ("--to=parquet",), weighed, str(folder / "_attempt-1"), buckets=4, slots=2, maxima=maxima)
     return launch(spec, "local", {**os.environ, **variables})
@@ -99,7 +99,7 @@ def test_a_task_that_is_tried_again_is_counted_once(tmp_path: Path) -> None:
 
 def test_input_that_is_too_large_is_not_even_read(tmp_path: Path) -> None:
     with pytest.raises(LimitExceededError, match="input_bytes is"):
-        run(tmp_path, "Suicidal", TEXT, {"input_bytes": 3 * SMALL_TASK_BYTES})
+        run(tmp_path, "Suicidal", TEXT, {"input_bytes": 3 * SMALL_BATCH_BYTES})
 
 
 def test_nothing_is_watched_without_maxima(tmp_path: Path) -> None:
