@@ -117,14 +117,20 @@ def _code_categories(column: pl.Series) -> Coded:
     highest = physical.max()
     size = highest + 1 if isinstance(highest, int) else 0
     codes = physical.fill_null(size).to_numpy()
-    row_of = np.full(size + 1, -1, np.int32)
-    row_of[codes] = np.arange(len(codes), dtype=np.int32)
+    codes, row_of = dense(codes, size + 1)
+    return Coded(codes.astype(np.uint32, copy=False), column.gather(pl.Series(row_of)))
+
+
+def dense(cells: Integers, size: int) -> tuple[Integers, Integers]:
+    """Numbers below `size`, counted anew without those that are not there, and a place of each that is there."""
+    row_of = np.full(size, -1, np.int32)
+    row_of[cells] = np.arange(len(cells), dtype=np.int32)
     used = np.flatnonzero(row_of >= 0)
-    if len(used) and used[-1] >= len(used):
-        place = np.zeros(size + 1, np.uint32)
+    if len(used) < size:
+        place = np.zeros(size, np.uint32)
         place[used] = np.arange(len(used), dtype=np.uint32)
-        codes = place[codes]
-    return Coded(codes, column.gather(pl.Series(row_of[used])))
+        cells = place[cells]
+    return cells, row_of[used]
 
 
 def spread(values: pl.Series, keys: Coded) -> Coded:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 from pinflow.mr_jobs.analytics.columns import (
@@ -9,14 +10,16 @@ from pinflow.mr_jobs.analytics.columns import (
     ITEM_KEYS,
     NETWORKS,
     RANK_PREFIX,
-    sum_counts,
     with_all_counts,
 )
 from pinflow.mr_jobs.analytics.distinct import bits_of
 from pinflow.mr_jobs.coded import CodedRows
 from pinflow.mr_jobs.coded_job import CodedJob
-from pinflow.mr_jobs.codes import Grouping
+from pinflow.mr_jobs.groups import Groups
 from pinflow.mr_jobs.udfs import rankings
+
+FROM_PIN = ("pin_id", "domain", "owner_id", "board_id", "app")
+"""Keys of a row, the pin first: the next three nearly always follow from it."""
 
 
 class PinCounts(CodedJob):
@@ -39,21 +42,17 @@ class PinCounts(CodedJob):
             return None
         self.stats.incr_count("events", batch.height)
         (event,) = batch.texts["event_type"].values
-        networks = {n: bits_of(batch.texts["network"], {n: 1}) for n in NETWORKS}
-        groups = Grouping({name: batch.texts[name] for name in ITEM_KEYS}, pl.DataFrame(networks))
-        by_network = [pl.col(n).sum().alias(f"{event}_{n}") for n in NETWORKS]
-        counts = groups.rows.group_by(groups.names).agg(
-            pl.col("row").first(), pl.len().cast(pl.Int64).alias(event), *by_network
-        )
-        return groups.decode(counts)
-
-    def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Counts of all blocks together."""
-        return with_all_counts(frame).group_by(ITEM_KEYS).agg(sum_counts())
+        groups = Groups.of([pl.Series(batch.texts[name].codes) for name in FROM_PIN])
+        keys = {name: batch.texts[name].decode(batch.texts[name].codes[groups.rows]) for name in ITEM_KEYS}
+        network = batch.texts["network"]
+        counts = {f"{event}_{name}": groups.count(np.flatnonzero(bits_of(network, {name: 1}))) for name in NETWORKS}
+        return pl.DataFrame(keys | {event: groups.count()} | counts)
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Counts of the bucket's pins, with their rankings."""
-        counted = self.combine(frame)
+        groups = Groups.of([frame[name] for name in FROM_PIN])
+        counts = {name: groups.total(frame[name]) for name in COUNTS if name in frame.columns}
+        counted = with_all_counts(frame.select(ITEM_KEYS)[groups.rows].with_columns(**counts))
         per_pin = counted.group_by("pin_id").agg(pl.sum_horizontal(pl.col(COUNTS[::3])).sum().alias("events"))
         self.stats.incr_count("pins", per_pin.height)
         self.stats.add_to_histogram("events_per_pin", per_pin["events"])
