@@ -16,7 +16,7 @@ from pinflow.errors import InputError
 from pinflow.mr_jobs.clustering import split
 from pinflow.mr_jobs.job import DatasetJob
 from pinflow.mr_jobs.native import INPUT_ROWS
-from pinflow.mr_jobs.output import Output
+from pinflow.mr_jobs.output import Output, Rows
 from pinflow.mr_jobs.shuffle import (
     BAD,
     ROWS,
@@ -74,7 +74,7 @@ class BatchJob(DatasetJob):
         parts = batch if isinstance(batch, tuple) else (batch,)
         return sum(part.height for part in parts if isinstance(part, pl.DataFrame))
 
-    def map(self, batch: Any) -> pl.DataFrame | None:
+    def map(self, batch: Any) -> Rows | None:
         """Rows for the shuffle (or, without `reduce`, for the output) from one batch."""
         return batch if isinstance(batch, pl.DataFrame) else None
 
@@ -90,7 +90,7 @@ class BatchJob(DatasetJob):
         """The rows of one bucket of a map task in parts; `reduce_bucket` gets the lower ones first."""
         yield 0, frame
 
-    def reduce_bucket(self, parts: "Parts") -> pl.DataFrame | pa.Table:
+    def reduce_bucket(self, parts: "Parts") -> Rows:
         """Rows of the output from the bucket's parts; by default `reduce` gets them all in one frame."""
         frames = list(parts)
         if not frames and not self.reduces_empty:
@@ -128,11 +128,11 @@ class BatchJob(DatasetJob):
                     self._flush_aside(output)
                 self._flush_aside(output)
 
-    def _mapped(self) -> Iterator[pl.DataFrame]:
+    def _mapped(self) -> Iterator[Rows]:
         for batch in self.batches(self._read_input()):
             self.stats.incr_count(INPUT_ROWS, self.rows_of(batch))
             frame = self.map(batch)
-            if frame is not None and frame.width:
+            if frame is not None and len(frame.columns):
                 yield frame
         last = self.map_final()
         if last is not None and last.width:
@@ -146,7 +146,8 @@ class BatchJob(DatasetJob):
     def _map_to_shuffle(self, writer: ShuffleWriter) -> None:
         held: list[pl.DataFrame] = []
         size = 0
-        for frame in self._mapped():
+        for rows in self._mapped():
+            frame = pl.DataFrame(rows)
             held.append(frame)
             size += held_bytes(frame)
             if size > self.memory // 8:

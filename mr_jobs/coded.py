@@ -88,6 +88,8 @@ def joined(tables: Sequence[pa.Table]) -> CodedRows:
 
 
 def _joined(columns: Sequence[Coded]) -> Coded:
+    if not columns:
+        return Coded(np.zeros(0, np.uint32), pl.Series([], dtype=pl.String))
     both = code(pl.concat([column.values for column in columns]))
     ends = np.cumsum([len(column.values) for column in columns])
     places = np.split(both.codes, ends[:-1])
@@ -113,10 +115,13 @@ def _table(split: DatasetSplit, file: DatasetFile, columns: Sequence[str], plain
 
 
 def _coded(column: pa.ChunkedArray) -> Coded:
-    """The column as it is kept, if it has one dictionary."""
-    if not len(column):
-        return Coded(np.zeros(0, np.uint32), pl.Series([], dtype=pl.String))
-    array = column.chunk(0) if column.num_chunks == 1 else column.unify_dictionaries().combine_chunks()
+    """The column as it is kept, its dictionaries as one."""
+    if column.num_chunks != 1:
+        return _joined([_of_chunk(chunk) for chunk in column.chunks])
+    return _of_chunk(column.chunk(0))
+
+
+def _of_chunk(array: pa.DictionaryArray) -> Coded:
     values, indices = pl.Series(array.dictionary, dtype=pl.String), array.indices
     if indices.null_count:
         indices = indices.fill_null(len(values))

@@ -16,6 +16,8 @@ class CodedJob(BatchJob):
     """
 
     plain: ClassVar[Sequence[str]] = ()
+    rows_together: ClassVar[int] = 1 << 17
+    """How many rows small splits may have to come as one batch."""
 
     def wanted(self, dataset: str) -> Sequence[str]:
         """The columns that are read of a dataset; `name_*` stands for all that begin so."""
@@ -23,7 +25,7 @@ class CodedJob(BatchJob):
 
     def batches(self, lines: Iterator[bytes]) -> Iterator[CodedRows]:
         """The batches of a map task's input lines; small splits of a dataset come together."""
-        for line in together(lines):
+        for line in together(lines, self.rows_together):
             yield from self.read(line)
 
     def read(self, split_line: bytes) -> Iterator[CodedRows]:

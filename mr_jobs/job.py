@@ -11,7 +11,7 @@ from mrjob.job import MRJob
 from mrjob.options import _add_basic_args, _add_job_args, _add_step_args
 
 from pinflow.config import parse_size
-from pinflow.mr_jobs.clustering import bucket_of
+from pinflow.mr_jobs.clustering import bucket_of, split
 from pinflow.mr_jobs.datasets import Published
 from pinflow.mr_jobs.output import LineOutput, Output, ParquetOutput
 from pinflow.mr_jobs.splits import read_parquet
@@ -23,6 +23,7 @@ from pinflow.storage import open_storage
 
 DESCRIPTION = "_dataset.json"
 DEFAULT_MEMORY = "512MB"
+_ROW = "_row"
 
 
 class DatasetJob(MRJob):
@@ -116,6 +117,22 @@ class DatasetJob(MRJob):
             numbers = bucket_of(frame, description.clustered_by, self.options.buckets)
             frame = frame.filter(pl.Series(numbers == bucket))
         return frame
+
+    def looked_up(self, name: str, keys: pl.Series, columns: Sequence[str]) -> pl.DataFrame:
+        """Text columns of a dataset with one row a key, for each of the keys, and whether it was `found`.
+
+        One bucket of the dataset is held at a time.
+        """
+        folder, description = self._table(name)
+        (key,) = description.clustered_by
+        given = keys.cast(pl.String).to_frame(key).with_row_index(_ROW)
+        empty = pl.DataFrame(schema=dict.fromkeys([key, *columns], pl.String))
+        found = []
+        for bucket, wanted in split(given, [key], description.buckets):
+            parts = [part for part in description.parts if part.bucket == bucket]
+            rows = _concat([empty, *(read_parquet(f"{folder}/{part.name}", [key, *columns]) for part in parts)])
+            found.append(wanted.join(rows.with_columns(found=True), on=key, how="left"))
+        return _concat(found).sort(_ROW).select(*columns, pl.col("found").fill_null(False))
 
     def _table(self, name: str) -> tuple[str, Published]:
         folders = dict(text.split("=", 1) for text in self.options.table)

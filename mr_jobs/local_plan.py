@@ -57,9 +57,8 @@ class Plan:
     def groups(self, small: int = SMALL_TASK_BYTES) -> list[list[str]]:
         """Input lines for each map task: neighbours together, of about the same weight, none for less than `small`."""
         total = sum(weight for _, weight in self.spec.lines)
-        small = max(small, self.spec.tables)  # less than that costs more to start than to do
         count = max(1, min(len(self.spec.lines), -(-total // small), self.spec.slots))
-        largest = max(self.spec.memory // 4, 4 * self.spec.tables)
+        largest = self.spec.memory // 4
         share = min(max(total / count, 1), largest)
         groups: list[list[str]] = [[]]
         weight_so_far = 0.0

@@ -11,9 +11,8 @@ from pinflow.errors import ConfigurationError
 class JobSpec:
     """One MapReduce job to run: `lines` are its input lines, each with its weight in bytes.
 
-    `tables` are the bytes of what a task may have to load besides. With `expand` the lines name splits, and the job is
-    a plain `MRJob`, which gets the lines that they name. `maxima` are those of counts above which it is to be stopped
-    while it runs.
+    With `expand` they name splits, and the job is a plain `MRJob`, which gets the lines that they name. `maxima` are
+    those of counts above which it is to be stopped while it runs.
     """
 
     job: str
@@ -23,7 +22,6 @@ class JobSpec:
     buckets: int = 1
     slots: int = 1
     memory: int = 512 << 20
-    tables: int = 0
     expand: bool = False
     maxima: Mapping[str, float] = field(default_factory=dict)
 

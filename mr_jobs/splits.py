@@ -10,8 +10,6 @@ from pinflow.mr_jobs.clustering import bucket_of
 from pinflow.mr_jobs.datasets import Published, Warehouse
 from pinflow.storage import open_storage
 
-ROWS_TOGETHER = 1 << 17
-
 
 @dataclass(frozen=True)
 class DatasetFile:
@@ -44,10 +42,10 @@ class DatasetSplit:
         """Rows of all files."""
         return sum(file.rows for file in self.files)
 
-    def goes_with(self, other: "DatasetSplit") -> bool:
-        """Whether both are of one dataset, whole files, and small together."""
+    def goes_with(self, other: "DatasetSplit", rows: int) -> bool:
+        """Whether both are of one dataset, whole files, and have no more than so many rows together."""
         is_whole = all(file.exact for file in self.files + other.files)
-        return is_whole and self.dataset == other.dataset and self.rows + other.rows <= ROWS_TOGETHER
+        return is_whole and self.dataset == other.dataset and self.rows + other.rows <= rows
 
     def to_line(self) -> str:
         """The split as an input line of a map task."""
@@ -61,12 +59,12 @@ class DatasetSplit:
         return cls(dataset, tuple(DatasetFile(*f) for f in files), bucket, buckets, tuple(clustered_by))
 
 
-def together(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Input lines, with neighbours that name few rows of one dataset as one: a small batch costs its time, too."""
+def together(lines: Iterable[bytes], rows: int) -> Iterator[bytes]:
+    """Input lines, with neighbours that name up to `rows` of one dataset as one: a small batch costs its time, too."""
     held: DatasetSplit | None = None
     for line in lines:
         split = DatasetSplit.from_line(line) if line.startswith(b"[") else None
-        if held is not None and split is not None and held.goes_with(split):
+        if held is not None and split is not None and held.goes_with(split, rows):
             held = DatasetSplit(held.dataset, held.files + split.files)
             continue
         if held is not None:

@@ -31,14 +31,13 @@ PARQUET_INFLATION = 6
 class Resolved:
     """What a job is to read: input lines with their weight in bytes, options, and what identifies it all.
 
-    `datasets` are name, day and attempt of each dataset read, `tables` the bytes of those that are joined with.
+    `datasets` are name, day and attempt of each dataset read.
     """
 
     lines: list[tuple[str, int]] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     raw: list[Any] = field(default_factory=list)
     datasets: list[tuple[str, str, str]] = field(default_factory=list)
-    tables: int = 0
 
     @property
     def weight(self) -> int:
@@ -63,7 +62,6 @@ def resolve(node: MapReduce, day: date, settings: Settings, warehouse: Warehouse
         published = warehouse.require(name, day)
         resolved.options.setdefault("table", []).append(f"{name}={warehouse.path(published)}")
         resolved.datasets.append((name, published.date, published.attempt))
-        resolved.tables += published.bytes * PARQUET_INFLATION
     return resolved
 
 

@@ -180,7 +180,6 @@ class _NodeRun:
             buckets=self._buckets,
             slots=self.settings.slot_count,
             memory=self.settings.memory_bytes,
-            tables=resolved.tables,
             maxima={rule.name: rule.max for rule in growing_maxima(self.node.rules) if rule.max is not None},
             expand=is_plain,
         )

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,13 +129,11 @@ def test_categories_last_as_long_as_their_frames() -> None:
         gc.collect()
 
 
-def test_small_splits_of_a_dataset_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pinflow.mr_jobs.splits.ROWS_TOGETHER", 100)
-
+def test_small_splits_of_a_dataset_come_together() -> None:
     def line(dataset: str, *rows: int, exact: bool = True) -> bytes:
         files = tuple(DatasetFile(f"{dataset}-{n}", "2015-05-18", n, 1, exact) for n in rows)
         return DatasetSplit(dataset, files).to_line().encode()
 
     lines = [line("a", 40), line("a", 60), line("a", 1), line("b", 1), line("b", 2, exact=False), b"x.parquet\n"]
     wanted = [line("a", 40, 60), *lines[2:]]
-    assert list(together(lines)) == wanted
+    assert list(together(lines, 100)) == wanted
