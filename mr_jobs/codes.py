@@ -115,9 +115,9 @@ def _by_hash(texts: pl.Series) -> Coded | None:
 def _code_categories(column: pl.Series) -> Coded:
     physical = column.to_physical()
     highest = physical.max()
-    size = highest + 1 if isinstance(highest, int) else 0
-    codes = physical.fill_null(size).to_numpy()
-    codes, row_of = dense(codes, size + 1)
+    null = highest + 1 if isinstance(highest, int) else 0
+    _, cells = numbered(physical.fill_null(null).cast(pl.Int64).to_numpy())
+    codes, row_of = dense(cells, int(cells.max(initial=-1)) + 1)
     return Coded(codes.astype(np.uint32, copy=False), column.gather(pl.Series(row_of)))
 
 
@@ -141,7 +141,7 @@ def spread(values: pl.Series, keys: Coded) -> Coded:
 
 def coalesced(first: Coded, second: Coded) -> Coded:
     """The first column where it has a text, else the second."""
-    if not first.values.null_count():
+    if not first.values.null_count() or second.values.null_count() == len(second.values):
         return first
     if first.values.null_count() == len(first.values):
         return second

@@ -6,14 +6,19 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from pinflow.mr_jobs.clustering import bucket_of
-from pinflow.mr_jobs.datasets import Published, Warehouse
+from pinflow.mr_jobs.clustering import bucket_count, bucket_of
+from pinflow.mr_jobs.datasets import Part, Published, Warehouse
 from pinflow.storage import open_storage
+
+MOST_ROWS = 1 << 22
 
 
 @dataclass(frozen=True)
 class DatasetFile:
-    """One Parquet file, the day it belongs to, and whether it holds only the split's bucket."""
+    """One Parquet file, the day it belongs to, and whether it holds only the split's bucket.
+
+    `rows` and `bytes` are those of the split, about.
+    """
 
     path: str
     date: str
@@ -101,7 +106,7 @@ def read_split(split: DatasetSplit, columns: Sequence[str] | None = None) -> pl.
 def part_splits(warehouse: Warehouse, published: Published, below: str = "") -> list[DatasetSplit]:
     """A split for each file of one day of a dataset, below a folder such as `event_type=like/` if one is named."""
     return [
-        DatasetSplit(published.dataset, (_file(warehouse, published, part.name, part.rows, part.bytes),))
+        DatasetSplit(published.dataset, (_file(warehouse, published, part),))
         for part in published.parts
         if part.name.startswith(below)
     ]
@@ -111,15 +116,18 @@ def bucket_splits(warehouse: Warehouse, days: Sequence[Published]) -> list[Datas
     """A split for each bucket over all given days of one dataset.
 
     Days can differ in their number of buckets, all powers of two: the finest counts, and a coarser file is read
-    by each of its finer buckets, which keep only their own rows.
+    by each of its finer buckets, which keep only their own rows. So are all files of many days whose buckets are too
+    large together: a split has about `MOST_ROWS` rows at most.
     """
     if not days:
         return []
     buckets = max(day.buckets for day in days)
+    if all(day.clustered_by for day in days):
+        buckets = max(buckets, bucket_count(sum(day.rows for day in days), MOST_ROWS))
     splits = []
     for bucket in range(buckets):
         files = tuple(
-            _file(warehouse, day, part.name, part.rows, part.bytes, exact=day.buckets == buckets)
+            _file(warehouse, day, part, buckets // day.buckets)
             for day in days
             for part in day.parts
             if part.bucket == bucket % day.buckets
@@ -129,7 +137,6 @@ def bucket_splits(warehouse: Warehouse, days: Sequence[Published]) -> list[Datas
     return splits
 
 
-def _file(
-    warehouse: Warehouse, published: Published, name: str, rows: int, size: int, *, exact: bool = True
-) -> DatasetFile:
-    return DatasetFile(f"{warehouse.path(published)}/{name}", published.date, rows, size, exact)
+def _file(warehouse: Warehouse, published: Published, part: Part, splits: int = 1) -> DatasetFile:
+    path = f"{warehouse.path(published)}/{part.name}"
+    return DatasetFile(path, published.date, part.rows // splits, part.bytes // splits, exact=splits == 1)

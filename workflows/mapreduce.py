@@ -44,7 +44,7 @@ from pinflow.workflows.shrinking import days_read, fuller_periods, without
 SMALL_JOB_BYTES = 4 << 20
 BUCKETS_A_SLOT = 4
 """A task works on a few buckets, one after the other in the same memory: less is held at a time, less is asked for."""
-BUCKET_SHARE = 8
+BUCKET_SHARE = 16
 """Of a task's memory, what a bucket may weigh: work on it takes copies, and each has a dictionary of its own."""
 
 

@@ -2,19 +2,23 @@
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.clustering import bucket_of
+from pinflow.mr_jobs.clustering import split as split_by_bucket
 from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of, frame_of, read_rows
 from pinflow.mr_jobs.codes import coalesced, code, spread
+from pinflow.mr_jobs.datasets import Part, Published, Warehouse
 from pinflow.mr_jobs.output import ParquetOutput
-from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, read_split, together
+from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, bucket_splits, read_split, together
 from pinflow.mr_jobs.task import Task
 
 TEXTS = st.lists(st.none() | st.sampled_from(["", "a", "b", "ä", "x" * 40]), min_size=1, max_size=40)
@@ -71,6 +75,33 @@ def test_of_a_coarser_file_only_the_rows_of_the_bucket_are_read(tmp_path: Path) 
     rows = read_rows(split, ["n"])
     assert rows.others["n"].to_list() == [n for n, b in enumerate(bucket_of(frame, ["user"], 4)) if b == 1]
     assert rows.height == len(rows.others["n"]) > 0
+
+
+@pytest.mark.parametrize(("most", "buckets"), [(1000, 2), (40, 4), (10, 16)])
+def test_large_buckets_of_many_days_are_read_in_more_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, buckets: int
+) -> None:
+    monkeypatch.setattr("pinflow.mr_jobs.splits.MOST_ROWS", most)
+    warehouse = Warehouse(str(tmp_path))
+    days, written = [], []
+    for day in ("2015-05-18", "2015-05-19", "2015-05-20"):
+        frame = pl.DataFrame({"user": [f"u{n}" for n in range(50)], "n": range(50)})
+        days.append(Published("d", day, "_a", 1, "", 50, 1, (), ("user",), 2))
+        parts = []
+        for bucket, rows in split_by_bucket(frame, ["user"], 2):
+            parts.append(Part(f"part-{bucket}.parquet", rows.height, 1 << 20, bucket))
+            path = Path(warehouse.path(days[-1]), parts[-1].name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows.write_parquet(path)
+        days[-1] = replace(days[-1], parts=tuple(parts))
+        written += [(day, *row) for row in frame.iter_rows()]
+    splits = bucket_splits(warehouse, days)
+    assert {found.buckets for found in splits} == {buckets}
+    assert sum(found.size for found in splits) == 3 * 2 << 20
+    read = [as_texts(read_rows(found, ["user", "n"]), ["date", "user", "n"]) for found in splits]
+    for found, rows in zip(splits, read, strict=True):
+        assert set(bucket_of(rows, ["user"], buckets)) <= {found.bucket}
+    assert sorted(pl.concat(read).rows()) == sorted(written)
 
 
 def test_rows_without_a_text_are_left_out(tmp_path: Path) -> None:
