@@ -74,7 +74,10 @@ class Coded:
 
 
 def code(column: pl.Series) -> Coded:
-    """The column's codes, dense from 0. Runs of equal texts are coded once; of a Categorical `values` are one, too."""
+    """The codes of a column of texts, dense from 0. Runs of equal texts are coded once.
+
+    Of a Categorical `values` are one, too.
+    """
     if isinstance(column.dtype, pl.Categorical):
         return _code_categories(column)
     starts_run = column.ne_missing(column.shift()).to_numpy().copy()

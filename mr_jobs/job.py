@@ -126,12 +126,12 @@ class DatasetJob(MRJob):
         folder, description = self._table(name)
         (key,) = description.clustered_by
         given = keys.cast(pl.String).to_frame(key).with_row_index(_ROW)
-        empty = pl.DataFrame(schema=dict.fromkeys([key, *columns], pl.String))
-        found = []
+        nothing = pl.DataFrame(schema=dict.fromkeys([key, *columns], pl.String))
+        found = [_with_found(given.clear(), nothing, key)]
         for bucket, wanted in split(given, [key], description.buckets):
             parts = [part for part in description.parts if part.bucket == bucket]
-            rows = _concat([empty, *(read_parquet(f"{folder}/{part.name}", [key, *columns]) for part in parts)])
-            found.append(wanted.join(rows.with_columns(found=True), on=key, how="left"))
+            rows = _concat([nothing, *(read_parquet(f"{folder}/{part.name}", [key, *columns]) for part in parts)])
+            found.append(_with_found(wanted, rows, key))
         return _concat(found).sort(_ROW).select(*columns, pl.col("found").fill_null(False))
 
     def _table(self, name: str) -> tuple[str, Published]:
@@ -140,6 +140,10 @@ class DatasetJob(MRJob):
             raise KeyError(f"{type(self).__name__} joins with {name!r}: give --table {name}=FOLDER")
         path = f"{folders[name]}/{DESCRIPTION}"
         return folders[name], Published.from_json(open_storage(path).read_bytes(path), path)
+
+
+def _with_found(wanted: pl.DataFrame, rows: pl.DataFrame, key: str) -> pl.DataFrame:
+    return wanted.join(rows.with_columns(found=pl.lit(True)), on=key, how="left")
 
 
 def _concat(frames: list[pl.DataFrame]) -> pl.DataFrame:

@@ -175,7 +175,7 @@ class FileShuffleReader:
     def read(self, bucket: int, kinds: Sequence[str] = (ROWS, STATISTICS, BAD)) -> Iterator[Parcel]:
         """The parcels of one bucket, part by part, in the order of the map tasks.
 
-        What is mapped into memory stays there as long as the frames of a part do.
+        What is mapped into memory stays there as long as the rows of a part do.
         """
         chosen = (found for found in self._parcels.get(bucket, ()) if found[1].kind in kinds)
         for _, parcels in groupby(chosen, key=_part):

@@ -1,4 +1,4 @@
-"""Reads JSON lines into columns of text, in one vectorised pass that a few bad lines slow down only a little.
+"""Reads JSON lines into columns, in one vectorised pass that a few bad lines slow down only a little.
 
 Polars reads a whole block or refuses it. A refused block is cut again and again, and the lines of its last parts are
 judged one by one. A line is good when Polars reads it alone, so the cuts between blocks never change a verdict.

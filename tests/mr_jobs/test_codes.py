@@ -47,6 +47,21 @@ def test_codes_stand_for_their_texts(values: list[str | None], repeats: int, dty
     assert ordered.decode(ordered.codes).to_list() == column.to_list()
 
 
+@pytest.mark.parametrize("kinds", [3, 5_000, 30_000])
+def test_many_texts_are_coded_as_few_are(monkeypatch: pytest.MonkeyPatch, kinds: int) -> None:
+    texts = [None if n % 97 == 0 else f"text {n * 7919 % kinds}" for n in range(30_000)]
+    column = pl.Series("texts", texts)
+    by_hash = code(column)
+    monkeypatch.setattr(codes, "text_hashes", lambda texts: np.zeros(len(texts), np.uint64))
+    all_alike = code(column)  # a hash that all texts share
+    monkeypatch.setattr(codes, "_MOST", 20_000)
+    too_many = code(column)
+    for coded in (by_hash, all_alike, too_many):
+        assert coded.decode(coded.codes).equals(column)
+        assert coded.values.n_unique() == len(coded.values) == column.n_unique()
+        assert coded.values.name == "texts"
+
+
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2**40), st.booleans()), min_size=1))
 @settings(deadline=None)
 def test_packed_fields_come_back_and_sort_like_tuples(rows: list[tuple[int, int, bool]]) -> None:
