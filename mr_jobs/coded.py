@@ -66,25 +66,22 @@ def read_rows(split: DatasetSplit, columns: Sequence[str], plain: Sequence[str] 
     those that a file of another day lacks are null.
     """
     whole = pa.concat_tables([_table(split, file, columns, plain) for file in split.files], promote_options="default")
+    return _rows(split.dataset, whole, plain)
+
+
+def joined(tables: Sequence[pa.Table]) -> CodedRows:
+    """The rows of tables with the same columns, one after the other; their dictionaries become one."""
+    return _rows("", pa.concat_tables(tables), ())
+
+
+def _rows(dataset: str, whole: pa.Table, plain: Sequence[str]) -> CodedRows:
     texts, others = {}, {}
     for name, column in zip(whole.column_names, whole.columns, strict=True):
         if pa.types.is_dictionary(column.type) and name not in plain:
             texts[name] = _coded(column)
         else:
-            others[name] = pl.Series(name, column)
-    return CodedRows(split.dataset, len(whole), texts, others)
-
-
-def joined(tables: Sequence[pa.Table]) -> CodedRows:
-    """The rows of tables with the same columns, one after the other; their dictionaries become one."""
-    texts, others = {}, {}
-    for name in tables[0].column_names:
-        columns = [table[name] for table in tables]
-        if pa.types.is_dictionary(columns[0].type):
-            texts[name] = _joined([_coded(column) for column in columns])
-        else:
-            others[name] = pl.Series(name, pa.chunked_array([c for column in columns for c in column.chunks])).rechunk()
-    return CodedRows("", sum(map(len, tables)), texts, others)
+            others[name] = pl.Series(name, column).rechunk()
+    return CodedRows(dataset, len(whole), texts, others)
 
 
 def _joined(columns: Sequence[Coded]) -> Coded:

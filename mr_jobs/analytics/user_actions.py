@@ -12,6 +12,7 @@ from pinflow.mr_jobs.batch_job import Parts
 from pinflow.mr_jobs.coded import CodedRows, frame_of, joined, table_of
 from pinflow.mr_jobs.coded_job import CodedJob
 from pinflow.mr_jobs.codes import Coded, Integers, SortedRows, coalesced, code, spread
+from pinflow.mr_jobs.output import Rows
 
 EVENT_COLUMNS = ("domain", "owner_id", "app", "country", "metro")
 USER_COLUMNS = ("country", "metro", "gender")
@@ -42,7 +43,7 @@ class UserActions(CodedJob):
         bit = pl.lit(1 << EVENT_TYPES.index(event), pl.UInt8).alias("mask")
         return frame_of(batch.texts).select(*EVENT_COLUMNS, batch.others["user_id"], bit)
 
-    def reduce_bucket(self, parts: Parts) -> pl.DataFrame | pa.Table:
+    def reduce_bucket(self, parts: Parts) -> Rows:
         """The bucket's distinct actions."""
         tables = parts.tables()
         if not tables:
