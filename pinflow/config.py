@@ -200,6 +200,11 @@ class Settings(BaseModel):
         return self.home_path / "logs"
 
     @property
+    def staging_path(self) -> Path:
+        """The folder where attempts write what then goes to a remote warehouse as a whole."""
+        return self.home_path / "staging"
+
+    @property
     def keep_statistics_for(self) -> timedelta:
         """`keep_statistics` as a length of time."""
         return parse_duration(self.keep_statistics)

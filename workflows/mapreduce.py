@@ -23,13 +23,12 @@ from pinflow.mr_jobs.datasets import Published, Warehouse
 from pinflow.mr_jobs.hadoop.sizes import least_buckets
 from pinflow.mr_jobs.job import DatasetJob, job_arguments
 from pinflow.mr_jobs.launch import JobOutput, clustered_by, describe, launch
+from pinflow.mr_jobs.local_plan import SMALL_BATCH_BYTES
 from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.mr_jobs.spec import JobSpec
 from pinflow.scheduler.child import ANEW_VARIABLE, SKIPPED, give_declared, leave_result
 from pinflow.stats_engine.alerts import JobKey, alerts_of
-from pinflow.stats_engine.channels import channels_of
 from pinflow.stats_engine.limits import growing_maxima
-from pinflow.stats_engine.outbox import deliver
 from pinflow.stats_engine.record import is_recorded, mark_published, record
 from pinflow.stats_engine.rules import Violation, evaluate
 from pinflow.stats_engine.statistics import Statistics
@@ -38,12 +37,8 @@ from pinflow.workflows.audit import audit
 from pinflow.workflows.inputs import Resolved, identity_of, resolve, served_labels
 from pinflow.workflows.node import MapReduce
 from pinflow.workflows.on_cluster import cluster_of, of_node, options_there, runs_on_cluster
-from pinflow.workflows.retention import STAGING
 from pinflow.workflows.shrinking import days_read, fuller_periods, without
 
-SMALL_JOB_BYTES = 4 << 20
-BUCKETS_A_SLOT = 4
-"""A task works on a few buckets, one after the other in the same memory: less is held at a time, less is asked for."""
 BUCKET_SHARE = 16
 """Of a task's memory, what a bucket may weigh: work on it takes copies, and each has a dictionary of its own."""
 
@@ -106,7 +101,7 @@ class _NodeRun:
         self.on_cluster = runs_on_cluster(node, settings)
         # tasks of this machine write to it; what is to be published goes to a remote warehouse as a whole
         self.staged = is_remote(self.folder) and not self.on_cluster
-        self.output = str(settings.home_path / STAGING / self.name) if self.staged else self.folder
+        self.output = str(settings.staging_path / self.name) if self.staged else self.folder
         self.key = JobKey(
             workflow=attempt.workflow,
             run_id=attempt.run_id,
@@ -129,8 +124,14 @@ class _NodeRun:
             return self._run()
         finally:
             if self._alerted:  # after publishing: a mail server that hangs keeps nobody from the data
-                deliver(self._database, channels_of(self.settings), datetime.now(UTC))
+                self._deliver()
             self._database.dispose()
+
+    def _deliver(self) -> None:
+        from pinflow.stats_engine.channels import channels_of  # few runs need them
+        from pinflow.stats_engine.outbox import deliver
+
+        deliver(self._database, channels_of(self.settings), datetime.now(UTC))
 
     def _run(self) -> int | None:
         resolved = resolve(self.node, self.attempt.day, self.settings, self.warehouse)
@@ -195,7 +196,7 @@ class _NodeRun:
         if self.on_cluster:
             least = least_buckets(weight)
         else:
-            least = BUCKETS_A_SLOT * self.settings.slot_count if weight > SMALL_JOB_BYTES else 1
+            least = self.settings.slot_count if weight > SMALL_BATCH_BYTES else 1
         return bucket_count(weight, self.settings.memory_bytes // BUCKET_SHARE, least)
 
     def _is_there(self, published: Published) -> bool:

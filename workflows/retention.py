@@ -24,8 +24,6 @@ from pinflow.stats_engine.expiry import forget, forget_mails
 from pinflow.storage import join, open_storage
 
 GRACE = timedelta(hours=1)
-STAGING = "staging"
-"""Folder of the home where attempts write before they go to a remote warehouse."""
 
 
 Due = Iterator[tuple[Callable[[], None], "Removal"]]
@@ -56,7 +54,7 @@ def clean(
     due = [
         *_old_days(warehouse, last_gone, running),
         *_attempts(warehouse, last_gone, now, running, on_damaged),
-        *_staged(settings.home_path / STAGING, now, running),
+        *_staged(settings.staging_path, now, running),
         *_on_cluster(warehouse, last_gone, now, running),
     ]
     if not dry_run:
@@ -103,7 +101,7 @@ def _staged(folder: Path, now: datetime, running: Collection[str]) -> Due:
     for entry in storage.list(str(folder)):
         if now - last_change(storage, entry) > GRACE and not _is_running(entry.name, running):
             remove = partial(shutil.rmtree, entry.path, ignore_errors=True)
-            yield remove, Removal("attempt", f"{STAGING}/{entry.name}", "never published")
+            yield remove, Removal("attempt", f"{folder.name}/{entry.name}", "never published")
 
 
 def _on_cluster(warehouse: Warehouse, last_gone: date, now: datetime, running: Collection[str]) -> Due:
