@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from pinflow.config import PATH_SETTINGS
 from pinflow.errors import ExitCode, PinflowError
 
 _GARBAGE = 100_000
@@ -57,6 +56,7 @@ COMMANDS = {
     "doctor": "starting",
 }
 
+HELP = ("-h", "--help")
 EPILOG = """\b
 Examples:
   pinflow run analytics --date 2015-05-18     run the main job on the configured input
@@ -84,8 +84,18 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command to be called; what runs jobs starts to get ready for them before that is imported."""
+        if args[0] == "run" and not set(args).intersection(HELP):
+            from pinflow.workflows.preload import begin
 
-@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+            begin()
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": HELP})
 @click.option("--config", type=click.Path(), help="Configuration file; default: pinflow.toml, here or above.")
 @click.option("--home", type=click.Path(), help="Folder of all embedded state; default: .pinflow beside pinflow.toml.")
 @click.option("--input", type=click.Path(), help="Folder of raw events and objects, or of access logs.")
@@ -98,6 +108,8 @@ def cli(**options: Any) -> None:
 
     Each option can also be set as PINFLOW_HOME, PINFLOW_INPUT, … or in pinflow.toml.
     """
+    from pinflow.config import PATH_SETTINGS  # takes longer to import than all of the above
+
     for name, value in options.items():
         if value is not None:
             is_path = name in (*PATH_SETTINGS, "config") and "://" not in value

@@ -1,13 +1,16 @@
 """What the processes of a run have in common, imported once, in their zygote; as little as they can do with."""
 
+import atexit
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pinflow.config import Settings
-from pinflow.scheduler.declare import Condition, Job, Node
 from pinflow.zygote import Zygote
+
+if TYPE_CHECKING:
+    from pinflow.config import Settings
+    from pinflow.scheduler.declare import Node
 
 _ANALYTICS = (
     "board_counts",
@@ -69,18 +72,40 @@ OF_SCHEME = {
 """What else is imported or called, by the scheme of a place that is configured; `OF_STORAGE`: by conditions, too."""
 
 
-def start_zygote(settings: Settings, calls: Iterable[str] = ()) -> Zygote:
+_begun: list[Zygote] = []
+
+
+def begin() -> None:
+    """Start the zygote of a run that is likely to have MapReduce jobs, before that is known; `start_zygote` takes it.
+
+    What they need takes as long to import as what a command needs to find it out.
+    """
+    if not _begun:
+        _begun.append(Zygote.start((*BARE, *PRELOAD, *OF_SCHEME["sqlite"])))
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    while _begun:
+        _begun.pop().close()
+
+
+def start_zygote(settings: "Settings", calls: Iterable[str] = ()) -> Zygote:
     """Start the zygote of a run; returns at once, while it still imports.
 
     It imports what every job needs and what jobs that call the functions `calls` do; more of it (`needs_of`) before
-    the first job that needs more.
+    the first job that needs more. One that `begin` started is taken if jobs need what it imports.
     """
+    modules = {call.partition(":")[0] for call in calls}
+    if _begun and _MAPREDUCE in modules:
+        return _begun.pop()
+    _leave()
     needs = needs_of(settings)
-    more = [name for module in {call.partition(":")[0] for call in calls} for name in needs.get(module, ())]
+    more = [name for module in modules for name in needs.get(module, ())]
     return Zygote.start((*BARE, *dict.fromkeys(more)))
 
 
-def calls_of(settings: Settings, workflow: str, day: date, given: Mapping[str, Any]) -> set[str]:
+def calls_of(settings: "Settings", workflow: str, day: date, given: Mapping[str, Any]) -> set[str]:
     """What the jobs of a workflow are likely to call, found before all that checks it is imported; none if it fails."""
     if f"{__package__}.{workflow}" in settings.workflows:
         return {f"{_MAPREDUCE}:run"}  # the graphs of pinflow's own take longer to make
@@ -93,12 +118,14 @@ def calls_of(settings: Settings, workflow: str, day: date, given: Mapping[str, A
     return set()
 
 
-def calls_in(nodes: Iterable[Node]) -> set[str]:
+def calls_in(nodes: "Iterable[Node]") -> set[str]:
     """The functions that jobs call."""
+    from pinflow.scheduler.declare import Condition, Job
+
     return {node.call for node in nodes if isinstance(node, Job | Condition)}
 
 
-def needs_of(settings: Settings) -> dict[str, tuple[str, ...]]:
+def needs_of(settings: "Settings") -> dict[str, tuple[str, ...]]:
     """What the jobs of a module's functions have in common, by the module's name: for `Place.needs`."""
     return {
         _CONDITIONS: (_CONDITIONS, *_of_places(settings, OF_STORAGE)),
@@ -106,6 +133,6 @@ def needs_of(settings: Settings) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _of_places(settings: Settings, of_scheme: Mapping[str, tuple[str, ...]]) -> list[str]:
+def _of_places(settings: "Settings", of_scheme: Mapping[str, tuple[str, ...]]) -> list[str]:
     places = (settings.input, settings.warehouse, settings.serving, settings.database_url)
     return sorted({name for place in places for name in of_scheme.get(place.partition("://")[0], ())})

@@ -49,7 +49,7 @@ def run(
     weighed = tuple((line, SMALL_BATCH_BYTES) for line in lines)
     name = f"tests.mr_jobs.sample_jobs:{job}"
     output = folder / f"_attempt-{job}-{runner}-{slots}"
-    spec = JobSpec(name, arguments, weighed, str(output), buckets=4, slots=slots)
+    spec = JobSpec(name, arguments, weighed, str(output), buckets=4, slots=slots, memory=1 << 30)
     return launch(spec, runner, {**os.environ, **variables})
 
 

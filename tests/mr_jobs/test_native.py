@@ -36,7 +36,9 @@ def run(folder: Path, job: str, runner: str = "local", **variables: str) -> JobO
             pl.DataFrame({"key": ["x", "y"], "value": [1, 2]}).write_parquet(line)
     weighed = tuple((line, WEIGHT + number) for number, line in enumerate(lines))
     arguments = () if job == "WordsByCount" else ("--to=parquet",)
-    spec = JobSpec(f"tests.mr_jobs.sample_jobs:{job}", arguments, weighed, str(folder / "out"), buckets=4, slots=2)
+    spec = JobSpec(
+        f"tests.mr_jobs.sample_jobs:{job}", arguments, weighed, str(folder / "out"), buckets=4, slots=2, memory=1 << 30
+    )
     return launch(spec, runner, {**os.environ, **variables})
 
 

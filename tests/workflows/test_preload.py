@@ -5,8 +5,10 @@ from collections.abc import Callable
 from datetime import date
 
 import pytest
+from click.testing import CliRunner
 
 from pinflow import config
+from pinflow.cli import cli
 from pinflow.workflows import preload
 from pinflow.workflows.preload import BARE, PRELOAD, calls_of, needs_of, start_zygote
 
@@ -71,3 +73,59 @@ def test_the_storage_of_a_place_is_needed_by_conditions_too(monkeypatch):
     needs = needs_of(config.load())
     assert all("pinflow.storage_s3" in names for names in needs.values())
     assert len(needs) == 2
+
+
+class Begun:
+    """Stands in for a zygote: what it imports, and whether it was closed."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names, self.closed = set(names), False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def begun(monkeypatch) -> list[Begun]:
+    """The zygotes that are started."""
+    started: list[Begun] = []
+
+    def start(names: tuple[str, ...]) -> Begun:
+        started.append(Begun(names))
+        return started[-1]
+
+    monkeypatch.setattr(preload.Zygote, "start", start)
+    return started
+
+
+def test_one_that_was_begun_serves_a_workflow_with_mapreduce_jobs(settings, begun):
+    preload.begin()
+    preload.begin()
+    taken = start_zygote(settings, calls_of(settings, "counted", DAY, {}))
+    assert [taken] == begun
+    assert not taken.closed
+    assert taken.names >= {*BARE, *PRELOAD}
+    assert start_zygote(settings, calls_of(settings, "counted", DAY, {})) is not taken
+
+
+@pytest.mark.parametrize("name", ["plain", "no_such_workflow"])
+def test_one_that_was_begun_is_closed_when_nobody_needs_it(settings, begun, name):
+    preload.begin()
+    taken = start_zygote(settings, calls_of(settings, name, DAY, {}))
+    assert [taken.names for taken in begun[1:]] == [set(BARE)]
+    assert (begun[0].closed, taken.closed) == (True, False)
+
+
+@pytest.mark.parametrize("arguments", [["run", "--help"], ["runs"], ["logs", "run"]])
+def test_a_command_that_runs_nothing_begins_none(begun, arguments, tmp_path):
+    CliRunner().invoke(cli, ["--home", str(tmp_path), *arguments])
+    assert begun == []
+
+
+def test_a_run_begins_one_before_it_has_read_its_options(begun):
+    CliRunner().invoke(cli, ["run", "--no-such-option"])
+    assert len(begun) == 1
+    preload.begin()
+    assert len(begun) == 1
+    start_zygote(config.load(), ())
+    assert begun[0].closed
