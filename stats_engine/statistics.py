@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from pinflow.errors import PinflowError
@@ -114,12 +115,11 @@ class Items:
 
 
 def _best(size: int, items: Iterable[Item], sign: int) -> tuple[Item, ...]:
-    best: dict[str, Item] = {}
-    for item in items:
-        known = best.get(item[0])
-        if known is None or sign * item[1] > sign * known[1]:
-            best[item[0]] = item
-    return tuple(sorted(best.values(), key=lambda item: (-sign * item[1], item[0]))[:size])
+    worst_first = sorted(items, key=itemgetter(1), reverse=sign < 0)
+    best = sorted({item[0]: item for item in worst_first}.values(), key=itemgetter(1), reverse=sign > 0)
+    if len({item[1] for item in best}) < len(best):
+        best.sort(key=lambda item: (-sign * item[1], item[0]))
+    return tuple(best[:size])
 
 
 def _merge_best(size: int, one: tuple[Item, ...], two: tuple[Item, ...], sign: int) -> tuple[Item, ...]:
