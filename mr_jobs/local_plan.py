@@ -9,7 +9,7 @@ from pinflow.mr_jobs.spec import JobSpec
 
 SMALL_TASK_BYTES = 4 << 20
 """Less input than this is not worth another task of lines: to start one takes as long as to work on it."""
-SMALL_BATCH_BYTES = 96 << 20
+SMALL_BATCH_BYTES = 72 << 20
 """The same for tasks of frames, which are many times faster."""
 
 Given = tuple[list[str], list[str]]
