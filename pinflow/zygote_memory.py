@@ -30,7 +30,6 @@ def settle() -> None:
     """Prepare what was imported for forks that leave most of it alone."""
     # SQLAlchemy leaves many that have nothing to do at exit; each child would look at all of them.
     weakref.finalize._registry.clear()  # type: ignore[attr-defined]
-    gc.collect()
     _fill_gaps()
     # Objects out of the collector's sight keep their pages shared with the children.
     gc.freeze()
