@@ -6,7 +6,7 @@ Names that the source computes cannot be known; such a job may count any.
 import ast
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,13 @@ class Counted:
     patterns: list[re.Pattern[str]] = field(default_factory=list)
     lists: set[str] = field(default_factory=set)
     any_name: bool = False
+
+    def take(self, other: "Counted") -> None:
+        """Add what another part of the job counts."""
+        self.names |= other.names
+        self.patterns += other.patterns
+        self.lists |= other.lists
+        self.any_name |= other.any_name
 
     def may_count(self, name: str) -> bool:
         """Whether the job may count such a name; `_skipped.NAME` and Hadoop's `GROUP/NAME` any may."""
@@ -57,29 +64,31 @@ def counted_by(job: str) -> Counted:
 
 
 def _visit(module: str, name: str, found: Counted) -> None:
-    tree = _source(module)
-    defined = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)} if tree else {}
-    if tree is None or name not in defined:
+    source = _source(module)
+    if source is None or name not in source.classes:
         found.any_name = True
         return
-    _collect(tree, found)
-    imported = {
-        alias.asname or alias.name: (node.module, alias.name)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level
-        for alias in node.names
-    }
-    for base in defined[name].bases:
-        if isinstance(base, ast.Name) and base.id in imported:
-            place, original = imported[base.id]
+    found.take(source.counted)
+    for base in source.classes[name].bases:
+        if isinstance(base, ast.Name) and base.id in source.imported:
+            place, original = source.imported[base.id]
             if not _FRAMEWORK.fullmatch(place):
                 _visit(place, original, found)
-        elif not (isinstance(base, ast.Name) and base.id in defined):
+        elif not (isinstance(base, ast.Name) and base.id in source.classes):
             found.any_name = True
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A module: its classes, what it imports by which name (module, name there), and what all of it counts."""
+
+    classes: dict[str, ast.ClassDef]
+    imported: dict[str, tuple[str, str]]
+    counted: Counted
+
+
 @cache
-def _source(module: str) -> ast.Module | None:
+def _source(module: str) -> _Source | None:
     try:
         spec = importlib.util.find_spec(module)
     except ImportError as error:
@@ -88,26 +97,32 @@ def _source(module: str) -> ast.Module | None:
         raise ConfigurationError(f"there is no module {module!r} for a job; write it as package.module:Class")
     if not spec.origin or not spec.origin.endswith(".py"):
         return None
-    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree))
+    imported = {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        for alias in node.names
+    }
+    return _Source({node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}, imported, _counted(nodes))
 
 
-def _collect(tree: ast.Module, found: Counted) -> None:
-    """Take the names of all calls of the engine; where it is handed on, or a name is computed, any name may be."""
-    calls = list(_calls(tree))
-    engines = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "stats"]
-    handed_on = {id(node) for node in engines} - {id(call.func.value) for call in calls}  # type: ignore[attr-defined]
-    made = any(isinstance(node, ast.Name) and node.id in ("engine", "StatsEngine") for node in ast.walk(tree))
-    counters = any(isinstance(node, ast.Attribute) and node.attr == "increment_counter" for node in ast.walk(tree))
-    found.any_name |= bool(handed_on) or made or counters
+def _counted(nodes: Sequence[ast.AST]) -> Counted:
+    """The names of all calls of the engine; where it is handed on, or a name is computed, any name may be."""
+    found = Counted()
+    methods = _NUMBERS | _LISTS
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
+    called = {id(node.func): node for node in nodes if isinstance(node, ast.Call)}
+    calls = [called[id(node)] for node in attributes if node.attr in methods and id(node) in called]
+    engines = {id(node) for node in attributes if node.attr == "stats"}
+    handed_on = engines - {id(call.func.value) for call in calls}  # type: ignore[attr-defined]
+    made = any(isinstance(node, ast.Name) and node.id in ("engine", "StatsEngine") for node in nodes)
+    counters = any(node.attr == "increment_counter" for node in attributes)
+    found.any_name = bool(handed_on) or made or counters
     for call in calls:
         _take(call, found)
-
-
-def _calls(tree: ast.Module) -> Iterator[ast.Call]:
-    methods = _NUMBERS | _LISTS
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in methods:
-            yield node
+    return found
 
 
 def _take(call: ast.Call, found: Counted) -> None:
