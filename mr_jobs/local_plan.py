@@ -12,8 +12,16 @@ SMALL_TASK_BYTES = 4 << 20
 SMALL_BATCH_BYTES = 72 << 20
 """The same for tasks of frames, which are many times faster."""
 
+_BUCKETS_A_SLOT = 2
+"""Buckets are never quite equal: a task that has several gets more of its share."""
+
 Given = tuple[list[str], list[str]]
 """Input of a task of lines: lines, and files of lines."""
+
+
+def least_buckets(weight: int, slots: int) -> int:
+    """As many buckets as an input of `weight` bytes has at least: a few for each slot, one if one task does it all."""
+    return _BUCKETS_A_SLOT * slots if weight > SMALL_BATCH_BYTES else 1
 
 
 @dataclass

@@ -87,11 +87,12 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command to be called; what runs jobs starts to get ready for them before that is imported."""
-        if args[0] == "run" and not set(args).intersection(HELP):
-            from pinflow.workflows.preload import begin
+        """The command to call. For `run` the process that forks its jobs is started before all else is imported."""
+        if args[0] == "run" and not ctx.resilient_parsing and not set(args).intersection((*HELP, "--detach")):
+            from pinflow.workflows import preload
 
-            begin()
+            preload.begin()
+            ctx.call_on_close(preload.leave)
         return super().resolve_command(ctx, args)
 
 

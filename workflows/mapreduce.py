@@ -18,17 +18,19 @@ from pinflow.database import open_database
 from pinflow.errors import FatalAlertError, LimitExceededError
 from pinflow.hbase_schema.markers import read_marker
 from pinflow.hbase_schema.store import open_store
+from pinflow.mr_jobs import local_plan
 from pinflow.mr_jobs.clustering import bucket_count
 from pinflow.mr_jobs.datasets import Published, Warehouse
-from pinflow.mr_jobs.hadoop.sizes import least_buckets
+from pinflow.mr_jobs.hadoop import sizes
 from pinflow.mr_jobs.job import DatasetJob, job_arguments
 from pinflow.mr_jobs.launch import JobOutput, clustered_by, describe, launch
-from pinflow.mr_jobs.local_plan import SMALL_BATCH_BYTES
 from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.mr_jobs.spec import JobSpec
 from pinflow.scheduler.child import ANEW_VARIABLE, SKIPPED, give_declared, leave_result
 from pinflow.stats_engine.alerts import JobKey, alerts_of
+from pinflow.stats_engine.channels import channels_of
 from pinflow.stats_engine.limits import growing_maxima
+from pinflow.stats_engine.outbox import deliver
 from pinflow.stats_engine.record import is_recorded, mark_published, record
 from pinflow.stats_engine.rules import Violation, evaluate
 from pinflow.stats_engine.statistics import Statistics
@@ -124,14 +126,8 @@ class _NodeRun:
             return self._run()
         finally:
             if self._alerted:  # after publishing: a mail server that hangs keeps nobody from the data
-                self._deliver()
+                deliver(self._database, channels_of(self.settings), datetime.now(UTC))
             self._database.dispose()
-
-    def _deliver(self) -> None:
-        from pinflow.stats_engine.channels import channels_of  # few runs need them
-        from pinflow.stats_engine.outbox import deliver
-
-        deliver(self._database, channels_of(self.settings), datetime.now(UTC))
 
     def _run(self) -> int | None:
         resolved = resolve(self.node, self.attempt.day, self.settings, self.warehouse)
@@ -193,10 +189,8 @@ class _NodeRun:
     def _bucket_count(self, weight: int) -> int:
         if not clustered_by(self.node.job):
             return 1
-        if self.on_cluster:
-            least = least_buckets(weight)
-        else:
-            least = self.settings.slot_count if weight > SMALL_BATCH_BYTES else 1
+        slots = self.settings.slot_count
+        least = sizes.least_buckets(weight) if self.on_cluster else local_plan.least_buckets(weight, slots)
         return bucket_count(weight, self.settings.memory_bytes // BUCKET_SHARE, least)
 
     def _is_there(self, published: Published) -> bool:

@@ -1,6 +1,5 @@
 """What the processes of a run have in common, imported once, in their zygote; as little as they can do with."""
 
-import atexit
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date
@@ -72,20 +71,23 @@ OF_SCHEME = {
 """What else is imported or called, by the scheme of a place that is configured; `OF_STORAGE`: by conditions, too."""
 
 
+LIKELY = (*BARE, *PRELOAD, *OF_SCHEME["sqlite"])
+"""What a run needs that has MapReduce jobs and only places of this machine."""
+
 _begun: list[Zygote] = []
 
 
 def begin() -> None:
-    """Start the zygote of a run that is likely to have MapReduce jobs, before that is known; `start_zygote` takes it.
+    """Start a zygote with what a run is likely to need, before that is known; `start_zygote` takes it, or `leave` ends.
 
-    What they need takes as long to import as what a command needs to find it out.
+    That takes as long to import as what a command needs to find it out.
     """
-    if not _begun:
-        _begun.append(Zygote.start((*BARE, *PRELOAD, *OF_SCHEME["sqlite"])))
-        atexit.register(_leave)
+    leave()
+    _begun.append(Zygote.start(LIKELY))
 
 
-def _leave() -> None:
+def leave() -> None:
+    """End the zygote that was begun, if no run has taken it."""
     while _begun:
         _begun.pop().close()
 
@@ -94,14 +96,14 @@ def start_zygote(settings: "Settings", calls: Iterable[str] = ()) -> Zygote:
     """Start the zygote of a run; returns at once, while it still imports.
 
     It imports what every job needs and what jobs that call the functions `calls` do; more of it (`needs_of`) before
-    the first job that needs more. One that `begin` started is taken if jobs need what it imports.
+    the first job that needs more. One that `begin` started is taken if it is the one for MapReduce jobs.
     """
-    modules = {call.partition(":")[0] for call in calls}
-    if _begun and _MAPREDUCE in modules:
-        return _begun.pop()
-    _leave()
     needs = needs_of(settings)
+    modules = {call.partition(":")[0] for call in calls}
     more = [name for module in modules for name in needs.get(module, ())]
+    if _begun and _MAPREDUCE in modules and set(more) <= set(LIKELY):
+        return _begun.pop()
+    leave()
     return Zygote.start((*BARE, *dict.fromkeys(more)))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pinflow.errors import ConfigurationError, PinflowError
 from pinflow.mr_jobs.launch import JobOutput, launch
-from pinflow.mr_jobs.local_plan import SMALL_BATCH_BYTES
+from pinflow.mr_jobs.local_plan import SMALL_BATCH_BYTES, least_buckets
 from pinflow.mr_jobs.local_runner import MAX_ATTEMPTS
 from pinflow.mr_jobs.spec import JobSpec
 from pinflow.stats_engine.shards import decode
@@ -327,3 +327,8 @@ def test_the_merged_statistics_lie_beside_the_output(tmp_path: Path) -> None:
     [shard] = tmp_path.glob("_attempt-*/_stats/job.thrift.gz")
     assert decode(shard.read_bytes(), str(shard)).counts == output.statistics.counts
     assert list(tmp_path.glob("_attempt-*/_temporary")) == []
+
+
+def test_what_one_task_does_has_one_bucket_and_more_a_few_for_each_slot() -> None:
+    assert least_buckets(SMALL_BATCH_BYTES, 6) == 1
+    assert least_buckets(SMALL_BATCH_BYTES + 1, 6) > 6

@@ -1,10 +1,14 @@
 """What the zygote of a run imports: no more than the jobs of its workflow need."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from datetime import date
 
+import psutil
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from pinflow import config
@@ -100,7 +104,6 @@ def begun(monkeypatch) -> list[Begun]:
 
 def test_one_that_was_begun_serves_a_workflow_with_mapreduce_jobs(settings, begun):
     preload.begin()
-    preload.begin()
     taken = start_zygote(settings, calls_of(settings, "counted", DAY, {}))
     assert [taken] == begun
     assert not taken.closed
@@ -116,16 +119,43 @@ def test_one_that_was_begun_is_closed_when_nobody_needs_it(settings, begun, name
     assert (begun[0].closed, taken.closed) == (True, False)
 
 
-@pytest.mark.parametrize("arguments", [["run", "--help"], ["runs"], ["logs", "run"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["run", "--help"], ["run", "analytics", "--date", "2015-05-18", "--detach"], ["runs"], ["logs", "run"]],
+)
 def test_a_command_that_runs_nothing_begins_none(begun, arguments, tmp_path):
     CliRunner().invoke(cli, ["--home", str(tmp_path), *arguments])
     assert begun == []
 
 
-def test_a_run_begins_one_before_it_has_read_its_options(begun):
+def test_completion_begins_none(begun):
+    complete = ShellComplete(cli, {}, "pinflow", "_PINFLOW_COMPLETE")
+    assert complete.get_completions(["run"], "--st")
+    assert begun == []
+
+
+def test_a_run_begins_one_before_it_has_read_its_options_and_leaves_none(begun):
     CliRunner().invoke(cli, ["run", "--no-such-option"])
-    assert len(begun) == 1
+    assert [zygote.closed for zygote in begun] == [True]
+
+
+def test_one_that_lacks_what_a_place_needs_is_not_taken(settings, begun, monkeypatch):
+    monkeypatch.setenv("PINFLOW_WAREHOUSE", "s3://bucket/warehouse")
     preload.begin()
-    assert len(begun) == 1
-    start_zygote(config.load(), ())
-    assert begun[0].closed
+    taken = start_zygote(config.load(), {"pinflow.workflows.mapreduce:run"})
+    assert "pinflow.storage_s3" in taken.names
+    assert [zygote.closed for zygote in begun] == [True, False]
+
+
+def test_a_run_that_ends_at_once_leaves_no_process(tmp_path):
+    command = [sys.executable, "-m", "pinflow.cli", "--home", str(tmp_path), "run", "analytics", "--date", "no day"]
+    environment = os.environ | {"TEST_RUN": str(tmp_path)}
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 2
+    assert [pid for pid in psutil.pids() if _has(pid, "TEST_RUN", str(tmp_path))] == []
+
+
+def _has(pid: int, name: str, value: str) -> bool:
+    try:
+        return psutil.Process(pid).environ().get(name) == value
+    except psutil.Error:
+        return False
