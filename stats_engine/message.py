@@ -5,12 +5,11 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pinflow.stats_engine.notice import Notice
+from pinflow.stats_engine.notice_text import facts
 from pinflow.stats_engine.outbox import Post
-
-if TYPE_CHECKING:
-    from pinflow.stats_engine.notice import Notice
+from pinflow.stats_engine.plot import SIZE, png_of
 
 TEMPLATE = Path(__file__).with_name("mail.html")
 _LONGEST_LINE = 240
@@ -32,16 +31,12 @@ def email_of(post: Post, sender: str) -> EmailMessage:
     longest = max(map(len, post.body.splitlines()), default=0)
     message.set_content(post.body, cte="8bit" if longest < _LONGEST_LINE else "quoted-printable")
     if post.content:
-        from pinflow.stats_engine.notice import Notice  # needs numpy, and most runs send nothing
-
         with suppress(KeyError, TypeError, ValueError):
             _add_html(message, Notice.from_json(post.content), post.message_id)
     return message
 
 
-def _add_html(message: EmailMessage, notice: "Notice", message_id: str) -> None:
-    from pinflow.stats_engine.plot import png_of
-
+def _add_html(message: EmailMessage, notice: Notice, message_id: str) -> None:
     plots = {f"{alert.id}.{message_id.strip('<>')}": png_of(alert, notice.date) for alert in notice.alerts}
     pictures = [name if plot else "" for name, plot in plots.items()]
     message.add_alternative(html_of(notice, pictures), subtype="html", cte="quoted-printable")
@@ -51,12 +46,9 @@ def _add_html(message: EmailMessage, notice: "Notice", message_id: str) -> None:
             html.add_related(plot, "image", "png", cid=f"<{name}>", disposition="inline", filename="weeks.png")
 
 
-def html_of(notice: "Notice", pictures: list[str]) -> str:
+def html_of(notice: Notice, pictures: list[str]) -> str:
     """The page of a mail; `pictures` are the Content-IDs of the alerts' plots, empty for one without."""
-    from jinja2 import Environment
-
-    from pinflow.stats_engine.notice_text import facts
-    from pinflow.stats_engine.plot import SIZE
+    from jinja2 import Environment  # few processes send mail
 
     page = Environment(autoescape=True, trim_blocks=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
     alerts = list(zip(notice.alerts, pictures, strict=True))

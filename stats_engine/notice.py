@@ -10,7 +10,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from pinflow.stats_engine.alerts import Alert, JobKey
-from pinflow.stats_engine.history import read_history
 from pinflow.stats_engine.rules import Degree
 from pinflow.stats_engine.tables import ALERT_CHANGES, ALERTS
 
@@ -130,6 +129,8 @@ def history_of(connection: sa.Connection, row: Any) -> tuple[tuple[str, float], 
 
 
 def _past(connection: sa.Connection, key: JobKey, subjects: set[str]) -> dict[str, tuple[tuple[str, float], ...]]:
+    from pinflow.stats_engine.history import read_history  # needs numpy, and what sends mail imports this module
+
     try:
         day = dt.date.fromisoformat(key.date)
     except ValueError:

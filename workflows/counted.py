@@ -113,8 +113,8 @@ def _counted(nodes: Sequence[ast.AST]) -> Counted:
     found = Counted()
     methods = _NUMBERS | _LISTS
     attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
-    called = {id(node.func): node for node in nodes if isinstance(node, ast.Call)}
-    calls = [called[id(node)] for node in attributes if node.attr in methods and id(node) in called]
+    called = [node for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    calls = [call for call in called if call.func.attr in methods]  # type: ignore[attr-defined]
     engines = {id(node) for node in attributes if node.attr == "stats"}
     handed_on = engines - {id(call.func.value) for call in calls}  # type: ignore[attr-defined]
     made = any(isinstance(node, ast.Name) and node.id in ("engine", "StatsEngine") for node in nodes)

@@ -69,8 +69,6 @@ OF_SCHEME = {
     "mysql+pymysql": ("sqlalchemy.dialects.mysql.pymysql", "pymysql"),
 }
 """What else is imported or called, by the scheme of a place that is configured; `OF_STORAGE`: by conditions, too."""
-
-
 LIKELY = (*BARE, *PRELOAD, *OF_SCHEME["sqlite"])
 """What a run needs that has MapReduce jobs and only places of this machine."""
 

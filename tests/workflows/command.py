@@ -34,6 +34,8 @@ from pinflow.hbase_schema.tables import (
 )
 
 TIMEOUT = 600
+HOME_VARIABLE = "TEST_HOME"
+"""Names the home in the environment of the command and of all that it starts, before it has read its options."""
 Row = tuple[str, str, str, str]
 """Subject, platform, aggregation, first day of the period."""
 
@@ -75,7 +77,7 @@ class Command:
     def environment(self) -> dict[str, str]:
         """The environment without settings of whoever runs the tests, and with two slots."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PINFLOW_")}
-        return clean | {"PINFLOW_SLOTS": "2"} | self.variables
+        return clean | {"PINFLOW_SLOTS": "2", HOME_VARIABLE: str(self.home)} | self.variables
 
     def __call__(self, *args: str) -> Result:
         """Run it to its end; a traceback on standard error is never right."""

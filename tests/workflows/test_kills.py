@@ -15,7 +15,7 @@ import pytest
 from benchmarks.generate import generate_odd_day
 from pinflow.database import open_database
 from tests.scheduler.stories import check_stories
-from tests.workflows.command import Command, Served, finish, published, served
+from tests.workflows.command import HOME_VARIABLE, Command, Served, finish, published, served
 
 DAY = date(2015, 5, 18)
 VICTIMS = ("command", "zygote", "job", "task")
@@ -99,11 +99,11 @@ def kill(victim: str, root: psutil.Process, command: Command, chance: random.Ran
 
 
 def leftovers(command: Command) -> Iterator[str]:
-    """Processes that work on the home: the command, its zygote and all that was forked say so when they start."""
+    """Processes that work on the home: the command, its zygote and all that was forked have it from their start."""
     wanted = str(command.home)
     for process in psutil.process_iter():
         try:
-            if wanted in (process.environ().get("PINFLOW_HOME"), *process.cmdline()):
+            if process.environ().get(HOME_VARIABLE) == wanted:
                 yield f"{process.pid} {process.cmdline()}"
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
@@ -139,6 +139,21 @@ def disturb(undisturbed: Undisturbed, folder: Path, victim: str, seed: int) -> N
     engine.dispose()
     assert command.sql("select count(*) from run where state = 'running'") == [(0,)]
     assert command.sql("select count(*) from job where state in ('running', 'polling')") == [(0,)]
+    assert_nothing_is_left(command)
+
+
+def test_a_run_that_ends_at_once_leaves_no_process(tmp_path: Path) -> None:
+    command = Command(tmp_path / "home", tmp_path)
+    assert command("run", "analytics", "--date", "no day").code == 2
+    assert list(leftovers(command)) == []
+
+
+def test_a_run_killed_while_its_zygote_still_imports_leaves_no_process(tmp_path: Path) -> None:
+    command = Command(tmp_path / "home", tmp_path)
+    with command.start("run", "analytics", "--date", str(DAY)) as process:
+        while not any("zygote_server" in left for left in leftovers(command)):
+            assert process.poll() is None
+        process.kill()
     assert_nothing_is_left(command)
 
 

@@ -1,12 +1,9 @@
 """What the zygote of a run imports: no more than the jobs of its workflow need."""
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from datetime import date
 
-import psutil
 import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
@@ -44,15 +41,35 @@ def settings(tmp_path, monkeypatch) -> config.Settings:
     return config.load()
 
 
+class Begun:
+    """Stands in for a zygote: what it imports, and whether it was closed."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names, self.closed = set(names), False
+
+    def close(self) -> None:
+        self.closed = True
+
+
 @pytest.fixture
-def imported(monkeypatch) -> Callable[..., set[str]]:
-    """What a zygote is told to import."""
-    told: list[set[str]] = []
-    monkeypatch.setattr(preload.Zygote, "start", lambda names: told.append(set(names)))
+def begun(monkeypatch) -> list[Begun]:
+    """The zygotes that are started."""
+    started: list[Begun] = []
+
+    def start(names: tuple[str, ...]) -> Begun:
+        started.append(Begun(names))
+        return started[-1]
+
+    monkeypatch.setattr(preload.Zygote, "start", start)
+    return started
+
+
+@pytest.fixture
+def imported(begun) -> Callable[..., set[str]]:
+    """What the zygote of a workflow is told to import."""
 
     def start(settings: config.Settings, workflow: str) -> set[str]:
-        start_zygote(settings, calls_of(settings, workflow, DAY, {}))
-        return told[-1]
+        return start_zygote(settings, calls_of(settings, workflow, DAY, {})).names
 
     return start
 
@@ -77,29 +94,6 @@ def test_the_storage_of_a_place_is_needed_by_conditions_too(monkeypatch):
     needs = needs_of(config.load())
     assert all("pinflow.storage_s3" in names for names in needs.values())
     assert len(needs) == 2
-
-
-class Begun:
-    """Stands in for a zygote: what it imports, and whether it was closed."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.names, self.closed = set(names), False
-
-    def close(self) -> None:
-        self.closed = True
-
-
-@pytest.fixture
-def begun(monkeypatch) -> list[Begun]:
-    """The zygotes that are started."""
-    started: list[Begun] = []
-
-    def start(names: tuple[str, ...]) -> Begun:
-        started.append(Begun(names))
-        return started[-1]
-
-    monkeypatch.setattr(preload.Zygote, "start", start)
-    return started
 
 
 def test_one_that_was_begun_serves_a_workflow_with_mapreduce_jobs(settings, begun):
@@ -145,17 +139,3 @@ def test_one_that_lacks_what_a_place_needs_is_not_taken(settings, begun, monkeyp
     taken = start_zygote(config.load(), {"pinflow.workflows.mapreduce:run"})
     assert "pinflow.storage_s3" in taken.names
     assert [zygote.closed for zygote in begun] == [True, False]
-
-
-def test_a_run_that_ends_at_once_leaves_no_process(tmp_path):
-    command = [sys.executable, "-m", "pinflow.cli", "--home", str(tmp_path), "run", "analytics", "--date", "no day"]
-    environment = os.environ | {"TEST_RUN": str(tmp_path)}
-    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 2
-    assert [pid for pid in psutil.pids() if _has(pid, "TEST_RUN", str(tmp_path))] == []
-
-
-def _has(pid: int, name: str, value: str) -> bool:
-    try:
-        return psutil.Process(pid).environ().get(name) == value
-    except psutil.Error:
-        return False
