@@ -60,9 +60,14 @@ class Coded:
         texts = prefix + self.values.cast(pl.String)
         return replace(self, values=texts.cast(self.values.dtype))
 
-    def chosen(self, rows: npt.NDArray[Any]) -> "Coded":
+    def chosen(self, rows: npt.NDArray[Any] | slice) -> "Coded":
         """The column of some rows, by their places or a mask."""
         return replace(self, codes=self.codes[rows])
+
+    def used(self) -> "Coded":
+        """The same column without values that no row holds."""
+        codes, rows = dense(self.codes, len(self.values))
+        return Coded(codes, self.decode(self.codes[rows]))
 
     def in_order(self) -> "Coded":
         """The same column with codes in the order of their values (by code point, null first)."""
@@ -164,11 +169,6 @@ def pack(fields: Sequence[Field]) -> Keys:
     return keys
 
 
-def pack_columns(columns: Sequence[Coded]) -> list[Keys]:
-    """Keys that sort rows by `columns`, as few as hold all their bits."""
-    return [pack(group) for group in _groups([(column.codes, column.bits) for column in columns])]
-
-
 class SortedRows:
     """Rows of fields, sorted by all of them, the first first; kept as the keys that they were packed into."""
 
@@ -226,10 +226,10 @@ def _groups(fields: Sequence[Field]) -> list[list[Field]]:
     return groups
 
 
-def sort_order(keys: Sequence[npt.NDArray[Any]], descending: Sequence[bool] | None = None) -> npt.NDArray[np.uint32]:
+def sort_order(keys: Sequence[Keys]) -> npt.NDArray[np.uint32]:
     """The places of rows in the order of their keys, the first key first."""
     frame = pl.DataFrame([pl.Series(str(number), key) for number, key in enumerate(keys)])
-    return frame.select(pl.arg_sort_by(frame.columns, descending=descending or False)).to_series().to_numpy()
+    return frame.select(pl.arg_sort_by(frame.columns)).to_series().to_numpy()
 
 
 def changes(*ordered: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -252,23 +252,6 @@ def numbered(cells: Numbers) -> tuple[Numbers, Numbers]:
     if size > _SPARSE * len(cells):
         return np.unique(cells, return_inverse=True)
     return np.arange(size), cells
-
-
-class Grouping:
-    """Rows grouped by columns of texts: integer columns `names` tell the groups apart, and sort as the codes do."""
-
-    def __init__(self, columns: Mapping[str, Coded], others: pl.DataFrame) -> None:
-        self._coded = columns
-        packed = pack_columns(list(columns.values()))
-        self.names = [f"key{number}" for number in range(len(packed))]
-        keys = [pl.Series(name, key) for name, key in zip(self.names, packed, strict=True)]
-        self.rows = others.with_columns(keys).with_row_index("row")
-
-    def decode(self, grouped: pl.DataFrame) -> pl.DataFrame:
-        """The groups' strings in place of `names` and `row`, which is any row of each group."""
-        rows = grouped["row"].to_numpy()
-        columns = [coded.decode(coded.codes[rows]).alias(name) for name, coded in self._coded.items()]
-        return grouped.select(*columns, pl.exclude("row", *self.names))
 
 
 def sums_by(columns: Mapping[str, Coded], sums: Mapping[str, pl.Series]) -> pl.DataFrame:

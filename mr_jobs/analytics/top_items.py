@@ -20,12 +20,11 @@ from pinflow.mr_jobs.analytics.columns import (
     RANK_PREFIX,
     DaySet,
     day_sets,
-    rank_columns,
 )
 from pinflow.mr_jobs.analytics.distinct import of_days
-from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of, frame_of
+from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of
 from pinflow.mr_jobs.coded_job import CodedJob
-from pinflow.mr_jobs.codes import Coded, Grouping, SortedRows, code
+from pinflow.mr_jobs.codes import Coded, SortedRows, code
 
 KEYS = ("subject", "platform", "aggregations", "id")
 OTHER = "_other"
@@ -71,18 +70,11 @@ class TopItems(CodedJob):
         """Totals of each platform, and of all platforms together."""
         aggregations, chosen = days
         rows = of_days(rows, chosen)
-        named = {"subject": rows.texts[self.subject], "platform": rows.texts["app"], "id": rows.texts[self.item]}
-        columns = {name: categorical(name, column) for name, column in named.items()}
-        others = frame_of({"date": rows.texts["date"]}).with_columns(**rows.others)
-        for totals in (
-            _totals(columns, others),
-            _totals({name: columns[name] for name in ("subject", "id")}, others).with_columns(
-                platform=pl.lit(ALL, dtype_of("platform"))
-            ),
-        ):
-            measures = pl.exclude(*KEYS)
-            label = pl.lit(aggregations, dtype_of("aggregations")).alias("aggregations")
-            yield totals.select("subject", "platform", label, "id", measures)
+        named = {"subject": self.subject, "id": self.item, "platform": "app"}
+        columns = {name: categorical(name, rows.texts[column]) for name, column in named.items()}
+        label = pl.lit(aggregations, dtype_of("aggregations")).alias("aggregations")
+        for totals in _totals(columns, rows.texts["date"], rows.others):
+            yield totals.select("subject", "platform", label, "id", pl.exclude(*KEYS))
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The top lists of the bucket's subjects."""
@@ -171,17 +163,43 @@ def pruned(totals: pl.DataFrame, length: int) -> pl.DataFrame:
     return pl.concat([totals.filter(~is_large), cut])
 
 
-def _totals(columns: Mapping[str, Coded], others: pl.DataFrame) -> pl.DataFrame:
-    """A column a measure: counts of the period; each ranking's value on the last day on which the item had events."""
-    ranks = rank_columns(others)
-    groups = Grouping(columns, others.select(*EVENT_TYPES, *ranks, "date"))
-    counts = [pl.col(event).sum() for event in EVENT_TYPES]
-    last = [pl.col(name).max() for name in ranks]
-    grouped = groups.rows
-    if others["date"].n_unique() > 1:
-        grouped = grouped.group_by(*groups.names, "date").agg(pl.col("row").first(), *counts, *last).sort("date")
-        last = [pl.col(name).last() for name in ranks]
-    grouped = grouped.group_by(groups.names, maintain_order=True).agg(pl.col("row").first(), *counts, *last)
-    seen = [pl.when(pl.col(n) > 0).then(pl.col(n).cast(pl.Float64)).alias(f"{MEASURE}{n}") for n in EVENT_TYPES]
-    values = [pl.col(name).alias(f"{MEASURE}{name.removeprefix(RANK_PREFIX)}") for name in ranks]
-    return groups.decode(grouped).select(*columns, *seen, *values)
+def _totals(columns: Mapping[str, Coded], date: Coded, others: Mapping[str, pl.Series]) -> Iterator[pl.DataFrame]:
+    """Of each subject and item: a column a measure, first by platform, then for all platforms.
+
+    Counts are of the period; a ranking's value is the highest on the last day on which the item had events.
+    """
+    height = len(date.codes)
+    if not height:
+        return
+    fields = [*columns.values(), date.in_order()]
+    rows = SortedRows([*((column.codes, column.bits) for column in fields), (np.arange(height), height.bit_length())])
+    days, items = rows.starts(4), rows.starts(3)
+    order, last = rows.field(4), np.append(np.searchsorted(days, items[1:]), len(days)) - 1
+    counts = {name: np.add.reduceat(others[name].fill_null(0).to_numpy()[order], items) for name in EVENT_TYPES}
+    ranks = {
+        name: np.fmax.reduceat(column.fill_null(np.nan).to_numpy()[order], days)[last]
+        for name, column in others.items()
+        if name.startswith(RANK_PREFIX)
+    }
+    names = {name: column.decode(rows.field(i, items)) for i, (name, column) in enumerate(columns.items())}
+    yield _measured(names, counts, ranks)
+    starts = np.searchsorted(items, rows.starts(2))
+    seen = rows.field(3, days[last])
+    is_last = seen == np.repeat(np.maximum.reduceat(seen, starts), np.diff(starts, append=len(seen)))
+    counts = {name: np.add.reduceat(column, starts) for name, column in counts.items()}
+    ranks = {name: np.fmax.reduceat(np.where(is_last, column, np.nan), starts) for name, column in ranks.items()}
+    names = {name: names[name].gather(pl.Series(starts)) for name in ("subject", "id")}
+    every = pl.Series([ALL], dtype=dtype_of("platform")).new_from_index(0, len(starts))
+    yield _measured(names | {"platform": every}, counts, ranks)
+
+
+def _measured(
+    names: dict[str, pl.Series],
+    counts: Mapping[str, npt.NDArray[np.int64]],
+    ranks: Mapping[str, npt.NDArray[np.float64]],
+) -> pl.DataFrame:
+    """The names with a measure for each count and ranking, null where the item is not in its list."""
+    measures = {f"{MEASURE}{n}": np.where(count > 0, count, np.nan) for n, count in counts.items()}
+    measures |= {f"{MEASURE}{n.removeprefix(RANK_PREFIX)}": value for n, value in ranks.items()}
+    columns = [pl.Series(name, values).fill_nan(None) for name, values in measures.items()]
+    return pl.select([column.alias(name) for name, column in names.items()]).with_columns(columns)

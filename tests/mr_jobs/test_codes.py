@@ -13,11 +13,8 @@ from pinflow.mr_jobs import codes
 from pinflow.mr_jobs.codes import (
     Coded,
     SortedRows,
-    changes,
     code,
     pack,
-    pack_columns,
-    sort_order,
     sum_by,
     sums_by,
 )
@@ -74,19 +71,6 @@ def test_packed_fields_come_back_and_sort_like_tuples(rows: list[tuple[int, int,
 def test_too_many_bits_are_refused() -> None:
     with pytest.raises(OverflowError, match="do not fit"):
         pack([(np.zeros(1, np.uint64), 40), (np.zeros(1, np.uint64), 25)])
-
-
-@given(st.lists(st.tuples(*[st.sampled_from("abcde")] * 3), max_size=30), st.sampled_from([2, 5, 64]))
-@settings(deadline=None)
-def test_rows_are_sorted_by_columns_in_one_key_or_many(rows: list[tuple[str, str, str]], key_bits: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(codes, "KEY_BITS", max(key_bits, 3))
-        frame = pl.DataFrame(rows, schema=dict.fromkeys("xyz", pl.String), orient="row")
-        keys = pack_columns([code(frame[name]).in_order() for name in "xyz"])
-    assert [rows[i] for i in sort_order(keys)] == sorted(rows)
-    ordered = sorted(rows)
-    expected = [i == 0 or ordered[i] != ordered[i - 1] for i in range(len(ordered))]
-    assert changes(*(key[sort_order(keys)] for key in keys)).tolist() == expected
 
 
 @given(st.lists(st.tuples(st.sampled_from(["x", "y", None]), st.sampled_from("ab"), st.none() | st.integers(-9, 9))))

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pinflow.mr_jobs.analytics import top_items
-from pinflow.mr_jobs.analytics.top_items import pruned, top
+from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
+from pinflow.mr_jobs.analytics.top_items import _totals, pruned, top
+from pinflow.mr_jobs.coded import categorical
+from pinflow.mr_jobs.codes import code
 
 Row = tuple[str, str, str, float | None, float | None]
 VALUES = st.none() | st.integers(0, 4).map(float)
@@ -72,3 +75,44 @@ def test_only_lists_of_large_subjects_are_pruned() -> None:
     assert_frame_equal(left.filter(subject="small"), totals(rows).filter(subject="small"))
     large = left.filter(subject="large").select("id", "by_like", "by_rank").rows()
     assert large == [("i200", 200.0, None), ("i199", 199.0, None), (None, sum(range(199)), None)]
+
+
+COUNTED = st.lists(
+    st.tuples(
+        st.sampled_from(["s1", "s2"]),
+        st.sampled_from(["p1", "p2", "ä"]),
+        st.sampled_from(["web", "ios", None]),
+        st.sampled_from(["2015-05-18", "2015-05-17", "2015-05-19"]),
+        st.integers(0, 3),
+        st.none() | st.floats(-2, 2, allow_subnormal=False),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(COUNTED)
+@settings(deadline=None)
+def test_totals_add_up_and_rank_as_on_the_last_day(
+    rows: list[tuple[str, str, str | None, str, int, float | None]],
+) -> None:
+    columns = {name: code(pl.Series([row[i] for row in rows])) for i, name in enumerate(("subject", "id", "platform"))}
+    columns["platform"] = categorical("platform", columns["platform"])
+    others = dict.fromkeys(EVENT_TYPES, pl.Series([row[4] for row in rows]))
+    ranks = pl.Series([row[5] for row in rows], dtype=pl.Float64)
+    found = list(_totals(columns, code(pl.Series([row[3] for row in rows])), others | {"rank_hot": ranks}))
+    for frame, of_platform in zip(found, (True, False), strict=True):
+        groups: dict[tuple[str, str, str | None], list[tuple[str, int, float | None]]] = {}
+        for subject, item, platform, *measures in rows:
+            groups.setdefault((subject, item, platform if of_platform else "all"), []).append(tuple(measures))
+        plain = {}
+        for key, members in groups.items():
+            last = [
+                rank for day, _, rank in members if day == max(member[0] for member in members) and rank is not None
+            ]
+            plain[key] = (sum(number for _, number, _ in members) or None, max(last, default=None))
+        got = frame.with_columns(pl.col("platform").cast(pl.String))
+        assert {
+            row[:3]: row[3:] for row in got.select("subject", "id", "platform", "by_like", "by_hot").rows()
+        } == plain
+        assert got.height == len(plain)
