@@ -1,6 +1,6 @@
 """Jobs over frames: `map(batch) -> frame`, shuffled by bucket, `reduce(frame) -> frame`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -14,7 +14,9 @@ from mrjob.step import MRStep
 
 from pinflow.errors import InputError
 from pinflow.mr_jobs.clustering import split
+from pinflow.mr_jobs.coded import split_table
 from pinflow.mr_jobs.job import DatasetJob
+from pinflow.mr_jobs.local_plan import SMALL_BATCH_BYTES
 from pinflow.mr_jobs.native import INPUT_ROWS
 from pinflow.mr_jobs.output import Output, Rows
 from pinflow.mr_jobs.shuffle import (
@@ -46,12 +48,18 @@ class BatchJob(DatasetJob):
     columns: ClassVar[Sequence[str] | None] = None
     reduces_empty: ClassVar[bool] = False
     """Whether `reduce` is also called for a bucket without rows, with a frame without columns."""
+    small_bytes: ClassVar[int] = SMALL_BATCH_BYTES
+    """Input that one task of this machine does in no time; more is divided over its slots."""
+    bytes_a_file: ClassVar[int | None] = None
+    """Of so much input a bucket of the output is made, when many days of it are read together; None: as many buckets
+    as the job itself takes."""
 
     def configure_args(self) -> None:
         """Declare the options of the shuffle between tasks of one machine."""
         super().configure_args()
         self.add_passthru_arg("--shuffle-from", action="append", default=[], help="folders of map tasks' parcels")
         self.add_passthru_arg("--shuffle-to", default="", help="folder for this map task's parcels; else lines")
+        self.add_passthru_arg("--finer", type=int, default=1, help="into how many a bucket of the output is divided")
         self.add_passthru_arg("--reduce-buckets", default="", help="buckets of this reduce task, by comma")
 
     def batches(self, lines: Iterator[bytes]) -> Iterator[Any]:
@@ -178,9 +186,20 @@ class BatchJob(DatasetJob):
                 self.bucket = bucket
                 self._take_in(parts, output)
                 result = self.reduce_bucket(parts)
-                if len(result.columns):
-                    output.write(result, bucket)
-                    output.finish(bucket)
+                for number, rows in self._pieces(result):
+                    output.write(rows, number)
+                    output.finish(number)
+
+    def _pieces(self, result: Rows) -> Iterable[tuple[int, Rows]]:
+        """What is written, a file each: the bucket, or those that it is divided into."""
+        if not len(result.columns):
+            return []
+        if self.options.finer == 1:
+            return [(self.bucket, result)]
+        buckets = self.options.buckets * self.options.finer
+        if isinstance(result, pa.Table):
+            return split_table(result, self.cluster_by, buckets)
+        return split(result, self.cluster_by, buckets)
 
     def _received(self) -> Iterator[tuple[int, "Parts"]]:
         if self.options.shuffle_from:

@@ -5,14 +5,14 @@ value in place of once a row. Each column has categories of its own, by its name
 than its frames need.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from pinflow.mr_jobs.clustering import bucket_of
+from pinflow.mr_jobs.clustering import bucket_by, order_of, runs
 from pinflow.mr_jobs.coded_files import is_wanted, read_table, to_dictionary
 from pinflow.mr_jobs.codes import Coded, Integers, code
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
@@ -100,12 +100,23 @@ def table_of(columns: Mapping[str, Coded], **others: pl.Series) -> pa.Table:
     return pa.table(arrays | {name: column.to_arrow() for name, column in others.items()})
 
 
+def split_table(table: pa.Table, cluster_by: Sequence[str], buckets: int) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of each bucket that has any, as `clustering.split` gives those of a frame."""
+    rows = joined([table])
+    numbers = bucket_by([rows.texts[name] for name in cluster_by], buckets)
+    ordered = rows.chosen(order_of(numbers))
+    for number, start, end in runs(numbers):
+        texts = {name: column.chosen(slice(start, end)).used() for name, column in ordered.texts.items()}
+        yield number, table_of(texts, **{name: column[start:end] for name, column in ordered.others.items()})
+
+
 def _table(split: DatasetSplit, file: DatasetFile, columns: Sequence[str], plain: Sequence[str]) -> pa.Table:
     keys = () if file.exact else split.clustered_by
     table = read_table(file.path, list(dict.fromkeys([*columns, *keys])), plain)
     if keys:
-        frame = pl.DataFrame({name: pl.Series(table[name].cast(pa.string())) for name in keys})
-        table = table.filter(pa.array(bucket_of(frame, keys, split.buckets) == split.bucket))
+        named = _rows("", table.select(keys), plain)
+        numbers = bucket_by([named.texts.get(name) or named.others[name] for name in keys], split.buckets)
+        table = table.filter(pa.array(numbers == split.bucket))
     day = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int32), [file.date])
     chosen = [name for name in table.column_names if is_wanted(name, columns)]
     return table.select(chosen).append_column("date", day)

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pinflow.mr_jobs.local_tasks import load_job
 from pinflow.mr_jobs.spec import JobSpec
 
 SMALL_TASK_BYTES = 4 << 20
 """Less input than this is not worth another task of lines: to start one takes as long as to work on it."""
 SMALL_BATCH_BYTES = 72 << 20
-"""The same for tasks of frames, which are many times faster."""
+"""The same for tasks of frames, which are many times faster, where the job does not say otherwise (`small_bytes`)."""
 
 _BUCKETS_A_SLOT = 2
 """Buckets are never quite equal: a task that has several gets more of its share."""
@@ -19,9 +20,14 @@ Given = tuple[list[str], list[str]]
 """Input of a task of lines: lines, and files of lines."""
 
 
-def least_buckets(weight: int, slots: int) -> int:
+def small_bytes(job: str) -> int:
+    """Less input than this is not worth another task of the job, if it is one of frames."""
+    return int(getattr(load_job(job), "small_bytes", SMALL_BATCH_BYTES))
+
+
+def least_buckets(job: str, weight: int, slots: int) -> int:
     """As many buckets as an input of `weight` bytes has at least: a few for each slot, one if one task does it all."""
-    return _BUCKETS_A_SLOT * slots if weight > SMALL_BATCH_BYTES else 1
+    return _BUCKETS_A_SLOT * slots if weight > small_bytes(job) else 1
 
 
 @dataclass
@@ -49,6 +55,7 @@ class Plan:
         self.spec = spec
         self.folder = folder
         self._weights = dict(spec.lines)
+        self._small = small_bytes(spec.job)
 
     @property
     def counts(self) -> bool:
@@ -58,7 +65,7 @@ class Plan:
     @property
     def is_small(self) -> bool:
         """Whether one map task and one reduce task do it all, in no time."""
-        return len(self.groups(SMALL_BATCH_BYTES)) == self._reducer_count == 1
+        return len(self.groups(self._small)) == self._reducer_count == 1
 
     def _arguments(self, *more: str) -> list[str]:
         return [*self.spec.arguments, f"--buckets={self.spec.buckets}", f"--memory={self.spec.memory >> 10}K", *more]
@@ -85,7 +92,7 @@ class Plan:
     def batch_maps(self, *, shuffles: bool) -> list[Task]:
         """The map tasks of a BatchJob."""
         tasks = []
-        for number, lines in enumerate(self.groups(SMALL_BATCH_BYTES)):
+        for number, lines in enumerate(self.groups(self._small)):
             folder = self.folder / f"map-{number:05d}" if shuffles else None
             arguments = {"job": self.spec.job, "arguments": self._arguments("--mapper", "--step-num=0"), "lines": lines}
             tasks.append(Task(number, "run_batch_task", arguments, folder=folder, input_bytes=self._weight(lines)))
@@ -94,7 +101,7 @@ class Plan:
 
     @property
     def _reducer_count(self) -> int:
-        worth = -(-sum(self._weights.values()) // SMALL_BATCH_BYTES)
+        worth = -(-sum(self._weights.values()) // self._small)
         return max(1, min(self.spec.slots, self.spec.buckets, worth))
 
     def batch_reduces(self, folders: Sequence[Path]) -> list[Task]:

@@ -19,7 +19,7 @@ from pinflow.errors import FatalAlertError, LimitExceededError
 from pinflow.hbase_schema.markers import read_marker
 from pinflow.hbase_schema.store import open_store
 from pinflow.mr_jobs import local_plan
-from pinflow.mr_jobs.clustering import bucket_count
+from pinflow.mr_jobs.clustering import bucket_count, finer
 from pinflow.mr_jobs.datasets import Published, Warehouse
 from pinflow.mr_jobs.hadoop import sizes
 from pinflow.mr_jobs.job import DatasetJob, job_arguments
@@ -163,7 +163,11 @@ class _NodeRun:
             options = {"date": self.attempt.day, "to": "parquet", **resolved.options, **options}
         if self.node.serves:
             options |= self._serving_options(resolved)
-        self._buckets = self._bucket_count(resolved.weight)
+        buckets = self._bucket_count(resolved.weight)
+        divided = finer(resolved.weight, buckets, getattr(load_job(self.node.job), "bytes_a_file", None))
+        if divided > 1:
+            options["finer"] = divided
+        self._buckets = buckets * divided
         cluster = None
         if self.on_cluster:
             run = self.name.removesuffix(f"{self.attempt.number}-{self.attempt.fence}")
@@ -174,7 +178,7 @@ class _NodeRun:
             arguments=tuple(job_arguments(**options)),
             lines=tuple(resolved.lines),
             output=self.output,
-            buckets=self._buckets,
+            buckets=buckets,
             slots=self.settings.slot_count,
             memory=self.settings.memory_bytes,
             maxima={rule.name: rule.max for rule in growing_maxima(self.node.rules) if rule.max is not None},
@@ -189,8 +193,10 @@ class _NodeRun:
     def _bucket_count(self, weight: int) -> int:
         if not clustered_by(self.node.job):
             return 1
-        slots = self.settings.slot_count
-        least = sizes.least_buckets(weight) if self.on_cluster else local_plan.least_buckets(weight, slots)
+        if self.on_cluster:
+            least = sizes.least_buckets(weight)
+        else:
+            least = local_plan.least_buckets(self.node.job, weight, self.settings.slot_count)
         return bucket_count(weight, self.settings.memory_bytes // BUCKET_SHARE, least)
 
     def _is_there(self, published: Published) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.clustering import bucket_of
 from pinflow.mr_jobs.clustering import split as split_by_bucket
-from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of, frame_of, read_rows
+from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of, frame_of, read_rows, split_table, table_of
 from pinflow.mr_jobs.codes import coalesced, code, spread
 from pinflow.mr_jobs.datasets import Part, Published, Warehouse
 from pinflow.mr_jobs.output import ParquetOutput
@@ -75,6 +75,21 @@ def test_of_a_coarser_file_only_the_rows_of_the_bucket_are_read(tmp_path: Path) 
     rows = read_rows(split, ["n"])
     assert rows.others["n"].to_list() == [n for n, b in enumerate(bucket_of(frame, ["user"], 4)) if b == 1]
     assert rows.height == len(rows.others["n"]) > 0
+
+
+@given(TEXTS, TEXTS, st.sampled_from([2, 16]))
+def test_rows_of_codes_come_to_the_buckets_to_which_texts_come(
+    users: list[str | None], apps: list[str | None], buckets: int
+) -> None:
+    both = pl.DataFrame(list(zip(users, apps, strict=False)), schema={"u": pl.String, "a": pl.String}, orient="row")
+    frame = both.with_row_index("n")
+    table = table_of({name: code(frame[name]) for name in "ua"}, n=frame["n"])
+    found = list(split_table(table, ["u", "a"], buckets))
+    expected = split_by_bucket(frame, ["u", "a"], buckets)
+    for (number, piece), (bucket, rows) in zip(found, expected, strict=True):
+        assert number == bucket
+        assert pl.DataFrame(piece.to_pylist()).rows() == rows.select("u", "a", "n").rows()
+        assert len(piece["u"].combine_chunks().dictionary) == len(set(piece["u"].to_pylist()) - {None})
 
 
 @pytest.mark.parametrize(("most", "buckets"), [(1000, 2), (40, 4), (10, 16)])

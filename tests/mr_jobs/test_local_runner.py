@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from pinflow.errors import ConfigurationError, PinflowError
+from pinflow.mr_jobs.clustering import bucket_of
 from pinflow.mr_jobs.launch import JobOutput, launch
 from pinflow.mr_jobs.local_plan import SMALL_BATCH_BYTES, least_buckets
 from pinflow.mr_jobs.local_runner import MAX_ATTEMPTS
@@ -18,6 +19,7 @@ from pinflow.stats_engine.shards import decode
 from pinflow.zygote import Zygote
 from tests.mr_jobs.sample_jobs import DIE_ONCE
 
+JOBS = "tests.mr_jobs.sample_jobs"
 TEXT = [" ".join(f"w{(line * 7 + n) % (line % 5 + 3)}" for n in range(line % 6)) for line in range(40)]
 WORDS = Counter(word for line in TEXT for word in line.split())
 ROWS = [[(f"k{(file + n) % 9}", n * 3 - file) for n in range(file * 10)] for file in range(6)]
@@ -47,7 +49,7 @@ def run(
     """Run a sample job; every input line weighs as much as a task, so there are as many map tasks as slots."""
     arguments = () if job in ("WordsByCount", "CountingCombiner") else ("--to=parquet",)
     weighed = tuple((line, SMALL_BATCH_BYTES) for line in lines)
-    name = f"tests.mr_jobs.sample_jobs:{job}"
+    name = f"{JOBS}:{job}"
     output = folder / f"_attempt-{job}-{runner}-{slots}"
     spec = JobSpec(name, arguments, weighed, str(output), buckets=4, slots=slots, memory=1 << 30)
     return launch(spec, runner, {**os.environ, **variables})
@@ -329,6 +331,24 @@ def test_the_merged_statistics_lie_beside_the_output(tmp_path: Path) -> None:
     assert list(tmp_path.glob("_attempt-*/_temporary")) == []
 
 
+@pytest.mark.parametrize("buckets", [1, 4])
+def test_buckets_are_written_as_finer_ones(tmp_path: Path, buckets: int) -> None:
+    frame = pl.DataFrame({"key": [f"k{n}" for n in range(100)], "value": range(100)})
+    frame.write_parquet(tmp_path / "given.parquet")
+    arguments, lines = ("--to=parquet", "--finer=4"), ((str(tmp_path / "given.parquet"), 1),)
+    spec = JobSpec(f"{JOBS}:Totals", arguments, lines, str(tmp_path / "_attempt-1"), buckets=buckets)
+    parts = launch(spec, "inline", os.environ).parts
+    found = []
+    for part in parts:
+        rows = pl.read_parquet(tmp_path / "_attempt-1" / part.name)
+        assert set(bucket_of(rows, ["key"], 4 * buckets)) == {part.bucket}
+        found += rows["key"].to_list()
+    assert len(parts) == 4 * buckets
+    assert sorted(found) == sorted(frame["key"])
+
+
 def test_what_one_task_does_has_one_bucket_and_more_a_few_for_each_slot() -> None:
-    assert least_buckets(SMALL_BATCH_BYTES, 6) == 1
-    assert least_buckets(SMALL_BATCH_BYTES + 1, 6) > 6
+    assert least_buckets(f"{JOBS}:Totals", SMALL_BATCH_BYTES, 6) == 1
+    assert least_buckets(f"{JOBS}:Totals", SMALL_BATCH_BYTES + 1, 6) > 6
+    job = "pinflow.mr_jobs.analytics.persist_metrics:PersistMetrics"
+    assert [least_buckets(job, weight << 20, 6) > 6 for weight in (1, 20)] == [False, True]
