@@ -3,6 +3,7 @@
 A block holds the heads of its rows and their packed cells apart, so that heads can be listed without the cells.
 """
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
@@ -14,6 +15,8 @@ BLOCK_BYTES = 64 << 10
 """Packed cells of a block before compression, as far as the last row does not go beyond."""
 
 _LEVEL = 1
+_SIZED_HEAD = re.compile(rb"[^_]*_[^_]*_[^_]*_")
+"""Bucket, userparam and platform, each with an underscore behind it, which `keys` escapes in them."""
 
 PackedRow = tuple[bytes, bytes]
 """A row's key, or its head, and its packed cells."""
@@ -35,8 +38,15 @@ class Block(NamedTuple):
 
 
 def heads_of(data: bytes) -> list[bytes]:
-    """The heads of a block; raises `ValueError` on damaged data."""
-    return _strings(data)
+    """What tells the heads of a block apart, each with its length; raises `ValueError` on damaged data.
+
+    They are parted by their underscores: many times faster than by their lengths.
+    """
+    text = _decompressed(data)
+    heads = _SIZED_HEAD.findall(text)
+    if sum(map(len, heads)) != len(text):
+        raise ValueError("a block has part of a head")
+    return heads
 
 
 def rows_of(heads: bytes, cells: bytes) -> Iterator[PackedRow]:
@@ -45,7 +55,11 @@ def rows_of(heads: bytes, cells: bytes) -> Iterator[PackedRow]:
 
 
 def _strings(data: bytes) -> list[bytes]:
+    return unpack_strings(_decompressed(data))
+
+
+def _decompressed(data: bytes) -> bytes:
     try:
-        return unpack_strings(zstandard.ZstdDecompressor().decompress(data))
+        return zstandard.ZstdDecompressor().decompress(data)
     except zstandard.ZstdError as error:
         raise ValueError(f"a block cannot be read: {error}") from error

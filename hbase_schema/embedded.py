@@ -81,9 +81,9 @@ class EmbeddedStore:
         publish: Callable[[], None] | None = None,
     ) -> list[int]:
         """Replace the rows of whole periods, and publish them, in one transaction; on disk when it returns."""
-        with self.explained(), self.transaction(durable=True) as connection:
+        with self.explained(), segments.staged(self.writing(), blocks), self.transaction(durable=True) as connection:
             segments.clear(connection, section, suffixes)
-            vanished = segments.load(connection, section, suffixes, blocks)
+            vanished = segments.load(connection, section, suffixes)
             if publish:
                 publish()
             return vanished

@@ -8,6 +8,7 @@ told apart whatever text they hold, and no prefix reaches into the rows of anoth
 import hashlib
 from collections.abc import Sequence
 from datetime import date
+from functools import lru_cache
 from typing import NamedTuple
 
 from pinflow.errors import ConfigurationError, DamagedFileError, InputError
@@ -19,6 +20,9 @@ SUBJECT_KINDS = ("d:", "p:")
 
 # HBase takes 32,767 bytes for a whole key; what is left over is for platform, aggregation and date.
 MAX_USERPARAM_BYTES = 32_000
+
+_SUBJECTS = 1 << 16
+"""So many prefixes are kept: the rows of several periods and kinds are written for the same subjects."""
 
 
 class RowKey(NamedTuple):
@@ -52,6 +56,7 @@ def encode_text(text: str) -> bytes:
         raise ConfigurationError(f"{text!r} is not valid Unicode text; give it in UTF-8") from None
 
 
+@lru_cache(_SUBJECTS)
 def subject_prefix(userparam: str) -> bytes:
     """What all rows of `userparam`, and no others, start with.
 

@@ -7,7 +7,7 @@ aggregation starts), `packed` and `cells`. A row is packed once for all periods 
 from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,33 +21,33 @@ from pinflow.hbase_schema.tables import AUDIENCES, METRICS, OTHER, TOP_ITEMS, Ro
 NAMES = ("subject", "platform")
 _SLICE_BYTES = 8 << 20
 
+Places = npt.NDArray[np.integer[Any]]
+
 
 def metric_rows(frame: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
     """Packed rows from a column of whole numbers for each metric; zero and null leave the cell out."""
-    cells = [
-        pl.when(pl.col(name) != 0).then(_cell(METRICS, pl.lit(name), pl.col(name).cast(pl.String))) for name in metrics
-    ]
-    count = pl.sum_horizontal((pl.col(name) != 0) for name in metrics)
-    return joined(_headed(frame.select(*NAMES, packed=pl.concat_str(cells, ignore_nulls=True), cells=count)))
+    values = frame.select(pl.col(*metrics).cast(pl.Int64).fill_null(0)).to_numpy()
+    rows, columns = np.nonzero(values)
+    cells = _cells(METRICS, pl.Series(metrics), columns, pl.Series(values[rows, columns]).cast(pl.String))
+    return _packed(frame, cells, np.bincount(rows, minlength=frame.height))
 
 
 def audience_rows(frame: pl.DataFrame) -> pl.DataFrame:
     """Packed rows from one entry for each `dimension` (country, …) and `value`, with its `users`."""
-    qualifier = pl.format("{}/{}", "dimension", "value")
-    return _joined(AUDIENCES, frame.select(*NAMES, qualifier=qualifier, text=pl.col("users").cast(pl.String)))
+    which, distinct = _distinct(frame, "dimension", "value")
+    qualifiers = distinct.select(pl.format("{}/{}", "dimension", "value")).to_series()
+    return _joined(frame, _cells(AUDIENCES, qualifiers, which, frame["users"].cast(pl.String)))
 
 
 def top_rows(frame: pl.DataFrame) -> pl.DataFrame:
     """Packed rows from one entry for each `items`, `by`, `rank` (null: the remainder), `id` and `value`."""
+    which, distinct = _distinct(frame, "items", "by", "rank")
     rank = pl.col("rank").cast(pl.String).str.zfill(3).fill_null(OTHER)
-    value = pl.col("value")
-    is_whole = (value == value.floor()) & (value.abs() < 2**53)
-    number = pl.when(is_whole).then(value.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(value.cast(pl.String))
-    quoted = pl.struct(i="id").struct.json_encode().str.slice(5).str.strip_suffix("}")
-    entries = frame.select(
-        *NAMES, qualifier=pl.format("{}/{}/{}", "items", "by", rank), text=pl.format("[{},{}]", quoted, number)
-    )
-    return _joined(TOP_ITEMS, entries)
+    qualifiers = distinct.select(pl.format("{}/{}/{}", "items", "by", rank)).to_series()
+    ids, named = _distinct(frame, "id")
+    quoted = pl.struct(i=pl.col("id").cast(pl.String)).struct.json_encode().str.slice(5).str.strip_suffix("}")
+    opened = named.select(pl.format("[{},", quoted)).to_series().gather(ids)
+    return _joined(frame, _cells(TOP_ITEMS, qualifiers, which, opened, _numbers(frame), pl.Series(["]"])))
 
 
 def joined(rows: pl.DataFrame) -> pl.DataFrame:
@@ -105,33 +105,74 @@ def _bytes(texts: pl.Series) -> list[bytes]:
     return texts.cast(pl.Binary).to_list()
 
 
-def _cell(section: Section, qualifier: pl.Expr, value: pl.Expr) -> pl.Expr:
+def _numbers(frame: pl.DataFrame) -> pl.Series:
+    """The texts of the column `value`: whole numbers without a fraction."""
+    value = pl.col("value")
+    is_whole = (value == value.floor()) & (value.abs() < 2**53)
+    whole = value.cast(pl.Int64, strict=False).cast(pl.String)
+    if frame.select(is_whole.all()).item():
+        return frame.select(whole).to_series()
+    return frame.select(pl.when(is_whole).then(whole).otherwise(value.cast(pl.String))).to_series()
+
+
+def _cells(section: Section, qualifiers: pl.Series, which: Places, *texts: pl.Series) -> pl.Series:
+    """Cells as they are packed: of each the place of its qualifier in `qualifiers`, and the texts that make its value.
+
+    A text that is there once goes for all cells.
+    """
     family = section.family.decode()
-    column_bytes = qualifier.str.len_bytes() + len(section.family)
-    return pl.format(f"{{}}:{family}{{}}{{}}:{{}}", column_bytes, qualifier, value.str.len_bytes(), value)
+    columns = pl.select(pl.format(f"{{}}:{family}{{}}", qualifiers.str.len_bytes() + len(family), qualifiers))
+    size = np.sum(np.broadcast_arrays(*(text.str.len_bytes().to_numpy() for text in texts)), axis=0)
+    sizes = pl.Series([f"{number}:" for number in range(int(size.max(initial=0)) + 1)])
+    return pl.select(pl.concat_str(columns.to_series().gather(which), sizes.gather(size), *texts)).to_series()
+
+
+def _distinct(frame: pl.DataFrame, *names: str) -> tuple[Places, pl.DataFrame]:
+    """A number from 0 for each row, equal for equal ones in some columns of few different values; and a row of each."""
+    numbers = np.zeros(frame.height, np.int64)
+    for name in names:
+        codes = _codes(frame[name])
+        numbers = numbers * (int(codes.max(initial=0)) + 1) + codes
+    row_of = np.full(int(numbers.max(initial=-1)) + 1, -1, np.int64)
+    row_of[numbers] = np.arange(len(numbers))
+    used = np.flatnonzero(row_of >= 0)
+    place = np.zeros(len(row_of), np.uint32)
+    place[used] = np.arange(len(used), dtype=np.uint32)
+    return place[numbers], frame.select(names)[row_of[used]]
+
+
+def _codes(column: pl.Series) -> npt.NDArray[np.integer[Any]]:
+    """Whole numbers from 0, equal for equal values; null is 0."""
+    if not column.dtype.is_integer():
+        column = column.cast(column.dtype if isinstance(column.dtype, pl.Categorical) else pl.Categorical())
+        column = column.to_physical()
+    return column.fill_null(0).to_numpy()
 
 
 def _sized(text: pl.Expr) -> pl.Expr:
     return pl.format("{}:{}", text.str.len_bytes(), text)
 
 
-def _joined(section: Section, entries: pl.DataFrame) -> pl.DataFrame:
-    """The cells of each row together, in the order of the entries."""
-    if entries.is_empty():
-        return _headed(entries.select(*NAMES, packed="text", cells=pl.lit(0, pl.UInt32)))
-    cells = _Texts.of(entries.select(_cell(section, pl.col("qualifier"), pl.col("text"))).to_series())
-    is_first = entries.select(pl.struct(NAMES).rle_id().diff().fill_null(1) != 0).to_series()
-    bounds = np.append(is_first.arg_true().to_numpy(), entries.height)
-    rows = entries.filter(is_first).select(*NAMES)
-    packed = rows.with_columns(packed=cells.joined(bounds), cells=pl.Series(np.diff(bounds), dtype=pl.UInt32))
-    return joined(_headed(packed))
+def _joined(frame: pl.DataFrame, cells: pl.Series) -> pl.DataFrame:
+    """The cells of each row together, one for each entry, in the order of these."""
+    subjects, platforms = (_codes(frame[name]) for name in NAMES)
+    is_first = np.ones(frame.height, np.bool_)
+    is_first[1:] = (subjects[1:] != subjects[:-1]) | (platforms[1:] != platforms[:-1])
+    firsts = np.flatnonzero(is_first)
+    return _packed(frame[firsts], cells, np.diff(firsts, append=frame.height))
 
 
-def _headed(rows: pl.DataFrame) -> pl.DataFrame:
-    """The packed rows with their `head`, the part of their keys up to the aggregation."""
-    subjects = rows["subject"].unique()
-    prefixes = pl.DataFrame({"subject": subjects, "prefix": [subject_prefix(s).decode() for s in subjects]})
-    platforms = rows["platform"].unique()
-    escaped = [f"{escape(platform).decode()}_" for platform in platforms]
-    platform = pl.col("platform").replace_strict(platforms, escaped, return_dtype=pl.String)
-    return rows.join(prefixes, on="subject", how="left").select("packed", "cells", head=pl.col("prefix") + platform)
+def _packed(names: pl.DataFrame, cells: pl.Series, counts: Places) -> pl.DataFrame:
+    """Packed rows: so many of the cells for each of `names`."""
+    texts = _Texts.of(cells).joined(np.append(0, np.cumsum(counts)))
+    return joined(pl.DataFrame({"head": _heads(names), "packed": texts, "cells": counts}))
+
+
+def _heads(names: pl.DataFrame) -> pl.Series:
+    """The part of the keys up to the aggregation."""
+    subjects, distinct = _distinct(names, "subject")
+    prefixes = [subject_prefix(subject).decode() for subject in distinct["subject"]]
+    platforms, distinct = _distinct(names, "platform")
+    escaped = [f"{escape(platform).decode()}_" for platform in distinct["platform"]]
+    first, second = pl.Series(prefixes, dtype=pl.String), pl.Series(escaped, dtype=pl.String)
+    return first.gather(subjects) + second.gather(platforms)

@@ -10,6 +10,7 @@ rows into the ordinary table.
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice, takewhile
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ CREATE TABLE period_segments (
 CREATE TABLE last_segment (number INTEGER NOT NULL);
 INSERT INTO last_segment VALUES (0);
 """
+_BLOCKS = "(head BLOB PRIMARY KEY, rows INTEGER NOT NULL, heads BLOB NOT NULL, cells BLOB NOT NULL)"
 _SUFFIX = re.compile(rb"_(?:daily|weekly|biweekly|monthly)_\d{4}-\d{2}-\d{2}\Z")
 _MISSING = "no such table"
 _FROM = "head >= coalesce((SELECT max(head) FROM {table} WHERE head <= ?), x'')"
@@ -42,19 +44,32 @@ def segments(connection: sqlite3.Connection, name: str, ending: bytes = b"") -> 
     return [Segment(*row) for row in found if row[0].endswith(ending)]
 
 
-def load(
-    connection: sqlite3.Connection, section: Section, suffixes: Sequence[bytes], blocks: Iterable[Block]
-) -> list[int]:
-    """Make the rows of `blocks`, sorted by head, those of these periods; gives for each how many of before vanished.
+@contextmanager
+def staged(connection: sqlite3.Connection, blocks: Iterable[Block]) -> Iterator[None]:
+    """Keep the blocks, sorted by head, in a temporary table for `load`: other writers do not wait while they are made.
+
+    Called outside of a transaction.
+    """
+    connection.execute(f"CREATE TEMP TABLE staged {_BLOCKS}")
+    try:
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO staged VALUES (?, ?, ?, ?)", blocks)
+        connection.execute("COMMIT")
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.execute("DROP TABLE staged")
+
+
+def load(connection: sqlite3.Connection, section: Section, suffixes: Sequence[bytes]) -> list[int]:
+    """Make the rows that are `staged` those of these periods; gives for each how many of before vanished.
 
     Called in a transaction. Without rows the periods have none afterwards.
     """
     number = _next_number(connection)
-    connection.execute(
-        f"CREATE TABLE segment_{number} "
-        "(head BLOB PRIMARY KEY, rows INTEGER NOT NULL, heads BLOB NOT NULL, cells BLOB NOT NULL)"
-    )
-    connection.executemany(f"INSERT INTO segment_{number} VALUES (?, ?, ?, ?)", blocks)
+    connection.execute(f"CREATE TABLE segment_{number} {_BLOCKS}")
+    connection.execute(f"INSERT INTO segment_{number} SELECT * FROM staged ORDER BY head")
     vanished = _vanished(connection, section, suffixes, number)
     for suffix in suffixes:
         connection.execute(

@@ -1,21 +1,24 @@
 """Stage 4: rows into the serving store, a period at a time, its marker last (AN-13, AN-20)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar
 
+import numpy as np
 import polars as pl
 
 from pinflow.hbase_schema.keys import BUCKETS
 from pinflow.hbase_schema.periods import AGGREGATIONS, period_start
-from pinflow.hbase_schema.rows import joined
+from pinflow.hbase_schema.rows import NAMES, joined
 from pinflow.hbase_schema.store import open_store
 from pinflow.hbase_schema.tables import Section
 from pinflow.hbase_schema.writer import write_periods
 from pinflow.mr_jobs.analytics.columns import SEPARATOR
-from pinflow.mr_jobs.batch_job import BatchJob, Parts
+from pinflow.mr_jobs.batch_job import Parts
 from pinflow.mr_jobs.clustering import bucket_of
+from pinflow.mr_jobs.coded import CodedRows, frame_of
+from pinflow.mr_jobs.coded_job import CodedJob
 
 WRITTEN = {
     "section": pl.String,
@@ -26,7 +29,7 @@ WRITTEN = {
 PARTS = 16
 
 
-class Persist(BatchJob):
+class Persist(CodedJob):
     """Write the rows of one section of the serving store; each period is one unit, in one reduce task.
 
     Publishes a row for each period: what was written and what was deleted since it had vanished. Counts
@@ -37,8 +40,12 @@ class Persist(BatchJob):
     """
 
     section: ClassVar[Section]
+    cells: ClassVar[Sequence[str]]
+    """The columns that become cells."""
     cluster_by = ("aggregations",)
     reduces_empty = True
+    rows_together = 1 << 17
+    small_bytes = 8 << 20
 
     def configure_args(self) -> None:
         """Declare where to write and which periods."""
@@ -48,17 +55,23 @@ class Persist(BatchJob):
         self.add_passthru_arg("--version", default="", help="what the markers are to say")
         self.add_passthru_arg("--labels", default="daily", help="aggregations to write, those of equal rows joined")
 
-    def map(self, batch: pl.DataFrame) -> pl.DataFrame | None:
+    def wanted(self, dataset: str) -> Sequence[str]:
+        """What names a row, and its cells."""
+        return (*NAMES, "aggregations", *self.cells)
+
+    def map(self, batch: CodedRows) -> pl.DataFrame | None:
         """Packed rows of one file, labelled with those of their aggregations that are to be written."""
         self.stats.incr_count("rows_read", batch.height)
         packed = []
-        for (label,), rows in batch.partition_by("aggregations", as_dict=True).items():
-            served = set(str(label).split(SEPARATOR))
+        aggregations = batch.texts["aggregations"]
+        for number, label in enumerate(aggregations.values):
+            rows = batch.chosen(np.flatnonzero(aggregations.codes == number))
+            served = set(label.split(SEPARATOR))
             # rows of more periods than are written together come to each of the labels that divide them
             labels = [wanted for wanted in self._labels() if served.issuperset(wanted.split(SEPARATOR))]
             self.stats.incr_count("rows_kept" if labels else "rows_left_out", rows.height)
             if labels:
-                made = self.pack(rows)
+                made = self.pack(frame_of(rows.texts).with_columns(**rows.others))
                 packed += [made.with_columns(aggregations=pl.lit(wanted)) for wanted in labels]
         return pl.concat(packed) if packed else None
 

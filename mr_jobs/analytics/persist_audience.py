@@ -11,6 +11,7 @@ class PersistAudience(Persist):
     """A cell a value of country, metro or gender."""
 
     section = AUDIENCES
+    cells = ("dimension", "value", "users")
 
     def pack(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of audiences."""

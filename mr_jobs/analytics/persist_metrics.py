@@ -12,6 +12,7 @@ class PersistMetrics(Persist):
     """A cell a metric that is not zero."""
 
     section = METRICS
+    cells = METRIC_NAMES
 
     def pack(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of metrics."""

@@ -11,6 +11,7 @@ class PersistTopItems(Persist):
     """A cell an item of a list, and one for its remainder."""
 
     section = TOP_ITEMS
+    cells = ("items", "by", "rank", "id", "value")
 
     def pack(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of top lists."""

@@ -2,7 +2,7 @@
 
 import sqlite3
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -201,3 +201,19 @@ def test_a_later_writer_that_comes_before_the_transaction(tmp_path: Path, monkey
         assert list(results) == ["daily"]
         assert [likes(store, "d:a", aggregation) for aggregation in STARTS] == [[1], [9], [9]]
         assert [likes(store, "d:b", aggregation) for aggregation in STARTS] == [[2], [], []]
+
+
+def test_another_writer_does_not_wait_while_rows_are_made(tmp_path: Path) -> None:
+    def made() -> Iterator[pl.DataFrame]:
+        with EmbeddedStore(file) as other:
+            write_periods(other, METRICS, {"weekly": DAY}, packed({"d:b": 2}), version="1")
+        yield from packed({"d:a": 1})
+
+    file = tmp_path / "serving.db"
+    with EmbeddedStore(file) as store:
+        write_periods(store, METRICS, {"daily": DAY}, made(), version="1")
+        assert (likes(store, "d:a"), likes(store, "d:b", "weekly")) == ([1], [2])
+        with pytest.raises(ZeroDivisionError):
+            write_periods(store, METRICS, {"daily": DAY}, (1 / 0 for _ in "x"), version="2")
+        write_periods(store, METRICS, {"daily": DAY}, packed({"d:a": 3}), version="2")
+        assert likes(store, "d:a") == [3]
