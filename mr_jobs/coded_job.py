@@ -16,7 +16,7 @@ class CodedJob(BatchJob):
     """
 
     plain: ClassVar[Sequence[str]] = ()
-    rows_together: ClassVar[int] = 1 << 20
+    rows_together: ClassVar[int] = 1 << 19
     """How many rows small splits may have to come as one batch."""
 
     def wanted(self, dataset: str) -> Sequence[str]:

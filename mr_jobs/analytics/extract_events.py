@@ -22,6 +22,7 @@ class ExtractEvents(CodedJob):
     """
 
     plain = ("user_id",)
+    rows_together = 1 << 20
 
     def configure_args(self) -> None:
         """Declare the event type."""

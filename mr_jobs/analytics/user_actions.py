@@ -29,7 +29,7 @@ class UserActions(CodedJob):
 
     cluster_by = ("user_id",)
     plain = ("user_id",)
-    bytes_a_file = 8 << 20
+    bytes_a_file = 10 << 20
 
     def wanted(self, dataset: str) -> Sequence[str]:
         """All of an event but its pin, board and network."""

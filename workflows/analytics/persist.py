@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 SUBJECTS = ("domain", "profile")
 SECTIONS = {
-    "metrics": ("PersistMetrics", [f"{subject}_metrics" for subject in SUBJECTS]),
-    "audience": ("PersistAudience", [f"{subject}_audience" for subject in SUBJECTS]),
     "top_items": ("PersistTopItems", [f"{s}_top_{items}" for s in SUBJECTS for items in ("pins", "boards")]),
+    "audience": ("PersistAudience", [f"{subject}_audience" for subject in SUBJECTS]),
+    "metrics": ("PersistMetrics", [f"{subject}_metrics" for subject in SUBJECTS]),
 }
+"""The longest job first: of those that are ready it starts before the others."""
 
 
 def graph(plan: Plan) -> "nx.DiGraph[str]":
