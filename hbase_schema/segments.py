@@ -24,7 +24,6 @@ CREATE TABLE period_segments (
 CREATE TABLE last_segment (number INTEGER NOT NULL);
 INSERT INTO last_segment VALUES (0);
 """
-_BLOCKS = "(head BLOB PRIMARY KEY, rows INTEGER NOT NULL, heads BLOB NOT NULL, cells BLOB NOT NULL)"
 _SUFFIX = re.compile(rb"_(?:daily|weekly|biweekly|monthly)_\d{4}-\d{2}-\d{2}\Z")
 _MISSING = "no such table"
 _FROM = "head >= coalesce((SELECT max(head) FROM {table} WHERE head <= ?), x'')"
@@ -50,7 +49,7 @@ def staged(connection: sqlite3.Connection, blocks: Iterable[Block]) -> Iterator[
 
     Called outside of a transaction.
     """
-    connection.execute(f"CREATE TEMP TABLE staged {_BLOCKS}")
+    connection.execute("CREATE TEMP TABLE staged (head, rows, heads, cells)")
     try:
         connection.execute("BEGIN")
         connection.executemany("INSERT INTO staged VALUES (?, ?, ?, ?)", blocks)
@@ -68,8 +67,11 @@ def load(connection: sqlite3.Connection, section: Section, suffixes: Sequence[by
     Called in a transaction. Without rows the periods have none afterwards.
     """
     number = _next_number(connection)
-    connection.execute(f"CREATE TABLE segment_{number} {_BLOCKS}")
-    connection.execute(f"INSERT INTO segment_{number} SELECT * FROM staged ORDER BY head")
+    connection.execute(
+        f"CREATE TABLE segment_{number} "
+        "(head BLOB PRIMARY KEY, rows INTEGER NOT NULL, heads BLOB NOT NULL, cells BLOB NOT NULL)"
+    )
+    connection.execute(f"INSERT INTO segment_{number} SELECT * FROM staged")
     vanished = _vanished(connection, section, suffixes, number)
     for suffix in suffixes:
         connection.execute(
