@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from shutil import rmtree
@@ -26,6 +26,10 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection to a file that is there, in autocommit mode, with the functions that statements use."""
     uri = f"{path.absolute().as_uri()}?mode=rw"
     connection = sqlite3.connect(uri, uri=True, timeout=60, isolation_level=None)
+    folder = str(path.absolute().parent).replace("'", "''")
+    with suppress(sqlite3.OperationalError):  # those who only read may have no right to write there
+        # what is too large for memory: another folder for temporary files may be small, or be memory
+        connection.execute(f"PRAGMA temp_store_directory = '{folder}'")
     connection.create_function("is_audience", 1, is_audience, deterministic=True)
     connection.create_function("merge_cells", 2, _merge, deterministic=True)
     return connection

@@ -122,13 +122,16 @@ def _cells(section: Section, qualifiers: pl.Series, which: Places, *texts: pl.Se
     """
     family = section.family.decode()
     columns = pl.select(pl.format(f"{{}}:{family}{{}}", qualifiers.str.len_bytes() + len(family), qualifiers))
-    size = np.sum(np.broadcast_arrays(*(text.str.len_bytes().to_numpy() for text in texts)), axis=0)
+    size = np.sum(np.broadcast_arrays(*(text.str.len_bytes().fill_null(0).to_numpy() for text in texts)), axis=0)
     sizes = pl.Series([f"{number}:" for number in range(int(size.max(initial=0)) + 1)])
     return pl.select(pl.concat_str(columns.to_series().gather(which), sizes.gather(size), *texts)).to_series()
 
 
 def _distinct(frame: pl.DataFrame, *names: str) -> tuple[Places, pl.DataFrame]:
-    """A number from 0 for each row, equal for equal ones in some columns of few different values; and a row of each."""
+    """A number from 0 for each row, equal for rows that are equal in some columns; and a row of each number.
+
+    It takes memory for each combination of the columns' values, whether a row has it or not.
+    """
     numbers = np.zeros(frame.height, np.int64)
     for name in names:
         codes = _codes(frame[name])
@@ -141,12 +144,14 @@ def _distinct(frame: pl.DataFrame, *names: str) -> tuple[Places, pl.DataFrame]:
     return place[numbers], frame.select(names)[row_of[used]]
 
 
-def _codes(column: pl.Series) -> npt.NDArray[np.integer[Any]]:
-    """Whole numbers from 0, equal for equal values; null is 0."""
+def _codes(column: pl.Series) -> npt.NDArray[np.int64]:
+    """Whole numbers from 1, equal for equal values; 0 for null."""
     if not column.dtype.is_integer():
         column = column.cast(column.dtype if isinstance(column.dtype, pl.Categorical) else pl.Categorical())
         column = column.to_physical()
-    return column.fill_null(0).to_numpy()
+    numbers = column.cast(pl.Int64)
+    lowest = numbers.min()
+    return (numbers + (1 - lowest if isinstance(lowest, int) else 0)).fill_null(0).to_numpy()
 
 
 def _sized(text: pl.Expr) -> pl.Expr:

@@ -45,20 +45,21 @@ def segments(connection: sqlite3.Connection, name: str, ending: bytes = b"") -> 
 
 @contextmanager
 def staged(connection: sqlite3.Connection, blocks: Iterable[Block]) -> Iterator[None]:
-    """Keep the blocks, sorted by head, in a temporary table for `load`: other writers do not wait while they are made.
+    """Keep the blocks, sorted by head, in a temporary table for `load`.
 
-    Called outside of a transaction.
+    Outside of a transaction, other writers do not wait while they are made.
     """
     connection.execute("CREATE TEMP TABLE staged (head, rows, heads, cells)")
     try:
-        connection.execute("BEGIN")
-        connection.executemany("INSERT INTO staged VALUES (?, ?, ?, ?)", blocks)
-        connection.execute("COMMIT")
+        connection.execute("SAVEPOINT staging")
+        try:
+            connection.executemany("INSERT INTO staged VALUES (?, ?, ?, ?)", blocks)
+        finally:
+            if connection.in_transaction:  # a full disk ends it
+                connection.execute("RELEASE staging")
         yield
     finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        connection.execute("DROP TABLE staged")
+        connection.execute("DROP TABLE IF EXISTS temp.staged")
 
 
 def load(connection: sqlite3.Connection, section: Section, suffixes: Sequence[bytes]) -> list[int]:

@@ -39,6 +39,10 @@ class CodedRows:
             return self
         return self.chosen(np.flatnonzero(~column.is_null()))
 
+    def keys(self, names: Sequence[str]) -> list[Coded | pl.Series]:
+        """Some columns, as codes where they are."""
+        return [self.texts[name] if name in self.texts else self.others[name] for name in names]
+
     def chosen(self, rows: Integers) -> "CodedRows":
         """The rows at some places."""
         texts = {name: column.chosen(rows) for name, column in self.texts.items()}
@@ -103,11 +107,12 @@ def table_of(columns: Mapping[str, Coded], **others: pl.Series) -> pa.Table:
 def split_table(table: pa.Table, cluster_by: Sequence[str], buckets: int) -> Iterator[tuple[int, pa.Table]]:
     """The rows of each bucket that has any, as `clustering.split` gives those of a frame."""
     rows = joined([table])
-    numbers = bucket_by([rows.texts[name] for name in cluster_by], buckets)
+    numbers = bucket_by(rows.keys(cluster_by), buckets)
     ordered = rows.chosen(order_of(numbers))
     for number, start, end in runs(numbers):
         texts = {name: column.chosen(slice(start, end)).used() for name, column in ordered.texts.items()}
-        yield number, table_of(texts, **{name: column[start:end] for name, column in ordered.others.items()})
+        others = {name: column[start:end] for name, column in ordered.others.items()}
+        yield number, table_of(texts, **others).select(table.column_names)
 
 
 def _table(split: DatasetSplit, file: DatasetFile, columns: Sequence[str], plain: Sequence[str]) -> pa.Table:
@@ -115,7 +120,7 @@ def _table(split: DatasetSplit, file: DatasetFile, columns: Sequence[str], plain
     table = read_table(file.path, list(dict.fromkeys([*columns, *keys])), plain)
     if keys:
         named = _rows("", table.select(keys), plain)
-        numbers = bucket_by([named.texts.get(name) or named.others[name] for name in keys], split.buckets)
+        numbers = bucket_by(named.keys(keys), split.buckets)
         table = table.filter(pa.array(numbers == split.bucket))
     day = pa.DictionaryArray.from_arrays(np.zeros(len(table), np.int32), [file.date])
     chosen = [name for name in table.column_names if is_wanted(name, columns)]

@@ -124,13 +124,16 @@ def bucket_splits(warehouse: Warehouse, days: Sequence[Published]) -> list[Datas
     buckets = max(day.buckets for day in days)
     if all(day.clustered_by for day in days):
         buckets = max(buckets, bucket_count(sum(day.rows for day in days), MOST_ROWS))
+    parts: dict[tuple[str, int], list[Part]] = {}
+    for day in days:
+        for part in day.parts:
+            parts.setdefault((day.date, part.bucket), []).append(part)
     splits = []
     for bucket in range(buckets):
         files = tuple(
             _file(warehouse, day, part, buckets // day.buckets)
             for day in days
-            for part in day.parts
-            if part.bucket == bucket % day.buckets
+            for part in parts.get((day.date, bucket % day.buckets), ())
         )
         if files:
             splits.append(DatasetSplit(days[0].dataset, files, bucket, buckets, days[0].clustered_by))

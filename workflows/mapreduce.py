@@ -163,8 +163,7 @@ class _NodeRun:
             options = {"date": self.attempt.day, "to": "parquet", **resolved.options, **options}
         if self.node.serves:
             options |= self._serving_options(resolved)
-        buckets = self._bucket_count(resolved.weight)
-        divided = finer(resolved.weight, buckets, getattr(load_job(self.node.job), "bytes_a_file", None))
+        buckets, divided = self._bucket_counts(resolved.weight)
         if divided > 1:
             options["finer"] = divided
         self._buckets = buckets * divided
@@ -190,14 +189,16 @@ class _NodeRun:
             storage.make_folder(self.output)
         return launch(spec, self.settings.runner, os.environ, cluster)
 
-    def _bucket_count(self, weight: int) -> int:
+    def _bucket_counts(self, weight: int) -> tuple[int, int]:
+        """The buckets that the job works with, and into how many each of them is divided when it is written."""
         if not clustered_by(self.node.job):
-            return 1
+            return 1, 1
         if self.on_cluster:
             least = sizes.least_buckets(weight)
         else:
             least = local_plan.least_buckets(self.node.job, weight, self.settings.slot_count)
-        return bucket_count(weight, self.settings.memory_bytes // BUCKET_SHARE, least)
+        buckets = bucket_count(weight, self.settings.memory_bytes // BUCKET_SHARE, least)
+        return buckets, finer(weight, buckets, getattr(load_job(self.node.job), "bytes_a_file", None))
 
     def _is_there(self, published: Published) -> bool:
         """Whether its files, and the rows that a node put into the serving store, are still there."""

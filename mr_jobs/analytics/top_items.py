@@ -63,8 +63,8 @@ class TopItems(CodedJob):
         if not named.height:
             return None
         sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
-        totals = pl.concat([totals for days in sets for totals in self._totals(named, days)])
-        return pruned(totals, self.options.top)
+        totals = [totals for days in sets for totals in self._totals(named, days)]
+        return pruned(pl.concat(totals), self.options.top) if totals else None
 
     def _totals(self, rows: CodedRows, days: DaySet) -> Iterator[pl.DataFrame]:
         """Totals of each platform, and of all platforms together."""

@@ -3,9 +3,11 @@
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import date
 from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
@@ -216,4 +218,36 @@ def test_another_writer_does_not_wait_while_rows_are_made(tmp_path: Path) -> Non
         with pytest.raises(ZeroDivisionError):
             write_periods(store, METRICS, {"daily": DAY}, (1 / 0 for _ in "x"), version="2")
         write_periods(store, METRICS, {"daily": DAY}, packed({"d:a": 3}), version="2")
+        assert likes(store, "d:a") == [3]
+
+
+def test_rows_that_are_made_lie_beside_the_store(tmp_path: Path) -> None:
+    """Elsewhere there may be too little room for them."""
+    random = Random(1)
+    many = {f"d:{random.randbytes(60).hex()}": 1 for _ in range(60_000)}
+    opened: list[str] = []
+
+    def made() -> Iterator[pl.DataFrame]:
+        yield from packed(many)
+        opened.extend(str(file.readlink()) for file in Path("/proc/self/fd").iterdir() if file.is_symlink())
+
+    with EmbeddedStore(tmp_path / "it's/serving.db") as store:
+        write_periods(store, METRICS, {"daily": DAY}, made(), version="1")
+        temporary = [name for name in opened if name.endswith("(deleted)") and str(tmp_path) in name]
+        assert temporary
+        assert not list((tmp_path / "it's").glob("*etilqs*"))
+
+
+def test_a_load_within_a_transaction_is_a_part_of_it(tmp_path: Path) -> None:
+    with EmbeddedStore(tmp_path / "serving.db") as store:
+        write_periods(store, METRICS, {"daily": DAY}, packed({"d:a": 1}), version="1")
+        for name in ("d:b", "d:c"):
+            with suppress(ZeroDivisionError), store.transaction():
+                store.table(TABLE).put(row_key("d:a", "all", "weekly", DAY), {b"m:like": b"7"})
+                write_periods(store, METRICS, {"daily": DAY}, packed({name: 2}), version="2")
+                raise ZeroDivisionError
+        assert (likes(store, "d:a"), likes(store, "d:b")) == ([1], [])
+        with store.transaction():
+            for number in (2, 3):
+                write_periods(store, METRICS, {"daily": DAY}, packed({"d:a": number}), version="2")
         assert likes(store, "d:a") == [3]

@@ -52,6 +52,45 @@ def test_audience_values_are_any_text(value: str) -> None:
     assert (parse_audience_qualifier(column.removeprefix(b"m:")), cell) == (("metro", value), b"7")
 
 
+LISTED = st.lists(
+    st.tuples(
+        st.sampled_from(["d:a", "d:b", "p:ä_%"]),
+        st.sampled_from(["all", "web"]),
+        st.sampled_from(["like", "hot"]),
+        st.none() | st.integers(1, 3),
+        st.none() | st.text(max_size=2),
+        st.integers(0, 12),
+    ),
+    unique_by=lambda row: row[:4],
+)
+
+
+@given(LISTED, st.sampled_from([pl.String(), pl.Categorical()]))
+def test_lists_of_many_rows_come_back(
+    rows: list[tuple[str, str, str, int | None, str | None, int]], dtype: pl.DataType
+) -> None:
+    columns = {"subject": dtype, "platform": dtype, "by": dtype, "rank": pl.Int64, "id": dtype, "value": pl.Float64}
+    ordered = sorted(rows, key=lambda row: row[:2])
+    frame = pl.DataFrame(ordered, schema=columns, orient="row").with_columns(items=pl.lit("pins", dtype))
+    expected: dict[str, dict[bytes, bytes]] = {}
+    for subject, platform, by, rank, item, value in ordered:
+        head = row_key(subject, platform, "daily", DAY).decode().removesuffix("daily_2015-05-18")
+        place = "_other" if rank is None else f"{rank:03}"
+        shown = json.dumps([item, value], ensure_ascii=False, separators=(",", ":"))
+        expected.setdefault(head, {})[f"t:pins/{by}/{place}".encode()] = shown.encode()
+    found = unpacked(top_rows(frame))
+    assert {head: {c: json.loads(v) for c, v in cells.items()} for head, cells, _ in found} == {
+        head: {c: json.loads(v) for c, v in cells.items()} for head, cells in expected.items()
+    }
+    assert [(head, count) for head, _, count in found] == sorted((head, len(cells)) for head, cells in expected.items())
+
+
+def test_values_without_a_text_leave_no_cell() -> None:
+    names = {"subject": ["d:a"] * 3, "platform": ["all"] * 3, "dimension": ["c"] * 3}
+    rows = audience_rows(pl.DataFrame({**names, "value": ["X", None, "Y"], "users": [1, 2, None]}))
+    assert cells_of(rows) == {b"m:c/X": b"1"}
+
+
 def test_names_of_lists() -> None:
     assert list_prefix("pins", "repin") == b"pins/repin/"
     for wrong in (("pins", "a/b"), ("", "repin")):

@@ -50,6 +50,12 @@ class Totals(BatchJob):
         return totals
 
 
+class Fine(Totals):
+    """Totals that are read by the month."""
+
+    bytes_a_file = 256
+
+
 class Aside(Totals):
     """Each map task leaves a file of its own, named by its process, before it dies or goes on."""
 

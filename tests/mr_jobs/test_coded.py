@@ -83,12 +83,13 @@ def test_rows_of_codes_come_to_the_buckets_to_which_texts_come(
 ) -> None:
     both = pl.DataFrame(list(zip(users, apps, strict=False)), schema={"u": pl.String, "a": pl.String}, orient="row")
     frame = both.with_row_index("n")
-    table = table_of({name: code(frame[name]) for name in "ua"}, n=frame["n"])
-    found = list(split_table(table, ["u", "a"], buckets))
-    expected = split_by_bucket(frame, ["u", "a"], buckets)
+    table = table_of({name: code(frame[name]) for name in "ua"}, n=frame["n"]).select(["n", "u", "a"])
+    found = list(split_table(table, ["u", "n"], buckets))
+    expected = split_by_bucket(frame, ["u", "n"], buckets)
     for (number, piece), (bucket, rows) in zip(found, expected, strict=True):
         assert number == bucket
-        assert pl.DataFrame(piece.to_pylist()).rows() == rows.select("u", "a", "n").rows()
+        assert piece.column_names == table.column_names
+        assert pl.DataFrame(piece.to_pylist()).rows() == rows.select("n", "u", "a").rows()
         assert len(piece["u"].combine_chunks().dictionary) == len(set(piece["u"].to_pylist()) - {None})
 
 

@@ -15,6 +15,7 @@ from pinflow.mr_jobs.coded import categorical
 from pinflow.mr_jobs.codes import code
 
 Row = tuple[str, str, str, float | None, float | None]
+RANKS = ("hot", "new")
 VALUES = st.none() | st.integers(0, 4).map(float)
 ROWS = st.lists(
     st.tuples(
@@ -83,8 +84,8 @@ COUNTED = st.lists(
         st.sampled_from(["p1", "p2", "ä"]),
         st.sampled_from(["web", "ios", None]),
         st.sampled_from(["2015-05-18", "2015-05-17", "2015-05-19"]),
-        st.integers(0, 3),
-        st.none() | st.floats(-2, 2, allow_subnormal=False),
+        st.tuples(*[st.integers(0, 3) for _ in EVENT_TYPES]),
+        st.tuples(*[st.none() | st.floats(-2, 2, allow_subnormal=False) for _ in RANKS]),
     ),
     min_size=1,
     max_size=30,
@@ -94,25 +95,25 @@ COUNTED = st.lists(
 @given(COUNTED)
 @settings(deadline=None)
 def test_totals_add_up_and_rank_as_on_the_last_day(
-    rows: list[tuple[str, str, str | None, str, int, float | None]],
+    rows: list[tuple[str, str, str | None, str, tuple[int, ...], tuple[float | None, ...]]],
 ) -> None:
     columns = {name: code(pl.Series([row[i] for row in rows])) for i, name in enumerate(("subject", "id", "platform"))}
     columns["platform"] = categorical("platform", columns["platform"])
-    others = dict.fromkeys(EVENT_TYPES, pl.Series([row[4] for row in rows]))
-    ranks = pl.Series([row[5] for row in rows], dtype=pl.Float64)
-    found = list(_totals(columns, code(pl.Series([row[3] for row in rows])), others | {"rank_hot": ranks}))
+    others = {name: pl.Series([row[4][i] for row in rows]) for i, name in enumerate(EVENT_TYPES)}
+    others |= {f"rank_{name}": pl.Series([row[5][i] for row in rows], dtype=pl.Float64) for i, name in enumerate(RANKS)}
+    found = list(_totals(columns, code(pl.Series([row[3] for row in rows])), others))
     for frame, of_platform in zip(found, (True, False), strict=True):
-        groups: dict[tuple[str, str, str | None], list[tuple[str, int, float | None]]] = {}
+        groups: dict[tuple[str, str, str | None], list[tuple[str, tuple[int, ...], tuple[float | None, ...]]]] = {}
         for subject, item, platform, *measures in rows:
             groups.setdefault((subject, item, platform if of_platform else "all"), []).append(tuple(measures))
         plain = {}
         for key, members in groups.items():
-            last = [
-                rank for day, _, rank in members if day == max(member[0] for member in members) and rank is not None
-            ]
-            plain[key] = (sum(number for _, number, _ in members) or None, max(last, default=None))
-        got = frame.with_columns(pl.col("platform").cast(pl.String))
-        assert {
-            row[:3]: row[3:] for row in got.select("subject", "id", "platform", "by_like", "by_hot").rows()
-        } == plain
-        assert got.height == len(plain)
+            last_day = max(day for day, _, _ in members)
+            last = [ranks for day, _, ranks in members if day == last_day]
+            counts = [sum(counts[i] for _, counts, _ in members) or None for i, _ in enumerate(EVENT_TYPES)]
+            highest = [max((r[i] for r in last if r[i] is not None), default=None) for i, _ in enumerate(RANKS)]
+            plain[key] = (*counts, *highest)
+        names = ("subject", "id", pl.col("platform").cast(pl.String))
+        got = frame.select(*names, *(f"by_{name}" for name in (*EVENT_TYPES, *RANKS)))
+        assert {row[:3]: row[3:] for row in got.rows()} == plain
+        assert frame.height == len(plain)
