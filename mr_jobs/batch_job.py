@@ -13,7 +13,7 @@ import pyarrow as pa
 from mrjob.step import MRStep
 
 from pinflow.errors import InputError
-from pinflow.mr_jobs.clustering import split
+from pinflow.mr_jobs.clustering import BUCKET_SHARE, split
 from pinflow.mr_jobs.coded import split_table
 from pinflow.mr_jobs.job import DatasetJob
 from pinflow.mr_jobs.local_plan import SMALL_BATCH_BYTES
@@ -50,6 +50,8 @@ class BatchJob(DatasetJob):
     """Whether `reduce` is also called for a bucket without rows, with a frame without columns."""
     small_bytes: ClassVar[int] = SMALL_BATCH_BYTES
     """Input that one task of this machine does in no time; more is divided over its slots."""
+    bucket_share: ClassVar[int] = BUCKET_SHARE
+    """Which part of a task's memory the input of a bucket may take; a larger one if `map` sends on far less than it."""
     bytes_a_file: ClassVar[int | None] = None
     """Of so much input a bucket of the output is made, when many days of it are read together; None: as many buckets
     as the job itself takes."""

@@ -11,6 +11,9 @@ import polars as pl
 from pinflow.mr_jobs.codes import Coded, code
 from pinflow.mr_jobs.hashing import Hashes, mix, text_hashes
 
+BUCKET_SHARE = 16
+"""Of a task's memory, what a bucket may weigh: work on it takes copies, and each has a dictionary of its own."""
+
 
 def hashes(column: pl.Series | Coded) -> Hashes:
     """A 64-bit hash of every value of a column, by its text as UTF-8; null has a hash of its own."""

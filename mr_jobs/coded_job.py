@@ -16,12 +16,14 @@ class CodedJob(BatchJob):
     """
 
     plain: ClassVar[Sequence[str]] = ()
-    rows_together: ClassVar[int] = 1 << 19
-    """How many rows small splits may have to come as one batch."""
 
     def wanted(self, dataset: str) -> Sequence[str]:
         """The columns that are read of a dataset; `name_*` stands for all that begin so."""
         raise NotImplementedError
+
+    def rows_together(self, dataset: str) -> int:
+        """How many rows small splits of a dataset may have to come as one batch."""
+        return 1 << 19
 
     def batches(self, lines: Iterator[bytes]) -> Iterator[CodedRows]:
         """The batches of a map task's input lines; small splits of a dataset come together."""

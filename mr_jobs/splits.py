@@ -1,7 +1,7 @@
 """What one map task reads of datasets: files of one bucket, over one or more days (AN-18)."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -64,12 +64,15 @@ class DatasetSplit:
         return cls(dataset, tuple(DatasetFile(*f) for f in files), bucket, buckets, tuple(clustered_by))
 
 
-def together(lines: Iterable[bytes], rows: int) -> Iterator[bytes]:
-    """Input lines, with neighbours that name up to `rows` of one dataset as one: a small batch costs its time, too."""
+def together(lines: Iterable[bytes], rows: Callable[[str], int]) -> Iterator[bytes]:
+    """Input lines, with neighbours that name up to so many `rows` of one dataset as one.
+
+    A small batch costs its time, too.
+    """
     held: DatasetSplit | None = None
     for line in lines:
         split = DatasetSplit.from_line(line) if line.startswith(b"[") else None
-        if held is not None and split is not None and held.goes_with(split, rows):
+        if held is not None and split is not None and held.goes_with(split, rows(split.dataset)):
             held = DatasetSplit(held.dataset, held.files + split.files)
             continue
         if held is not None:

@@ -19,7 +19,7 @@ from pinflow.errors import FatalAlertError, LimitExceededError
 from pinflow.hbase_schema.markers import read_marker
 from pinflow.hbase_schema.store import open_store
 from pinflow.mr_jobs import local_plan
-from pinflow.mr_jobs.clustering import bucket_count, finer
+from pinflow.mr_jobs.clustering import BUCKET_SHARE, bucket_count, finer
 from pinflow.mr_jobs.datasets import Published, Warehouse
 from pinflow.mr_jobs.hadoop import sizes
 from pinflow.mr_jobs.job import DatasetJob, job_arguments
@@ -40,9 +40,6 @@ from pinflow.workflows.inputs import Resolved, identity_of, resolve, served_labe
 from pinflow.workflows.node import MapReduce
 from pinflow.workflows.on_cluster import cluster_of, of_node, options_there, runs_on_cluster
 from pinflow.workflows.shrinking import days_read, fuller_periods, without
-
-BUCKET_SHARE = 16
-"""Of a task's memory, what a bucket may weigh: work on it takes copies, and each has a dictionary of its own."""
 
 
 @dataclass(frozen=True)
@@ -197,8 +194,9 @@ class _NodeRun:
             least = sizes.least_buckets(weight)
         else:
             least = local_plan.least_buckets(self.node.job, weight, self.settings.slot_count)
-        buckets = bucket_count(weight, self.settings.memory_bytes // BUCKET_SHARE, least)
-        return buckets, finer(weight, buckets, getattr(load_job(self.node.job), "bytes_a_file", None))
+        job = load_job(self.node.job)
+        buckets = bucket_count(weight, self.settings.memory_bytes // getattr(job, "bucket_share", BUCKET_SHARE), least)
+        return buckets, finer(weight, buckets, getattr(job, "bytes_a_file", None))
 
     def _is_there(self, published: Published) -> bool:
         """Whether its files, and the rows that a node put into the serving store, are still there."""

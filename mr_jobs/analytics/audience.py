@@ -28,6 +28,10 @@ class Audience(CodedJob):
     prefix: ClassVar[str]
     cluster_by = ("subject",)
 
+    def rows_together(self, dataset: str) -> int:
+        """Many: the users of a subject are counted by the batch, and its counts added up."""
+        return 1 << 21
+
     def wanted(self, dataset: str) -> Sequence[str]:
         """Who interacts with the subject."""
         return (self.subject, "app", "user_id", *DIMENSIONS)
@@ -44,11 +48,6 @@ class Audience(CodedJob):
         columns |= {name: categorical("value", named.texts[name].filled(UNKNOWN)) for name in DIMENSIONS}
         bits = bits_of(named.texts["date"], set_bits(sets))
         return _audiences(Actions(columns, named.texts["user_id"], bits, len(sets)), sets)
-
-    def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The audiences of all buckets together."""
-        audiences = sum_by({name: _as_it_is(frame[name]) for name in KEYS}, users=frame["users"])
-        return audiences.with_columns(pl.col("users").cast(pl.UInt32))
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The audiences of the bucket's subjects."""

@@ -22,12 +22,15 @@ class ExtractEvents(CodedJob):
     """
 
     plain = ("user_id",)
-    rows_together = 1 << 20
 
     def configure_args(self) -> None:
         """Declare the event type."""
         super().configure_args()
         self.add_passthru_arg("--event-type", required=True, help="the type whose events are read")
+
+    def rows_together(self, dataset: str) -> int:
+        """Many: each batch looks all of its pins up."""
+        return 1 << 20
 
     def wanted(self, dataset: str) -> Sequence[str]:
         """All of an event but its type."""

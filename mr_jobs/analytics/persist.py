@@ -44,7 +44,6 @@ class Persist(CodedJob):
     """The columns that become cells."""
     cluster_by = ("aggregations",)
     reduces_empty = True
-    rows_together = 1 << 17
     small_bytes = 8 << 20
 
     def configure_args(self) -> None:
@@ -54,6 +53,10 @@ class Persist(CodedJob):
         self.add_passthru_arg("--fence", type=int, default=0, help="a period of a higher fence is left alone")
         self.add_passthru_arg("--version", default="", help="what the markers are to say")
         self.add_passthru_arg("--labels", default="daily", help="aggregations to write, those of equal rows joined")
+
+    def rows_together(self, dataset: str) -> int:
+        """Few: each becomes many cells."""
+        return 1 << 17
 
     def wanted(self, dataset: str) -> Sequence[str]:
         """What names a row, and its cells."""

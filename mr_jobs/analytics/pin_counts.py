@@ -31,6 +31,7 @@ class PinCounts(CodedJob):
 
     uses_rankings = True
     cluster_by = ("pin_id",)
+    bucket_share = 8
 
     def wanted(self, dataset: str) -> Sequence[str]:
         """All of an event but its user."""

@@ -41,6 +41,11 @@ class SubjectMetrics(CodedJob):
     subject: ClassVar[str]
     prefix: ClassVar[str]
     cluster_by = ("subject",)
+    bucket_share = 8
+
+    def rows_together(self, dataset: str) -> int:
+        """Many of users, as their columns are few."""
+        return 1 << (21 if dataset == "user_actions" else 18)
 
     def wanted(self, dataset: str) -> Sequence[str]:
         """What each of the three datasets adds."""

@@ -183,4 +183,4 @@ def test_small_splits_of_a_dataset_come_together() -> None:
 
     lines = [line("a", 40), line("a", 60), line("a", 1), line("b", 1), line("b", 2, exact=False), b"x.parquet\n"]
     wanted = [line("a", 40, 60), *lines[2:]]
-    assert list(together(lines, 100)) == wanted
+    assert list(together(lines, lambda _: 100)) == wanted
