@@ -30,7 +30,7 @@ class Audience(CodedJob):
 
     def rows_together(self, dataset: str) -> int:
         """Many: the users of a subject are counted by the batch, and its counts added up."""
-        return 1 << 21
+        return 1 << 20
 
     def wanted(self, dataset: str) -> Sequence[str]:
         """Who interacts with the subject."""

@@ -45,7 +45,7 @@ class SubjectMetrics(CodedJob):
 
     def rows_together(self, dataset: str) -> int:
         """Many of users, as their columns are few."""
-        return 1 << (21 if dataset == "user_actions" else 18)
+        return 1 << (20 if dataset == "user_actions" else 18)
 
     def wanted(self, dataset: str) -> Sequence[str]:
         """What each of the three datasets adds."""
