@@ -12,7 +12,7 @@ from pinflow.mr_jobs.codes import Coded, code
 from pinflow.mr_jobs.hashing import Hashes, mix, text_hashes
 
 BUCKET_SHARE = 16
-"""Of a task's memory, what a bucket may weigh: work on it takes copies, and each has a dictionary of its own."""
+"""A bucket may weigh a sixteenth of a task's memory: work on it takes copies, each with a dictionary of its own."""
 
 
 def hashes(column: pl.Series | Coded) -> Hashes:

@@ -29,7 +29,7 @@ class Audience(CodedJob):
     cluster_by = ("subject",)
 
     def rows_together(self, dataset: str) -> int:
-        """Many: the users of a subject are counted by the batch, and its counts added up."""
+        """Many: each batch counts a subject's users, and `reduce` adds its counts to those of others."""
         return 1 << 20
 
     def wanted(self, dataset: str) -> Sequence[str]:

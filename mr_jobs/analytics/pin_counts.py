@@ -32,6 +32,7 @@ class PinCounts(CodedJob):
     uses_rankings = True
     cluster_by = ("pin_id",)
     bucket_share = 8
+    bytes_a_file = 36 << 20
 
     def wanted(self, dataset: str) -> Sequence[str]:
         """All of an event but its user."""

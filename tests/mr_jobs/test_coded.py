@@ -181,6 +181,7 @@ def test_small_splits_of_a_dataset_come_together() -> None:
         files = tuple(DatasetFile(f"{dataset}-{n}", "2015-05-18", n, 1, exact) for n in rows)
         return DatasetSplit(dataset, files).to_line().encode()
 
-    lines = [line("a", 40), line("a", 60), line("a", 1), line("b", 1), line("b", 2, exact=False), b"x.parquet\n"]
+    lines = [line("a", 40), line("a", 60), line("a", 1), line("b", 30), line("b", 30), line("b", 2, exact=False)]
+    lines += [b"x.parquet\n"]
     wanted = [line("a", 40, 60), *lines[2:]]
-    assert list(together(lines, lambda _: 100)) == wanted
+    assert list(together(lines, {"a": 100, "b": 50}.__getitem__)) == wanted

@@ -14,6 +14,7 @@ from pinflow.mr_jobs.splits import bucket_splits
 from pinflow.scheduler.schema import upgrade
 from pinflow.workflows import mapreduce
 from pinflow.workflows.node import Day, MapReduce
+from tests.mr_jobs.sample_jobs import Fine
 
 DAYS = (date(2015, 5, 18), date(2015, 5, 19))
 KEYS = [f"k{number}" for number in range(200)]
@@ -33,6 +34,19 @@ def run(home: Path, day: date, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (attempt | {"HOME": str(home), "RUNNER": "inline"}).items():
         monkeypatch.setenv(f"PINFLOW_{name}", value)
     mapreduce.run(MapReduce("tests.mr_jobs.sample_jobs:Fine", "fine", (Day("given"),)).to_json())
+
+
+def test_a_job_says_how_much_of_a_tasks_memory_a_bucket_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = Warehouse(str(tmp_path / "warehouse"))
+    upgrade(open_database(f"sqlite:///{tmp_path}/pinflow.db"))
+    monkeypatch.setattr(Fine, "bytes_a_file", None)
+    buckets = []
+    for share, day in zip((1 << 15, 1 << 14), DAYS, strict=True):
+        publish(warehouse, day, copies=20)
+        monkeypatch.setattr(Fine, "bucket_share", share)
+        run(tmp_path, day, monkeypatch)
+        buckets.append(warehouse.require("fine", day).buckets)
+    assert buckets[0] == 2 * buckets[1] > 2
 
 
 def test_files_are_in_the_buckets_that_they_are_published_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
