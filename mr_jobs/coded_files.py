@@ -52,8 +52,10 @@ def to_dictionary(column: Coded) -> pa.DictionaryArray:
 def as_parquet(table: pa.Table, statistics: Sequence[str]) -> bytes:
     """The table as a Parquet file, dictionaries as plain texts, with minima and maxima of the columns `statistics`."""
     sink = pa.BufferOutputStream()
+    # without nulls nothing has to tell, row by row, that there is a value
+    fields = [field.with_nullable(table[field.name].null_count > 0) for field in table.schema]
     pq.write_table(
-        table,
+        pa.table(table.columns, schema=pa.schema(fields)),
         sink,
         row_group_size=ROWS_A_GROUP,
         use_dictionary=[field.name for field in table.schema if not _is_text(field.type)],
