@@ -1,4 +1,4 @@
-"""What starts the tasks of the local runner: forks of the zygote, or this process itself."""
+"""What starts the tasks of the local runner: processes forked by the zygote, or this process itself."""
 
 import os
 import resource
@@ -6,7 +6,8 @@ import traceback
 from time import process_time
 from typing import NoReturn, Protocol
 
-from pinflow.zygote import Call, Exit, Forks, connect
+from pinflow.mr_jobs.task_processes import TaskProcesses
+from pinflow.zygote import Call, Exit, connect
 from pinflow.zygote_child import exit_code
 
 
@@ -83,10 +84,11 @@ def _left(end: _End) -> _End:
     return leave
 
 
-def executor(runner: str) -> Executor:
-    """The executor of a runner's name: `local` or `inline`."""
+def executor(runner: str, memory: int) -> Executor:
+    """The executor of a runner's name: `local` or `inline`. `memory` bounds what a process keeps between two tasks."""
     if runner == "inline":
         return InlineExecutor()
-    forks: Forks = connect()
-    forks.prepare(("pinflow.mr_jobs.local_tasks",))  # there already, unless the job is no node of pinflow's
-    return forks
+    forks = connect()
+    # there already, unless the job is no node of pinflow's
+    forks.prepare(("pinflow.mr_jobs.local_tasks", "pinflow.mr_jobs.task_processes"))
+    return TaskProcesses(forks, memory)

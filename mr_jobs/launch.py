@@ -78,7 +78,7 @@ def _steps(counted: Mapping[int, Statistics], runs: Sequence[StepRun]) -> Iterat
 
 
 def _run_here(spec: JobSpec, runner: str, environment: Mapping[str, str]) -> list[StepRun]:
-    tasks = executor(runner)
+    tasks = executor(runner, spec.memory)
     try:
         return LocalRunner(spec, tasks, environment).run()
     finally:

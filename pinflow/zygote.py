@@ -136,7 +136,7 @@ MALLOC = {
     "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:"
     "glibc.malloc.top_pad=16777216:glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "_RJEM_MALLOC_CONF": "dirty_decay_ms:3000,muzzy_decay_ms:3000,thp:always,narenas:1",  # of Polars
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0,thp:always,narenas:1",  # of Polars
 }
 """Of tasks: freed memory, also that of Arrow and Polars, stays with its process, and comes in huge pages where the
 machine has them. What is touched for the first time costs most, and they end soon."""

@@ -50,6 +50,7 @@ PRELOAD = (
     "pinflow.stats_engine.packed_buckets",
     "pinflow.stats_engine.thrift_types",
     "pinflow.mr_jobs.local_tasks",
+    "pinflow.mr_jobs.task_processes",
     "pinflow.mr_jobs.inputs.access_log",
     "pinflow.hbase_schema.embedded",
     *(f"pinflow.mr_jobs.analytics.{name}" for name in _ANALYTICS),
