@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pinflow.mr_jobs.clustering import bucket_by, order_of, runs
 from pinflow.mr_jobs.coded_files import is_wanted, read_table, to_dictionary
-from pinflow.mr_jobs.codes import Coded, Integers, code
+from pinflow.mr_jobs.codes import Coded, Integers
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
 
 
@@ -88,16 +88,6 @@ def _rows(dataset: str, whole: pa.Table, plain: Sequence[str]) -> CodedRows:
     return CodedRows(dataset, len(whole), texts, others)
 
 
-def _joined(columns: Sequence[Coded]) -> Coded:
-    if not columns:
-        return Coded(np.zeros(0, np.uint32), pl.Series([], dtype=pl.String))
-    both = code(pl.concat([column.values for column in columns]))
-    ends = np.cumsum([len(column.values) for column in columns])
-    places = np.split(both.codes, ends[:-1])
-    codes = [place[column.codes] for place, column in zip(places, columns, strict=True)]
-    return replace(both, codes=np.concatenate(codes))
-
-
 def table_of(columns: Mapping[str, Coded], **others: pl.Series) -> pa.Table:
     """Columns of texts, then others, as they are written to datasets."""
     arrays = {name: to_dictionary(column) for name, column in columns.items()}
@@ -129,12 +119,7 @@ def _table(split: DatasetSplit, file: DatasetFile, columns: Sequence[str], plain
 
 def _coded(column: pa.ChunkedArray) -> Coded:
     """The column as it is kept, its dictionaries as one."""
-    if column.num_chunks != 1:
-        return _joined([_of_chunk(chunk) for chunk in column.chunks])
-    return _of_chunk(column.chunk(0))
-
-
-def _of_chunk(array: pa.DictionaryArray) -> Coded:
+    array = column.unify_dictionaries().combine_chunks()
     values, indices = pl.Series(array.dictionary, dtype=pl.String), array.indices
     if indices.null_count:
         indices = indices.fill_null(len(values))
