@@ -85,7 +85,10 @@ class BatchJob(DatasetJob):
         return sum(part.height for part in parts if isinstance(part, pl.DataFrame))
 
     def map(self, batch: Any) -> Rows | None:
-        """Rows for the shuffle (or, without `reduce`, for the output) from one batch."""
+        """Rows for the shuffle (or, without `reduce`, for the output) from one batch.
+
+        A frame, or of all batches a table, which is sent as it is, without `combine` and `parts`.
+        """
         return batch if isinstance(batch, pl.DataFrame) else None
 
     def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -154,12 +157,11 @@ class BatchJob(DatasetJob):
         self._aside.clear()
 
     def _map_to_shuffle(self, writer: ShuffleWriter) -> None:
-        held: list[pl.DataFrame] = []
+        held: list[Rows] = []
         size = 0
         for rows in self._mapped():
-            frame = pl.DataFrame(rows)
-            held.append(frame)
-            size += held_bytes(frame)
+            held.append(rows)
+            size += held_bytes(rows)
             if size > self.memory // 8:
                 self._send(writer, held)
                 held, size = [], 0
@@ -173,13 +175,16 @@ class BatchJob(DatasetJob):
         writer.write(Parcel(number, STATISTICS, None, shards.encode(self.stats.statistics())))
         writer.close()
 
-    def _send(self, writer: ShuffleWriter, frames: list[pl.DataFrame]) -> None:
-        if not frames:
-            return
-        combined = self.combine(pl.concat(frames, how="diagonal", rechunk=True))
-        for bucket, rows in split(combined, self.cluster_by, self.options.buckets):
-            for part, piece in self.parts(rows):
-                writer.write(Parcel(bucket, ROWS, piece, part=part))
+    def _send(self, writer: ShuffleWriter, held: Sequence[Rows]) -> None:
+        buckets = self.options.buckets
+        if tables := [rows for rows in held if isinstance(rows, pa.Table)]:
+            for bucket, table in split_table(pa.concat_tables(tables), self.cluster_by, buckets):
+                writer.write(Parcel(bucket, ROWS, table))
+        if frames := [rows for rows in held if isinstance(rows, pl.DataFrame)]:
+            combined = self.combine(pl.concat(frames, how="diagonal", rechunk=True))
+            for bucket, frame in split(combined, self.cluster_by, buckets):
+                for part, piece in self.parts(frame):
+                    writer.write(Parcel(bucket, ROWS, piece, part=part))
 
     def run_reducer(self, step_num: int = 0) -> None:
         """Reduce bucket by bucket (called in a task)."""

@@ -91,11 +91,15 @@ def _rows(dataset: str, whole: pa.Table, plain: Sequence[str]) -> CodedRows:
 def table_of(columns: Mapping[str, Coded], **others: pl.Series) -> pa.Table:
     """Columns of texts, then others, as they are written to datasets."""
     arrays = {name: to_dictionary(column) for name, column in columns.items()}
-    return pa.table(arrays | {name: column.to_arrow() for name, column in others.items()})
+    plain = {name: column.to_arrow(compat_level=pl.CompatLevel.oldest()) for name, column in others.items()}
+    return pa.table(arrays | plain)
 
 
 def split_table(table: pa.Table, cluster_by: Sequence[str], buckets: int) -> Iterator[tuple[int, pa.Table]]:
     """The rows of each bucket that has any, as `clustering.split` gives those of a frame."""
+    if buckets == 1:
+        yield from [(0, table)] if len(table) else []
+        return
     rows = joined([table])
     numbers = bucket_by(rows.keys(cluster_by), buckets)
     ordered = rows.chosen(order_of(numbers))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -218,8 +220,17 @@ class SortedRows:
 
 
 def in_order(keys: Keys) -> Keys:
-    """The keys sorted, by Polars: on AMD with AVX-512 twice as fast as NumPy."""
-    return pl.Series(keys).sort().to_numpy()
+    """The keys sorted: by NumPy, or on AMD, where Polars takes half of its time, by Polars."""
+    return pl.Series(keys).sort().to_numpy() if _is_amd() else np.sort(keys)
+
+
+@cache
+def _is_amd() -> bool:
+    """Whether the processor has AVX-512 instructions that NumPy sorts with, but is slow at them."""
+    try:
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def _groups(fields: Sequence[Field]) -> list[list[Field]]:

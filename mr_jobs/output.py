@@ -90,7 +90,7 @@ class ParquetOutput:
         engine().note_passing(OUTPUT_ROWS, len(rows))
         for folder, held in self._by_folder(rows):
             self._held.setdefault((folder, number), []).append(held)
-            self._held_bytes[folder, number] += held.nbytes if isinstance(held, pa.Table) else held_bytes(held)
+            self._held_bytes[folder, number] += held_bytes(held)
         while self._held_bytes.total() > self._limit:
             [(largest, _)] = self._held_bytes.most_common(1)
             self._flush(largest)

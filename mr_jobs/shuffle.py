@@ -38,7 +38,7 @@ _KINDS = {letter: kind for kind, letter in _LETTERS.items()}
 class Parcel(NamedTuple):
     """What goes to one bucket: rows, or bytes of another kind; rows of a lower `part` come first.
 
-    Rows that are sent are a frame; those that came are a table, whose dictionaries nobody has looked at yet.
+    Rows that are sent are a frame or a table; those that came are a table, whose dictionaries nobody has looked at yet.
     """
 
     bucket: int
@@ -135,11 +135,10 @@ class FileShuffle:
         with self._writing():
             self._file.write(bytes(-self._file.tell() % _ALIGNMENT))
             offset = self._file.tell()
-            frame = parcel.frame
-            if frame is None:
+            if parcel.rows is None:
                 self._file.write(parcel.data)
             else:
-                table = to_table(frame)
+                table = to_table(parcel.rows) if isinstance(parcel.rows, pl.DataFrame) else parcel.rows
                 with pa.ipc.new_stream(self._file, table.schema) as stream:
                     stream.write_table(table)
             length = self._file.tell() - offset

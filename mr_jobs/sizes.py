@@ -1,15 +1,18 @@
-"""How much memory a frame takes."""
+"""How much memory rows take."""
 
 import polars as pl
+import pyarrow as pa
 
 TEXT_BYTES = 16
 
 
-def held_bytes(frame: pl.DataFrame) -> int:
-    """Bytes that a frame holds; Polars' own estimate leaves out the 16 with which it keeps each text.
+def held_bytes(rows: pl.DataFrame | pa.Table) -> int:
+    """Bytes that rows hold; Polars' own estimate leaves out the 16 with which it keeps each text of a frame.
 
     >>> held_bytes(pl.DataFrame({"id": ["p1", "p2"], "n": [1, 2]}))
     52
     """
-    texts = sum(dtype == pl.String for dtype in frame.dtypes)
-    return int(frame.estimated_size()) + TEXT_BYTES * frame.height * texts
+    if isinstance(rows, pl.DataFrame):
+        texts = sum(dtype == pl.String for dtype in rows.dtypes)
+        return int(rows.estimated_size()) + TEXT_BYTES * rows.height * texts
+    return int(rows.nbytes)

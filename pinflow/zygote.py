@@ -144,13 +144,15 @@ machine has them. What is touched for the first time costs most, and they end so
 
 def _spawn(watched: int, listener: int, preload: Sequence[str]) -> subprocess.Popen[bytes]:
     # -P: a file of the working folder must not stand in for a module of the zygote.
+    # Polars leaves its own choice of memory in the environment of a process that has imported it.
     # Own group: Ctrl-C at the terminal goes to the command, which ends its children in its own order.
+    polars = {name: value for name, value in MALLOC.items() if name.startswith("_RJEM")}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "pinflow.zygote_server", str(watched), str(listener), *preload],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=(watched, listener),
-        env={**MALLOC, **os.environ, **_DISTUTILS, "OPENBLAS_NUM_THREADS": "1"},
+        env={**MALLOC, **os.environ, **polars, **_DISTUTILS, "OPENBLAS_NUM_THREADS": "1"},
         process_group=0,
     )
 

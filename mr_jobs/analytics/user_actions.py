@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.mr_jobs.batch_job import Parts
-from pinflow.mr_jobs.coded import CodedRows, frame_of, joined, table_of
+from pinflow.mr_jobs.coded import CodedRows, joined, table_of
 from pinflow.mr_jobs.coded_job import CodedJob
 from pinflow.mr_jobs.codes import Coded, Integers, SortedRows, coalesced, code, spread
 from pinflow.mr_jobs.output import Rows
@@ -35,14 +35,15 @@ class UserActions(CodedJob):
         """All of an event but its pin, board and network."""
         return ("event_type", "user_id", *EVENT_COLUMNS)
 
-    def map(self, batch: CodedRows) -> pl.DataFrame | None:
+    def map(self, batch: CodedRows) -> pa.Table | None:
         """One block of events, all of one type."""
         if not batch.height:
             return None
         self.stats.incr_count("events", batch.height)
         (event,) = batch.texts["event_type"].values
-        bit = pl.lit(1 << EVENT_TYPES.index(event), pl.UInt8).alias("mask")
-        return frame_of(batch.texts).select(*EVENT_COLUMNS, batch.others["user_id"], bit)
+        bit = pl.Series(np.full(batch.height, 1 << EVENT_TYPES.index(event), np.uint8))
+        columns = {name: batch.texts[name] for name in EVENT_COLUMNS}
+        return table_of(columns, user_id=batch.others["user_id"], mask=bit)
 
     def reduce_bucket(self, parts: Parts) -> Rows:
         """The bucket's distinct actions."""

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
+import pyarrow as pa
 from mrjob.job import MRJob
 from mrjob.step import MRStep
 
 from pinflow import errors
 from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.coded import table_of
+from pinflow.mr_jobs.codes import code
 from pinflow.mr_jobs.record_job import RecordJob
 
 DIE_ONCE = "SAMPLE_DIE_ONCE"
@@ -62,6 +65,14 @@ class Aside(Totals):
     def map(self, batch: pl.DataFrame) -> pl.DataFrame:
         Path(os.environ["mapreduce_task_output_dir"], f"aside-{os.getpid()}").touch()
         return super().map(batch)
+
+
+class TotalsOfTables(Totals):
+    """The same, of rows that are sent as tables."""
+
+    def map(self, batch: pl.DataFrame) -> pa.Table:
+        rows = super().map(batch)
+        return table_of({"key": code(rows["key"])}, value=rows["value"], n=rows["n"])
 
 
 class Doubled(BatchJob):

@@ -84,11 +84,14 @@ def test_sums_by_texts(rows: list[tuple[str | None, str, int | None]]) -> None:
     assert sums_by(in_order(frame, "ab"), {"n": frame["n"]}).rows() == expected
 
 
-@given(st.lists(st.tuples(*[st.integers(0, 7)] * 3), min_size=1), st.sampled_from([3, 6, 64]))
+@given(st.lists(st.tuples(*[st.integers(0, 7)] * 3), min_size=1), st.sampled_from([3, 6, 64]), st.booleans())
 @settings(deadline=None)
-def test_fields_are_sorted_together_in_one_key_or_many(rows: list[tuple[int, int, int]], key_bits: int) -> None:
+def test_fields_are_sorted_together_in_one_key_or_many(
+    rows: list[tuple[int, int, int]], key_bits: int, is_amd: bool
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codes, "KEY_BITS", key_bits)
+        patch.setattr(codes, "_is_amd", lambda: is_amd)
         ordered = SortedRows([(np.array(field, np.uint32), 3) for field in zip(*rows, strict=True)])
     assert list(zip(*(ordered.field(i).tolist() for i in range(3)), strict=True)) == sorted(rows)
     for number in (1, 2, 3):

@@ -81,8 +81,9 @@ def totals() -> list[tuple[str, int, int]]:
 
 @RUNNERS
 @SLOTS
-def test_a_batch_job(tmp_path: Path, files: list[str], runner: str, slots: int) -> None:
-    output = run(tmp_path, "Totals", files, runner, slots=slots)
+@pytest.mark.parametrize("job", ["Totals", "TotalsOfTables"])
+def test_a_batch_job(tmp_path: Path, files: list[str], job: str, runner: str, slots: int) -> None:
+    output = run(tmp_path, job, files, runner, slots=slots)
     assert rows(tmp_path) == totals()
     assert counts(output) == {"rows_read": 150, "keys": 9, "output_rows": 9}
     histogram = output.statistics.histograms["value"]
