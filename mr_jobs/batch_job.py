@@ -28,6 +28,7 @@ from pinflow.mr_jobs.shuffle import (
     LineShuffle,
     Parcel,
     ShuffleWriter,
+    frame_of_tables,
     read_lines,
 )
 from pinflow.mr_jobs.sizes import held_bytes
@@ -233,8 +234,7 @@ class Parts:
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         for _, parcels in groupby(self.read([ROWS]), key=attrgetter("part")):
-            frames = [frame for parcel in parcels if (frame := parcel.frame) is not None]
-            yield pl.concat(frames, how="diagonal", rechunk=True)
+            yield frame_of_tables([parcel.rows for parcel in parcels])
 
     def tables(self) -> list[pa.Table]:
         """All rows as they came, a table a parcel."""

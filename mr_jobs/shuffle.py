@@ -63,6 +63,12 @@ class ShuffleWriter(Protocol):
         """Everything was sent."""
 
 
+def frame_of_tables(tables: Sequence[pa.Table]) -> pl.DataFrame:
+    """The rows of all parcels, whose dictionaries are made one before Polars looks at them."""
+    whole = pa.concat_tables(tables, promote_options="default")
+    return _to_frame(whole.unify_dictionaries().combine_chunks() if len(tables) > 1 else whole).rechunk()
+
+
 def _to_frame(table: pa.Table) -> pl.DataFrame:
     frame = pl.from_arrow(table)
     if not isinstance(frame, pl.DataFrame):

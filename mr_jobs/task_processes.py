@@ -126,6 +126,7 @@ class _Process:
 
 def serve(memory: int) -> int:
     """Do the tasks that come over the standard output of this process, until one fails or leaves it too large."""
+    shared = _resident()
     with socket.socket(fileno=os.dup(1)) as stream:
         received = bytearray()
         while (call := _next(stream, received)) is not None:
@@ -133,7 +134,7 @@ def serve(memory: int) -> int:
             os.environ.update(call["environment"])
             os.chdir(call["folder"])
             code = exit_code(call["function"], call["arguments"])
-            if code or _resident() > memory:
+            if code or _resident() - shared > memory:
                 return code
             _settle()
             stream.sendall(frame(_usage()))
@@ -164,7 +165,7 @@ def _settle() -> None:
 
 
 def _resident() -> int:
-    """Bytes that this process holds, also those shared with the zygote."""
+    """Bytes that this process holds; at its start, those that it shares with the zygote."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
