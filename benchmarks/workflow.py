@@ -5,7 +5,6 @@ second that its stage persist wrote. `PINFLOW_SERVING` names a serving store oth
 """
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.analytics.measure import environment
 from benchmarks.generate import generate_day
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +63,7 @@ def _day(folder: Path, day: date, events: int) -> Measured:
     own = {"PINFLOW_INPUT": f"{folder}/input", "PINFLOW_WAREHOUSE": f"{home}/warehouse", "PINFLOW_RUNNER": "local"}
     own |= {"PINFLOW_DATABASE": f"sqlite:///{home}/pinflow.db"}
     start = time.perf_counter()
-    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | own, capture_output=True)
+    subprocess.run(command, cwd=ROOT, check=True, env=environment(own), capture_output=True)
     seconds = time.perf_counter() - start
     with closing(sqlite3.connect(home / "pinflow.db")) as database:
         persist, cells = database.execute(_PERSIST, [day.isoformat()]).fetchone()

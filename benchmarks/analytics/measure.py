@@ -5,7 +5,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +50,8 @@ def run(command: Command, folder: Path, *, watch_memory: bool) -> Measured:
     with (folder / "output.log").open("w+b") as log:
         watcher = MemoryWatcher() if watch_memory else None
         start, busy = time.perf_counter(), _busy_seconds()
-        process = subprocess.Popen(
-            command.arguments, cwd=folder, env={**os.environ, **command.environment}, stdout=log, stderr=log
-        )
+        variables = environment(command.environment)
+        process = subprocess.Popen(command.arguments, cwd=folder, env=variables, stdout=log, stderr=log)
         code, usage = _wait(process.pid)
         seconds = time.perf_counter() - start
         process.returncode = code
@@ -64,6 +63,12 @@ def run(command: Command, folder: Path, *, watch_memory: bool) -> Measured:
             end = b"".join(log.readlines()[-LINES_SHOWN:]).decode(errors="replace")
             raise FailedError(f"{' '.join(command.arguments)} ended with {code}:\n{end}")
     return Measured(seconds, cpu, peak, int(blocks) * BLOCK_BYTES, max(0.0, foreign))
+
+
+def environment(own: Mapping[str, str]) -> dict[str, str]:
+    """That of a measured process: modules of a checkout are compiled once, as installed ones are, whatever is set."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return inherited | dict(own)
 
 
 def _busy_seconds() -> float:
