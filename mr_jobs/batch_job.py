@@ -88,7 +88,8 @@ class BatchJob(DatasetJob):
     def map(self, batch: Any) -> Rows | None:
         """Rows for the shuffle (or, without `reduce`, for the output) from one batch.
 
-        A frame, or of all batches a table, which is sent as it is, without `combine` and `parts`.
+        Either frames of all batches or tables of all batches, such as `table_of` makes: these are sent as they are,
+        without `combine` and `parts`, and `reduce_bucket` gets them as they came by `Parts.tables`.
         """
         return batch if isinstance(batch, pl.DataFrame) else None
 
@@ -179,7 +180,8 @@ class BatchJob(DatasetJob):
     def _send(self, writer: ShuffleWriter, held: Sequence[Rows]) -> None:
         buckets = self.options.buckets
         if tables := [rows for rows in held if isinstance(rows, pa.Table)]:
-            for bucket, table in split_table(pa.concat_tables(tables), self.cluster_by, buckets):
+            whole = pa.concat_tables(tables, promote_options="default")
+            for bucket, table in split_table(whole, self.cluster_by, buckets):
                 writer.write(Parcel(bucket, ROWS, table))
         if frames := [rows for rows in held if isinstance(rows, pl.DataFrame)]:
             combined = self.combine(pl.concat(frames, how="diagonal", rechunk=True))

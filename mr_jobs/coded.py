@@ -75,7 +75,7 @@ def read_rows(split: DatasetSplit, columns: Sequence[str], plain: Sequence[str] 
 
 def joined(tables: Sequence[pa.Table]) -> CodedRows:
     """The rows of tables with the same columns, one after the other; their dictionaries become one."""
-    return _rows("", pa.concat_tables(tables), ())
+    return _rows("", pa.concat_tables(tables, promote_options="default"), ())
 
 
 def _rows(dataset: str, whole: pa.Table, plain: Sequence[str]) -> CodedRows:
@@ -123,6 +123,8 @@ def _table(split: DatasetSplit, file: DatasetFile, columns: Sequence[str], plain
 
 def _coded(column: pa.ChunkedArray) -> Coded:
     """The column as it is kept, its dictionaries as one."""
+    if column.type.index_type.bit_width < 32:  # together they may have more texts than such codes can name
+        column = column.cast(pa.dictionary(pa.int32(), column.type.value_type))
     array = column.unify_dictionaries().combine_chunks()
     values, indices = pl.Series(array.dictionary, dtype=pl.String), array.indices
     if indices.null_count:

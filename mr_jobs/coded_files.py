@@ -53,7 +53,7 @@ def as_parquet(table: pa.Table, statistics: Sequence[str]) -> bytes:
     """The table as a Parquet file, dictionaries as plain texts, with minima and maxima of the columns `statistics`."""
     sink = pa.BufferOutputStream()
     # without nulls nothing has to tell, row by row, that there is a value
-    fields = [field.with_nullable(table[field.name].null_count > 0) for field in table.schema]
+    fields = [field.with_nullable(_may_be_null(field, table[field.name])) for field in table.schema]
     pq.write_table(
         pa.table(table.columns, schema=pa.schema(fields)),
         sink,
@@ -66,6 +66,10 @@ def as_parquet(table: pa.Table, statistics: Sequence[str]) -> bytes:
         write_statistics=[name for name in statistics if name in table.column_names],
     )
     return bytes(sink.getvalue())
+
+
+def _may_be_null(field: pa.Field, column: pa.ChunkedArray) -> bool:
+    return bool(column.null_count or pa.types.is_null(field.type))
 
 
 def read_table(path: str, columns: Sequence[str], plain: Sequence[str] = ()) -> pa.Table:

@@ -112,7 +112,7 @@ class LocalRunner:
         running: dict[int, Task] = {}
         folders: dict[int, Path | None] = {}
         while waiting or running:
-            while waiting and len(running) < self.spec.slots and self._slots.take(wait=not running):
+            while waiting and len(running) < self.spec.slots and self._take_slot(is_first=not running):
                 task = waiting.pop()
                 running[self._start(task, kind)] = task
             exit = self.executor.wait(self._patience(is_short=bool(waiting) and len(running) < self.spec.slots))
@@ -133,6 +133,13 @@ class LocalRunner:
             if waiting or running:  # what has ended is judged as a whole
                 self._watch.check()
         return [folders[task.partition] for task in tasks]
+
+    def _take_slot(self, *, is_first: bool) -> bool:
+        if self._slots.take(wait=False):
+            return True
+        if is_first:
+            self.executor.wait(0)  # who has nothing to do ends: others need its memory now
+        return is_first and self._slots.take(wait=True)
 
     def _patience(self, *, is_short: bool) -> float | None:
         """For how many seconds to wait for the end of a task: until it is time to look for a slot, or at its counts."""

@@ -113,7 +113,8 @@ class ParquetOutput:
         frames = [rows for rows in held if isinstance(rows, pl.DataFrame)]
         if len(frames) < len(held):
             tables = [to_table(rows) if isinstance(rows, pl.DataFrame) else rows for rows in held]
-            return as_parquet(pa.concat_tables(tables).unify_dictionaries(), self._statistics)
+            whole = pa.concat_tables(tables, promote_options="default")
+            return as_parquet(whole.unify_dictionaries(), self._statistics)
         whole = pl.concat(frames)
         if is_coded(whole):
             return as_parquet(to_table(whole), self._statistics)

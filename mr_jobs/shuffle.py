@@ -64,9 +64,11 @@ class ShuffleWriter(Protocol):
 
 
 def frame_of_tables(tables: Sequence[pa.Table]) -> pl.DataFrame:
-    """The rows of all parcels, whose dictionaries are made one before Polars looks at them."""
+    """The rows of all parcels; their dictionaries are made one before Polars looks at them."""
     whole = pa.concat_tables(tables, promote_options="default")
-    return _to_frame(whole.unify_dictionaries().combine_chunks() if len(tables) > 1 else whole).rechunk()
+    if len(tables) > 1 and any(pa.types.is_dictionary(field.type) for field in whole.schema):
+        whole = whole.unify_dictionaries().combine_chunks()
+    return _to_frame(whole).rechunk()
 
 
 def _to_frame(table: pa.Table) -> pl.DataFrame:

@@ -1,14 +1,19 @@
 """Processes that do one task of a job after the other: memory that one has touched, the next need not touch first.
 
-A new process of its own for each task costs a fork, and above all the clearing of all pages that the task uses.
+A new process of its own for each task costs a fork, and above all the clearing of all pages that the task uses. Their
+calls come over what is their standard output at first: what they say before that is told from it by `_READY`.
 """
 
+import atexit
 import os
+import random
 import resource
 import select
+import signal
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,14 +22,16 @@ from time import monotonic
 from typing import Any
 
 from pinflow.zygote import Call, Exit, Forks, frame, take_frame
-from pinflow.zygote_child import exit_code
+from pinflow.zygote_child import changes_to, enter, exit_code
+
+_READY = b"\0ready\0"
 
 
 class TaskProcesses:
     """Starts tasks in forks of the zygote; one that has ended a task well gets the next, if there is one by then.
 
-    A process ends with a task that failed, and after one that leaves more than `memory` bytes to it. Tasks are numbered
-    by their process, which has one at a time.
+    A process ends with a task that failed, and after one that leaves more than `memory` bytes to it, or anything that
+    would go on in the next. Tasks are numbered by their process, which has one at a time.
     """
 
     def __init__(self, forks: Forks, memory: int) -> None:
@@ -45,7 +52,7 @@ class TaskProcesses:
         with its:
             try:
                 serve = replace(call, function=f"{__name__}:serve", arguments={"memory": self._memory})
-                return _Process(self._forks.fork(replace(serve, output=its.fileno())), ours)
+                return _Process(self._forks.fork(replace(serve, output=its.fileno())), ours, call.output)
             except BaseException:
                 ours.close()
                 raise
@@ -73,7 +80,8 @@ class TaskProcesses:
                 self._idle.append(self._at_work.pop(process.pid))
                 yield exit
         if self._forks.fileno() in ready and (last := self._forks.wait(0)) and last.pid in self._at_work:
-            yield self._at_work.pop(last.pid).rest_of(last)
+            process = self._at_work.pop(last.pid)
+            yield process.finish() or process.rest_of(last)
 
     def signal(self, pid: int, number: int, *, group: bool = False) -> None:
         """Send a signal to the process of a task."""
@@ -92,7 +100,9 @@ class _Process:
 
     pid: int
     stream: socket.socket
+    output: int
     is_open: bool = True
+    _is_ready: bool = False
     _received: bytearray = field(default_factory=bytearray)
     _user_seconds: float = 0.0
     _system_seconds: float = 0.0
@@ -107,16 +117,37 @@ class _Process:
 
     def receive(self) -> Exit | None:
         """What the task used that has ended, when all of it was told; a process that ends tells no more."""
-        with suppress(ConnectionError):
+        data = b""
+        with suppress(ConnectionError, BlockingIOError):
             data = self.stream.recv(4096)
-            self.is_open = bool(data)
-            self._received += data
-        told = take_frame(self._received)
+        self.is_open = bool(data)
+        self._received += data
+        told = take_frame(self._received) if self._is_ready or self._hear() else None
         if told is None:
             return None
         exit = self.rest_of(Exit(self.pid, 0, None, **told))
         self._user_seconds, self._system_seconds = told["user_seconds"], told["system_seconds"]
         return exit
+
+    def finish(self) -> Exit | None:
+        """As `receive`, of a process that has ended; one that it has forked may hold the other end for longer."""
+        self.stream.setblocking(False)
+        with self.stream:
+            while self.is_open:
+                if exit := self.receive():
+                    return exit
+        return None
+
+    def _hear(self) -> bool:
+        """Pass on what the process said before it was ready; gives whether it is."""
+        said, found, self._received = self._received.partition(_READY)
+        self._is_ready = bool(found)
+        if not found and self.is_open:
+            self._received = said
+        elif said:
+            with suppress(OSError):  # a file that is closed by now
+                os.write(self.output, said)
+        return self._is_ready
 
     def rest_of(self, exit: Exit) -> Exit:
         """Without what was used for the tasks before."""
@@ -125,18 +156,23 @@ class _Process:
 
 
 def serve(memory: int) -> int:
-    """Do the tasks that come over the standard output of this process, until one fails or leaves it too large."""
-    shared = _resident()
+    """Do the tasks that come over the standard output of this process, until one fails or leaves too much behind."""
+    own, shared, traces, path = os.getpid(), _resident(), _traces(), sys.path[:]
     with socket.socket(fileno=os.dup(1)) as stream:
+        stream.sendall(_READY)
         received = bytearray()
         while (call := _next(stream, received)) is not None:
-            os.environ.clear()
-            os.environ.update(call["environment"])
-            os.chdir(call["folder"])
+            enter(changes_to(call["environment"]), call["folder"], call["function"])
+            sys.path[:] = path
+            random.seed()
+            if "numpy.random" in sys.modules:
+                sys.modules["numpy.random"].seed()
             code = exit_code(call["function"], call["arguments"])
-            if code or _resident() - shared > memory:
+            # what the task has forked, and did not end, comes here too
+            if code or os.getpid() != own or _traces() != traces or _resident() - shared > memory:
                 return code
-            _settle()
+            sys.stdout.flush()
+            sys.stderr.flush()
             stream.sendall(frame(_usage()))
     return 0
 
@@ -155,13 +191,15 @@ def _next(stream: socket.socket, received: bytearray) -> dict[str, Any] | None:
     return call
 
 
-def _settle() -> None:
-    """Let nothing of a task go on in the next."""
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon:
-            thread.join()
-    sys.stdout.flush()
-    sys.stderr.flush()
+def _traces() -> tuple[object, ...]:
+    """What a task may leave behind that would reach into the next."""
+    return (
+        atexit._ncallbacks(),
+        len(weakref.finalize._registry),  # type: ignore[attr-defined]
+        threading.enumerate(),
+        signal.getitimer(signal.ITIMER_REAL)[0] > 0,
+        [signal.getsignal(number) for number in signal.valid_signals()],
+    )
 
 
 def _resident() -> int:

@@ -136,17 +136,21 @@ MALLOC = {
     "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:"
     "glibc.malloc.top_pad=16777216:glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1",
     "ARROW_DEFAULT_MEMORY_POOL": "system",
-    "_RJEM_MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0,thp:always,narenas:1",  # of Polars
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:3000,muzzy_decay_ms:3000,thp:always,narenas:1",  # of Polars
 }
 """Of tasks: freed memory, also that of Arrow and Polars, stays with its process, and comes in huge pages where the
 machine has them. What is touched for the first time costs most, and they end soon."""
+_KEPT = ",dirty_decay_ms:-1,muzzy_decay_ms:-1,oversize_threshold:0"
+"""Freed memory of Polars stays for good: on this machine the next task needs it, and a process too large ends."""
 
 
 def _spawn(watched: int, listener: int, preload: Sequence[str]) -> subprocess.Popen[bytes]:
     # -P: a file of the working folder must not stand in for a module of the zygote.
-    # Polars leaves its own choice of memory in the environment of a process that has imported it.
     # Own group: Ctrl-C at the terminal goes to the command, which ends its children in its own order.
-    polars = {name: value for name, value in MALLOC.items() if name.startswith("_RJEM")}
+    name = "_RJEM_MALLOC_CONF"
+    # Polars leaves its own choice in the environment of a process that has imported it.
+    given = "" if "polars" in sys.modules else os.environ.get(name)
+    polars = {name: given or MALLOC[name] + _KEPT}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "pinflow.zygote_server", str(watched), str(listener), *preload],
         stdin=subprocess.DEVNULL,

@@ -83,7 +83,7 @@ def live(stream: socket.socket, parent: int, owned: Sequence[int]) -> NoReturn:
             sys.modules["numpy.random"].seed()
         call, output = _receive_call(stream)
         _redirect(output)
-        _enter(call["environment"], call["folder"], call["function"])
+        enter(call["environment"], call["folder"], call["function"])
         code = exit_code(call["function"], call["arguments"])
         _finish()
     except BaseException:
@@ -104,9 +104,9 @@ def rehearse() -> None:
             send_call(ours, {"environment": {"PINFLOW_REHEARSED": "1"}, "function": "gc:enable", "arguments": {}}, 2)
             call, output = _receive_call(its)
         os.close(output)
-        _enter(call["environment"], folder, call["function"])
+        enter(call["environment"], folder, call["function"])
         exit_code(call["function"], call["arguments"])
-        _enter(dict.fromkeys(call["environment"]), folder, "")
+        enter(dict.fromkeys(call["environment"]), folder, "")
         threading.enumerate()
         sys.stdout.flush()
         sys.path[:] = path
@@ -151,7 +151,7 @@ def _redirect(output: int) -> None:
     os.close(output)
 
 
-def _enter(changes: Mapping[str, str | None], folder: str, name: str) -> None:
+def enter(changes: Mapping[str, str | None], folder: str, name: str) -> None:
     """Take on the environment, folder and import path of a call."""
     for variable, value in changes.items():
         if value is not None:

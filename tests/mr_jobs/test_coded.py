@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -14,7 +15,17 @@ from hypothesis import strategies as st
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.clustering import bucket_of
 from pinflow.mr_jobs.clustering import split as split_by_bucket
-from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of, frame_of, read_rows, split_table, table_of
+from pinflow.mr_jobs.coded import (
+    CodedRows,
+    categorical,
+    dtype_of,
+    frame_of,
+    joined,
+    read_rows,
+    split_table,
+    table_of,
+)
+from pinflow.mr_jobs.coded_files import as_parquet, read_table
 from pinflow.mr_jobs.codes import coalesced, code, spread
 from pinflow.mr_jobs.datasets import Part, Published, Warehouse
 from pinflow.mr_jobs.output import ParquetOutput
@@ -57,6 +68,29 @@ def test_codes_of_any_width_are_read(tmp_path: Path) -> None:
     coded = read_rows(split, ["text"]).texts["text"]
     assert coded.decode(coded.codes).to_list() == texts
     assert read_rows(split, ["text"], ["text"]).others["text"].cast(pl.String).to_list() == texts
+
+
+def test_files_of_narrow_codes_have_more_texts_together(tmp_path: Path) -> None:
+    names = [[f"{file}-{number}" for number in range(200)] for file in range(2)]
+    frames = [pl.DataFrame({"text": pl.Series(texts, dtype=pl.Enum(texts))}) for texts in names]
+    coded = read_rows(DatasetSplit("d", files_of(tmp_path, *frames)), ["text"]).texts["text"]
+    assert coded.decode(coded.codes).to_list() == names[0] + names[1]
+
+
+def test_rows_with_and_without_nulls_come_together(tmp_path: Path) -> None:
+    texts: list[list[str | None]] = [["a", "b"], ["b", None], []]
+    tables = [table_of({"text": code(pl.Series(some, dtype=pl.String))}) for some in texts]
+    for number, table in enumerate(tables):
+        (tmp_path / f"{number}.parquet").write_bytes(as_parquet(table, ()))
+    read = [read_table(str(path), ["text"]) for path in sorted(tmp_path.iterdir())]
+    assert [field.nullable for table in read for field in table.schema] == [False, True, False]
+    coded = joined(read).texts["text"]
+    assert coded.decode(coded.codes).to_list() == ["a", "b", "b", None]
+
+
+def test_a_column_of_nulls_alone_is_written_without_rows() -> None:
+    table = pa.table({"key": pa.array([], pa.string()), "gone": pa.array([], pa.null())})
+    assert pq.read_table(pa.BufferReader(as_parquet(table, ()))).schema.names == ["key", "gone"]
 
 
 def test_lines_of_other_kinds_come_to_a_job_as_they_are() -> None:

@@ -19,7 +19,7 @@ HELD = 300 << 20
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[Zygote]:
-    with Zygote.start(["pinflow.mr_jobs.task_processes"]) as running:
+    with Zygote.start(["polars", "pinflow.mr_jobs.task_processes"]) as running:
         yield running
 
 
@@ -30,8 +30,10 @@ def processes(started: Zygote) -> Iterator[TaskProcesses]:
     running.close()
 
 
-def call(name: str, *, output: int = 2, folder: str = "/", word: str = "", **arguments: float | str) -> Call:
-    environment = {**os.environ, "PYTHONPATH": HERE, "WORD": word}
+def call(
+    name: str, *, output: int = 2, folder: str = "/", word: str = "", verbose: str = "0", **arguments: float | str
+) -> Call:
+    environment = {**os.environ, "PYTHONPATH": HERE, "WORD": word, "POLARS_VERBOSE": verbose}
     return Call(f"task_calls:{name}", arguments, environment, folder, output, os.getpgrp())
 
 
@@ -60,7 +62,7 @@ def test_tasks_one_after_the_other_share_a_process_but_not_what_they_were_given(
         with Path(folder, "output").open("wb") as output:
             numbers.append(processes.fork(call("speak", output=output.fileno(), folder=str(folder), word=word)))
             assert ended(processes).code == 0
-        assert (folder / "output").read_text() == f"{word} None {folder} {numbers[0]}\nerror\n"
+        assert (folder / "output").read_text() == f"{word} None {folder} {numbers[0]} task_calls:speak\nerror\n"
     assert numbers[0] == numbers[1]
 
 
@@ -68,6 +70,42 @@ def test_tasks_at_the_same_time_have_processes_of_their_own(processes: TaskProce
     numbers = {processes.fork(call("rest", seconds=0.2)), processes.fork(call("rest", seconds=0.2))}
     assert {ended(processes).pid, ended(processes).pid} == numbers
     assert len(numbers) == 2
+
+
+def test_what_a_process_says_before_its_first_task_is_told(processes: TaskProcesses, tmp_path: Path) -> None:
+    with Path(tmp_path, "output").open("wb") as output:
+        processes.fork(call("rest", output=output.fileno(), verbose="1"))
+        assert ended(processes).code == 0
+        for _ in range(2):
+            processes.fork(call("rest", output=output.fileno(), folder="/no/such"))
+            assert ended(processes).code == 1
+    said = (tmp_path / "output").read_text()
+    assert said.startswith("total memory")
+    assert said.count("FileNotFoundError") == 2
+
+
+def test_what_a_task_forks_and_leaves_is_no_task(processes: TaskProcesses) -> None:
+    first = processes.fork(call("fork_and_rest", seconds=0.3))
+    start = time.monotonic()
+    assert ended(processes).pid == first
+    assert time.monotonic() - start > 0.25
+
+
+@pytest.mark.parametrize("name", ["leave_daemon", "leave_alarm", "leave_handler", "leave_at_exit", "leave_finalizer"])
+def test_a_task_that_leaves_something_behind_was_its_last(processes: TaskProcesses, tmp_path: Path, name: str) -> None:
+    first = processes.fork(call(name, file=str(tmp_path / "left")))
+    exit = ended(processes)
+    assert (exit.pid, exit.code) == (first, 0)
+    assert name in ("leave_daemon", "leave_alarm", "leave_handler") or (tmp_path / "left").exists()
+    assert processes.fork(call("rest")) != first
+    assert ended(processes).code == 0
+
+
+def test_each_task_draws_other_numbers(processes: TaskProcesses, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        processes.fork(call("draw", file=str(tmp_path / name)))
+        assert ended(processes).code == 0
+    assert (tmp_path / "first").read_text() != (tmp_path / "second").read_text()
 
 
 @pytest.mark.parametrize(("name", "arguments", "code"), [("leave", {"code": 3}, 3), ("fail", {}, 1), ("stop", {}, 0)])
@@ -153,9 +191,9 @@ def test_waiting_has_an_end(processes: TaskProcesses) -> None:
 
 
 def test_nothing_outlives_the_close(processes: TaskProcesses) -> None:
-    idle = processes.fork(call("rest"))
-    ended(processes)
     at_work = processes.fork(call("rest", seconds=60))
+    idle = processes.fork(call("rest"))
+    assert ended(processes).pid == idle != at_work
     processes.close()
     wait_until_gone(idle)
     wait_until_gone(at_work)
