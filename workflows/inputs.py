@@ -1,7 +1,6 @@
 """Turns the inputs of a node into input lines for its map tasks, options, and an identity that says what was read."""
 
 import hashlib
-import inspect
 import json
 import sys
 from collections.abc import Sequence
@@ -120,7 +119,8 @@ def code_of(job: str) -> list[str]:
     modules = sorted({base.__module__ for base in cls.__mro__} - {"builtins", "mrjob.job", "mrjob.launch"})
     digest = hashlib.sha256()
     for name in modules:
-        digest.update(inspect.getsource(sys.modules[name]).encode())
+        module: Any = sys.modules[name]
+        digest.update(module.__loader__.get_data(module.__file__))
     return [pinflow.__version__, digest.hexdigest(), str(getattr(cls, "version", 1))]
 
 
