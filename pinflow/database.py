@@ -322,37 +322,40 @@ def _make_folder(file: Path) -> None:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.close()
+    if not _is_done(connection, "PRAGMA journal_mode = WAL"):
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 def _begin_sqlite(connection: Connection) -> None:
     if not connection.get_execution_options().get("writes"):
         connection.exec_driver_sql("BEGIN")
         return
-    # SQLite's own waiting backs off to 100 ms, so that one that has waited long loses to those that come.
     driver: Any = connection.connection.driver_connection
+    if not _is_done(driver, "BEGIN IMMEDIATE"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _is_done(driver: sqlite3.Connection, statement: str) -> bool:
+    """Execute a statement as soon as other processes let it: not after `BUSY_SECONDS`, nor when it fails otherwise.
+
+    SQLite's own waiting backs off to 100 ms, so that one that has waited long loses to those that come; for the switch
+    of a new file to WAL it does not wait at all.
+    """
     driver.execute("PRAGMA busy_timeout = 0")
     end = time.monotonic() + BUSY_SECONDS
     try:
-        while _is_busy(driver) and time.monotonic() < end:
+        while time.monotonic() < end:
+            try:
+                driver.execute(statement)
+                return True
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    return False
             time.sleep(random.uniform(*_BUSY_PAUSE))
-        if not driver.in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return False
     finally:
         driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-
-
-def _is_busy(driver: sqlite3.Connection) -> bool:
-    """Begin a transaction that writes, unless another process has one; what else is wrong shows the next try."""
-    try:
-        driver.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-    return False
 
 
 def _code(error: DBAPIError) -> Any:

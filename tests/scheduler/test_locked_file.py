@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -113,3 +114,18 @@ def test_statements_outside_of_the_store_wait_as_well(store, freeze):
     writing = store.engine.execution_options(writes=True)
     database.transact(writing, lambda connection: connection.execute(sa.insert(tables.worker), row))
     assert [row.worker for row in database.fetch(store.engine, sa.select(tables.worker))] == ["w"]
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_a_new_file_is_waited_for_while_another_process_makes_it(file, begin):
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE made_first (x)")
+    other.execute(begin)
+    other.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    end = threading.Timer(0.3, other.execute, ["COMMIT"])
+    end.start()
+    with open_database(f"sqlite:///{file}").connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("SELECT name FROM sqlite_schema").all() == [("made_first",)]
+    end.join()
+    other.close()
