@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pinflow.config import Settings
 from pinflow.hbase_schema.periods import AGGREGATIONS
 from pinflow.mr_jobs.datasets import Published, Warehouse
+from pinflow.scheduler.declare import Stage
 from pinflow.workflows.analytics import STAGES
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.inputs import Resolved, resolve, served_labels
@@ -25,7 +26,7 @@ SECTIONS = ("persist_audience", "persist_metrics", "persist_top_items")
 
 def jobs_of(day: date) -> "nx.DiGraph[str]":
     """The jobs of all stages, in one graph."""
-    return nx.compose_all([module.graph(Plan(day, "o")) for module in STAGES.values()])
+    return nx.compose_all([Stage(name, module.jobs(Plan(day, "o"))).graph() for name, module in STAGES.items()])
 
 
 def node_of(graph: "nx.DiGraph[str]", name: str) -> MapReduce:
@@ -53,7 +54,7 @@ class Runs:
 
     def __post_init__(self) -> None:
         self.graphs = {day: jobs_of(day) for day in DAYS}
-        extracted = set(STAGES["extract"].graph(Plan(DAYS[0], "o")))
+        extracted = {job.name for job in STAGES["extract"].jobs(Plan(DAYS[0], "o"))}
         for day in DAYS:
             for name in extracted:
                 self.publish(day, name, next(self.fences), Resolved())

@@ -21,7 +21,7 @@ def stages(day: date, parameters: Mapping[str, Any]) -> Sequence[Stage]:
     if "format" not in parameters:
         raise ConfigurationError(NO_INPUT)
     plan = Plan.of(day, parameters)
-    return [Stage.from_graph(name, module.graph(plan)) for name, module in STAGES.items()]
+    return [Stage(name, module.jobs(plan)) for name, module in STAGES.items()]
 
 
 def workflows(owner: str) -> list[Workflow]:

@@ -1,18 +1,13 @@
 """Stage 2: counts of pins and boards, metrics and audiences of domains and profiles (AN-11)."""
 
-from typing import TYPE_CHECKING
-
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.scheduler.declare import Node
 from pinflow.stats_engine.rules import OUTPUT_BYTES, OUTPUT_ROWS, Rule, absolute, balance, ratio, temporal
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.node import Day, Periods
 
-if TYPE_CHECKING:
-    import networkx as nx
 
-
-def graph(plan: Plan) -> "nx.DiGraph[str]":
+def jobs(plan: Plan) -> list[Node]:
     """Counts and user actions of the day, then metrics and audiences of all periods that the day belongs to."""
     events = [Day(f"extract_{event}") for event in EVENT_TYPES]
     nodes: list[Node] = [
@@ -57,7 +52,7 @@ def graph(plan: Plan) -> "nx.DiGraph[str]":
     ]
     for subject in ("domain", "profile"):
         nodes += [_metrics(plan, subject), _audience(plan, subject)]
-    return plan.graph(nodes)
+    return nodes
 
 
 def _of_extracted() -> Rule:

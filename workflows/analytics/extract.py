@@ -1,15 +1,10 @@
 """Stage 1: what the raw input holds, checked and cut to the fields that later stages use (AN-09, AN-10)."""
 
-from typing import TYPE_CHECKING
-
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.scheduler.declare import Condition, Node
 from pinflow.stats_engine.rules import OUTPUT_ROWS, Rule, absolute, balance, fresh, ratio, temporal
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.node import INPUT_READY, Day, Raw
-
-if TYPE_CHECKING:
-    import networkx as nx
 
 OBJECTS = ("pins", "boards", "users")
 UNREAD = ("blank_lines", "bad_lines")
@@ -20,7 +15,7 @@ LEFT_OUT = {
 """What becomes of the lines that can be read."""
 
 
-def graph(plan: Plan) -> "nx.DiGraph[str]":
+def jobs(plan: Plan) -> list[Node]:
     """The condition, the objects, the events as they come, and the events of each type."""
     ready = Condition(
         INPUT_READY,
@@ -31,7 +26,7 @@ def graph(plan: Plan) -> "nx.DiGraph[str]":
     )
     nodes: list[Node] = [ready, _events(plan), *(_objects(plan, kind) for kind in OBJECTS)]
     nodes += [_events_of_type(plan, event) for event in EVENT_TYPES]
-    return plan.graph(nodes)
+    return nodes
 
 
 def _readable(plan: Plan) -> list[Rule]:

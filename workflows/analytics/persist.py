@@ -1,14 +1,9 @@
 """Stage 4: everything into the serving store, where readers see a period once it is whole (AN-13)."""
 
-from typing import TYPE_CHECKING
-
 from pinflow.scheduler.declare import Node
 from pinflow.stats_engine.rules import absolute, balance
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.node import Day
-
-if TYPE_CHECKING:
-    import networkx as nx
 
 SUBJECTS = ("domain", "profile")
 SECTIONS = {
@@ -19,9 +14,9 @@ SECTIONS = {
 """The longest job first: of those that are ready it starts before the others."""
 
 
-def graph(plan: Plan) -> "nx.DiGraph[str]":
+def jobs(plan: Plan) -> list[Node]:
     """A job for each section of the serving store; the metrics come last, since a day is served with them."""
-    nodes: list[Node] = [
+    return [
         plan.job(
             f"persist_{section}",
             f"persist_{section}:{job}",
@@ -33,4 +28,3 @@ def graph(plan: Plan) -> "nx.DiGraph[str]":
         )
         for section, (job, datasets) in SECTIONS.items()
     ]
-    return plan.graph(nodes)

@@ -3,14 +3,11 @@
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pinflow.scheduler.declare import Job, Node
+from pinflow.scheduler.declare import Job
 from pinflow.stats_engine.rules import Rule
 from pinflow.workflows.node import Input, mapreduce
-
-if TYPE_CHECKING:
-    import networkx as nx
 
 JOBS = "pinflow.mr_jobs.analytics"
 
@@ -59,15 +56,3 @@ class Plan:
             serves=serves,
             description=description,
         )
-
-    @staticmethod
-    def graph(nodes: Sequence[Node]) -> "nx.DiGraph[str]":
-        """The nodes as a DAG: an edge leads from a node to each that comes after it."""
-        import networkx as nx  # a list of workflows needs no graph
-
-        graph: nx.DiGraph[str] = nx.DiGraph()
-        for node in nodes:
-            graph.add_node(node.name, job=node)
-        for node in nodes:
-            graph.add_edges_from((before, node.name) for before in node.after)
-        return graph
