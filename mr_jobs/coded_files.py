@@ -46,7 +46,7 @@ def to_dictionary(column: Coded) -> pa.DictionaryArray:
         return pa.DictionaryArray.from_arrays(pa.array(codes), texts)
     is_null = column.values.is_null().to_numpy()
     place = np.cumsum(~is_null, dtype=np.uint32) - np.uint32(1)  # null is none of the dictionary's texts
-    return pa.DictionaryArray.from_arrays(pa.array(place[codes], mask=is_null[codes]), texts)
+    return pa.DictionaryArray.from_arrays(pa.array(column.by_row(place), mask=column.by_row(is_null)), texts)
 
 
 def as_parquet(table: pa.Table, statistics: Sequence[str]) -> bytes:

@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ Keys = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.intp]
 Integers = npt.NDArray[np.integer[Any]]
 Numbers = npt.NDArray[np.int64]
+Scalar = TypeVar("Scalar", bound=np.generic)
 Field = tuple[Integers, int]
 """An integer of each row, and the bits that hold any of them."""
 _ALL_ROWS = slice(None)
@@ -47,16 +48,20 @@ class Coded:
         """The strings of codes."""
         return self.values.gather(pl.Series(codes.astype(np.uint32, copy=False)))
 
+    def by_row(self, by_value: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """What stands for each row's value, where `by_value` has something for each of `values`."""
+        return by_value.take(self.codes)  # half the time of by_value[self.codes]
+
     def is_null(self) -> npt.NDArray[np.bool_]:
         """Which rows are null."""
-        return self.values.is_null().to_numpy()[self.codes]
+        return self.by_row(self.values.is_null().to_numpy())
 
     def filled(self, text: str) -> "Coded":
         """The same column with a text in place of null."""
         if not self.values.null_count():
             return self
         filled = code(self.values.fill_null(text))
-        return Coded(filled.codes[self.codes], filled.values)
+        return Coded(self.by_row(filled.codes), filled.values)
 
     def prefixed(self, prefix: str) -> "Coded":
         """The same column with `prefix` before each text."""
@@ -78,7 +83,7 @@ class Coded:
         order = texts.arg_sort().to_numpy()
         place = np.empty(len(order), np.uint32)
         place[order] = np.arange(len(order), dtype=np.uint32)
-        return replace(self, codes=place[self.codes], values=self.values.gather(pl.Series(order)))
+        return replace(self, codes=self.by_row(place), values=self.values.gather(pl.Series(order)))
 
 
 def code(column: pl.Series) -> Coded:
@@ -146,14 +151,14 @@ def dense(cells: Integers, size: int) -> tuple[Integers, Integers]:
     if len(used) < size:
         place = np.zeros(size, np.uint32)
         place[used] = np.arange(len(used), dtype=np.uint32)
-        cells = place[cells]
+        cells = place.take(cells)
     return cells, row_of[used]
 
 
 def spread(values: pl.Series, keys: Coded) -> Coded:
     """The column that gives each row the value of its key, where `values` has one for each of `keys.values`."""
     coded = code(values)
-    return Coded(coded.codes[keys.codes], coded.values)
+    return Coded(keys.by_row(coded.codes), coded.values)
 
 
 def coalesced(first: Coded, second: Coded) -> Coded:
@@ -164,7 +169,7 @@ def coalesced(first: Coded, second: Coded) -> Coded:
         return second
     both = code(pl.concat([first.values, second.values]))
     of_first, of_second = both.codes[: len(first.values)], both.codes[len(first.values) :]
-    return Coded(np.where(first.is_null(), of_second[second.codes], of_first[first.codes]), both.values)
+    return Coded(np.where(first.is_null(), second.by_row(of_second), first.by_row(of_first)), both.values)
 
 
 def pack(fields: Sequence[Field]) -> Keys:
@@ -189,7 +194,7 @@ class SortedRows:
             self._keys = [in_order(keys[0])]
         else:
             order = sort_order(keys)
-            self._keys = [key[order] for key in keys]
+            self._keys = [key.take(order) for key in keys]
 
     def starts(self, number: int) -> Places:
         """The first of each run of rows that are equal in the first `number` fields."""

@@ -52,7 +52,7 @@ class Actions:
 
 def bits_of(column: Coded, bits: Mapping[str, int]) -> Numbers:
     """The bits of each row's text, 0 for one that has none."""
-    return np.array([bits.get(text, 0) for text in column.values], np.int64)[column.codes]
+    return column.by_row(np.array([bits.get(text, 0) for text in column.values], np.int64))
 
 
 def of_days(rows: CodedRows, days: Sequence[str]) -> CodedRows:

@@ -48,7 +48,7 @@ class ExtractEvents(CodedJob):
             "owner_id": coalesced(batch.texts["owner_id"], owner),
             "board_id": coalesced(board, batch.texts["board_id"]),
         }
-        is_unknown = ~of_pin["found"].to_numpy()[pin.codes]
+        is_unknown = ~pin.by_row(of_pin["found"].to_numpy())
         is_dropped = is_unknown & columns["domain"].is_null() & columns["owner_id"].is_null()
         dropped = int(is_dropped.sum())
         self.stats.incr_count("events_read", batch.height)

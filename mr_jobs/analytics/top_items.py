@@ -104,7 +104,7 @@ def top(totals: pl.DataFrame, length: int) -> pl.DataFrame:
     rows = SortedRows(
         [
             *((column.codes, column.bits) for column in columns.values()),
-            (ids.values.is_null().to_numpy()[ids.codes], 1),
+            (ids.is_null().view(np.uint8), 1),
             (np.searchsorted(-distinct, -values), max(len(distinct) - 1, 0).bit_length()),
             (ids.codes, ids.bits),
         ]
@@ -152,7 +152,7 @@ def pruned(totals: pl.DataFrame, length: int) -> pl.DataFrame:
     large = np.bincount(subjects.codes, minlength=len(subjects.values)) > MANY * length
     if not large.any():
         return totals
-    is_large = pl.Series(large[subjects.codes])
+    is_large = pl.Series(subjects.by_row(large))
     lists = top(totals.filter(is_large), length)
     measures = [name for name in totals.columns if name.startswith(MEASURE)]
     cut = lists.select(
@@ -174,10 +174,10 @@ def _totals(columns: Mapping[str, Coded], date: Coded, others: Mapping[str, pl.S
     fields = [*columns.values(), date.in_order()]
     rows = SortedRows([*((column.codes, column.bits) for column in fields), (np.arange(height), height.bit_length())])
     days, items = rows.starts(4), rows.starts(3)
-    order, last = rows.field(4), np.append(np.searchsorted(days, items[1:]), len(days)) - 1
-    counts = {name: np.add.reduceat(others[name].fill_null(0).to_numpy()[order], items) for name in EVENT_TYPES}
+    order, last = rows.field(4).astype(np.intp), np.append(np.searchsorted(days, items[1:]), len(days)) - 1
+    counts = {name: np.add.reduceat(others[name].fill_null(0).to_numpy().take(order), items) for name in EVENT_TYPES}
     ranks = {
-        name: np.fmax.reduceat(column.fill_null(np.nan).to_numpy()[order], days)[last]
+        name: np.fmax.reduceat(column.fill_null(np.nan).to_numpy().take(order), days)[last]
         for name, column in others.items()
         if name.startswith(RANK_PREFIX)
     }
