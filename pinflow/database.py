@@ -320,10 +320,9 @@ def _make_folder(file: Path) -> None:
         ) from error
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
-    if not _is_done(connection, "PRAGMA journal_mode = WAL"):
-        connection.execute("PRAGMA journal_mode = WAL")
+    _execute_when_free(connection, "PRAGMA journal_mode = WAL", connection.execute)
     connection.execute("PRAGMA synchronous = NORMAL")
 
 
@@ -332,15 +331,14 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
         return
     driver: Any = connection.connection.driver_connection
-    if not _is_done(driver, "BEGIN IMMEDIATE"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    _execute_when_free(driver, "BEGIN IMMEDIATE", connection.exec_driver_sql)
 
 
-def _is_done(driver: sqlite3.Connection, statement: str) -> bool:
-    """Execute a statement as soon as other processes let it: not after `BUSY_SECONDS`, nor when it fails otherwise.
+def _execute_when_free(driver: sqlite3.Connection, statement: str, last: Callable[[str], object]) -> None:
+    """Execute a statement as soon as other processes let it; `last` does if they do not in time, or if it is wrong.
 
-    SQLite's own waiting backs off to 100 ms, so that one that has waited long loses to those that come; for the switch
-    of a new file to WAL it does not wait at all.
+    SQLite's own waiting backs off to 100 ms, so that one that has waited long loses to those that come; and it does not
+    wait at all to switch a new file to WAL while another process writes to it.
     """
     driver.execute("PRAGMA busy_timeout = 0")
     end = time.monotonic() + BUSY_SECONDS
@@ -348,12 +346,12 @@ def _is_done(driver: sqlite3.Connection, statement: str) -> bool:
         while time.monotonic() < end:
             try:
                 driver.execute(statement)
-                return True
+                return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    return False
+                    break
             time.sleep(random.uniform(*_BUSY_PAUSE))
-        return False
+        last(statement)
     finally:
         driver.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
 

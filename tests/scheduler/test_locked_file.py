@@ -107,6 +107,14 @@ def test_a_file_that_stays_locked_is_given_up_and_told_with_what_to_do(store, fi
     assert [claim.job for claim in store.advance(lease, [], 1).claims] == ["a"]
 
 
+def test_a_locked_file_is_waited_for_once(store, freeze):
+    freeze()
+    start = time.monotonic()
+    with pytest.raises(sa.exc.OperationalError, match="locked"), store.engine.execution_options(writes=True).begin():
+        pass
+    assert 1 <= time.monotonic() - start < 2
+
+
 def test_statements_outside_of_the_store_wait_as_well(store, freeze):
     frozen = freeze()
     threading.Timer(2.5, frozen.send_signal, [signal.SIGCONT]).start()
