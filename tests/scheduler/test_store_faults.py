@@ -265,7 +265,7 @@ def meet_others(store: Store, definition: Definition, server: MariaDb, name: str
                 time.sleep(0.01)
 
     opened = store.open_run(definition, "w")
-    others = [threading.Thread(target=disturb, args=[number]) for number in range(2)]
+    others = [threading.Thread(target=disturb, args=[number]) for number in range(4)]
     for other in others:
         other.start()
     try:
@@ -283,10 +283,10 @@ def meet_others(store: Store, definition: Definition, server: MariaDb, name: str
 
 def meet_others_often(new_store, make, server: MariaDb, name: str, monkeypatch, times: int) -> None:
     monkeypatch.setattr(database, "LOCK_SECONDS", 1)
-    before, seeds = deadlocks(server), count()
+    store, before, seeds = new_store(), deadlocks(server), count()
     while (seed := next(seeds)) < times or deadlocks(server) == before:
-        assert seed < 20 * times, "there was no deadlock"
-        meet_others(new_store(), make(CHAIN, seed=seed), server, name, seed)
+        assert seed < 200 * times, "there was no deadlock"
+        meet_others(store, make(CHAIN, seed=seed), server, name, seed)
 
 
 def test_deadlocks_and_locks_of_others_in_the_middle_of_runs(new_store, make, mariadb, name, monkeypatch):
