@@ -41,12 +41,11 @@ def _to_array(column: pl.Series) -> pa.Array:
 def to_dictionary(column: Coded) -> pa.DictionaryArray:
     """The column as Arrow has it, with all of its texts as the dictionary."""
     texts = column.values.drop_nulls().cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
-    codes = column.codes.astype(np.uint32, copy=False)
     if not column.values.null_count():
-        return pa.DictionaryArray.from_arrays(pa.array(codes), texts)
-    is_null = column.values.is_null().to_numpy()
-    place = np.cumsum(~is_null, dtype=np.uint32) - np.uint32(1)  # null is none of the dictionary's texts
-    return pa.DictionaryArray.from_arrays(pa.array(column.by_row(place), mask=column.by_row(is_null)), texts)
+        return pa.DictionaryArray.from_arrays(pa.array(column.codes.astype(np.uint32, copy=False)), texts)
+    is_text = column.values.is_not_null().to_numpy()  # null is none of the dictionary's texts
+    place = np.cumsum(is_text, dtype=np.uint32) - np.uint32(1)
+    return pa.DictionaryArray.from_arrays(pa.array(column.by_row(place), mask=column.is_null()), texts)
 
 
 def as_parquet(table: pa.Table, statistics: Sequence[str]) -> bytes:

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from pinflow.config import Settings
 from pinflow.hbase_schema.periods import AGGREGATIONS
 from pinflow.mr_jobs.datasets import Published, Warehouse
-from pinflow.scheduler.declare import Stage
-from pinflow.workflows.analytics import STAGES
+from pinflow.workflows.analytics import STAGES, stages
 from pinflow.workflows.analytics.plan import Plan
 from pinflow.workflows.inputs import Resolved, resolve, served_labels
 from pinflow.workflows.node import MapReduce, Periods
@@ -26,7 +25,7 @@ SECTIONS = ("persist_audience", "persist_metrics", "persist_top_items")
 
 def jobs_of(day: date) -> "nx.DiGraph[str]":
     """The jobs of all stages, in one graph."""
-    return nx.compose_all([Stage(name, module.jobs(Plan(day, "o"))).graph() for name, module in STAGES.items()])
+    return nx.compose_all([stage.graph() for stage in stages(day, {"owner": "o", "format": "canonical"})])
 
 
 def node_of(graph: "nx.DiGraph[str]", name: str) -> MapReduce:
