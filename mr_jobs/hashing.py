@@ -13,7 +13,13 @@ _INVERSE = np.uint64(pow(int(_PRIME), -1, 2**64))
 _CHUNK_BYTES = 1 << 17
 _NULL = np.uint64(0x2545F4914F6CDD1D)
 
+_WORD = 8
+_SHORT = 64
+_CHUNK_ROWS = 1 << 13
+
 Hashes = npt.NDArray[np.uint64]
+Offsets = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
 
 
 def _powers(base: np.uint64, count: int) -> Hashes:
@@ -21,6 +27,12 @@ def _powers(base: np.uint64, count: int) -> Hashes:
     factors = np.full(count, base, dtype=np.uint64)
     factors[0] = 1
     return np.multiply.accumulate(factors)
+
+
+_UP = _powers(_PRIME, _WORD)
+_NEXT_WORD = pow(int(_PRIME), _WORD, 2**64)
+_SUMS = np.concatenate([np.zeros(1, np.uint64), np.cumsum(_UP)])
+_FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(_WORD + 1)], np.uint64)
 
 
 class _Powers:
@@ -46,8 +58,37 @@ def mix(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(33))
 
 
-def _hash_bytes(offsets: npt.NDArray[np.int64], data: npt.NDArray[np.uint8]) -> Hashes:
-    """Polynomial hash of each text: differences of one running sum, so that no loop goes over rows or bytes."""
+def _hash_words(offsets: Offsets, data: Bytes) -> Hashes:
+    """Polynomial hash of each text, in steps of eight bytes: the fastest where texts are short."""
+    padded = np.concatenate([data[: offsets[-1]], np.zeros(_WORD, np.uint8)])
+    words = np.ndarray(len(padded) - _WORD + 1, np.dtype("<u8"), padded, strides=(1,))
+    result = np.empty(len(offsets) - 1, np.uint64)
+    for first in range(0, len(result), _CHUNK_ROWS):
+        starts, ends = offsets[first:-1][:_CHUNK_ROWS], offsets[first + 1 :][:_CHUNK_ROWS]
+        lengths, found, factor = ends - starts, result[first : first + _CHUNK_ROWS], 1
+        found[:] = _of_words(words[starts], lengths)
+        for place in range(_WORD, int(lengths.max()), _WORD):
+            rows = np.flatnonzero(lengths > place)
+            factor = factor * _NEXT_WORD % 2**64
+            found[rows] += _of_words(words[starts[rows] + place], lengths[rows] - place) * np.uint64(factor)
+    return result
+
+
+def _of_words(words: Hashes, lengths: Offsets) -> Hashes:
+    """What the first bytes of words add to the hash, as many of each as it has; it changes `words`."""
+    sizes = np.minimum(lengths, _WORD)
+    words &= _FIRST_BYTES.take(sizes)
+    found, byte = _SUMS.take(sizes), np.empty_like(words)
+    for place, factor in enumerate(_UP):
+        np.right_shift(words, np.uint64(8 * place), out=byte)
+        byte &= np.uint64(0xFF)
+        byte *= factor
+        found += byte
+    return found
+
+
+def _hash_bytes(offsets: Offsets, data: Bytes) -> Hashes:
+    """The same by differences of one running sum, so that no loop goes over rows or bytes, however long texts are."""
     result = np.empty(len(offsets) - 1, dtype=np.uint64)
     row = 0
     while row < len(result):
@@ -69,7 +110,10 @@ def text_hashes(column: pl.Series) -> Hashes:
     _, offset_buffer, data_buffer = array.buffers()
     offsets = np.frombuffer(offset_buffer, dtype=np.int64)[array.offset : array.offset + len(array) + 1]
     data = np.frombuffer(data_buffer, dtype=np.uint8) if data_buffer is not None else np.empty(0, dtype=np.uint8)
-    result = mix(_hash_bytes(offsets, data)) if len(array) else np.empty(0, dtype=np.uint64)
+    if not len(array):
+        return np.empty(0, dtype=np.uint64)
+    hashed = _hash_words if np.diff(offsets).max() <= _SHORT else _hash_bytes
+    result = mix(hashed(offsets, data))
     if column.null_count():
         result[column.is_null().to_numpy()] = _NULL
     return result

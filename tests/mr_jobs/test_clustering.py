@@ -45,7 +45,7 @@ def test_the_hash_never_changes() -> None:
     assert dict(zip(GOLDEN, of(*GOLDEN), strict=True)) == GOLDEN
 
 
-@given(TEXTS)
+@given(TEXTS | st.lists(st.none() | st.text(min_size=60, max_size=70) | st.text("ab", max_size=17)))
 def test_the_hash_is_that_of_a_byte_at_a_time(texts: list[str | None]) -> None:
     assert of(*texts) == [expected_hash(text) for text in texts]
 
@@ -65,9 +65,14 @@ def test_the_hash_is_the_same_over_chunks_and_slices() -> None:
     assert hashes(whole[2:6]).tolist() == of(*texts)[2:6]
 
 
-def test_the_hash_does_not_depend_on_how_many_bytes_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("short", [0, 64])
+def test_the_hash_does_not_depend_on_how_many_bytes_are_hashed_at_once(
+    monkeypatch: pytest.MonkeyPatch, short: int
+) -> None:
     texts = [f"row {n} " * (n % 7) for n in range(200)]
     monkeypatch.setattr(hashing, "_CHUNK_BYTES", 64)
+    monkeypatch.setattr(hashing, "_CHUNK_ROWS", 64)
+    monkeypatch.setattr(hashing, "_SHORT", short)
     assert of(*texts) == [expected_hash(text) for text in texts]
 
 
