@@ -88,14 +88,18 @@ class BatchJob(DatasetJob):
     def map(self, batch: Any) -> Rows | None:
         """Rows for the shuffle (or, without `reduce`, for the output) from one batch.
 
-        Either frames of all batches or tables of all batches, such as `table_of` makes: these are sent as they are,
-        without `combine` and `parts`, and `reduce_bucket` gets them as they came by `Parts.tables`.
+        Either frames of all batches or tables of all batches, such as `table_of` makes: these are sent without
+        `combine` and `parts`, and `reduce_bucket` gets them as they came by `Parts.tables`.
         """
         return batch if isinstance(batch, pl.DataFrame) else None
 
     def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Fewer rows that mean the same to `reduce`; called on all mapped rows of a task together."""
         return frame
+
+    def combine_table(self, table: pa.Table) -> pa.Table:
+        """As `combine`, where `map` gives tables."""
+        return table
 
     def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of the output from all rows of bucket `self.bucket`."""
@@ -180,7 +184,7 @@ class BatchJob(DatasetJob):
     def _send(self, writer: ShuffleWriter, held: Sequence[Rows]) -> None:
         buckets = self.options.buckets
         if tables := [rows for rows in held if isinstance(rows, pa.Table)]:
-            whole = pa.concat_tables(tables, promote_options="default")
+            whole = self.combine_table(pa.concat_tables(tables, promote_options="default"))
             for bucket, table in split_table(whole, self.cluster_by, buckets):
                 writer.write(Parcel(bucket, ROWS, table))
         if frames := [rows for rows in held if isinstance(rows, pl.DataFrame)]:

@@ -1,12 +1,12 @@
 """Texts of datasets as the codes by which Parquet keeps them: no text is looked at row by row.
 
-In the frames that tasks send each other such texts are Polars' Categorical: they are hashed, compared and copied once a
-value in place of once a row. Each column has categories of its own, by its name, so that a task holds no more of them
-than its frames need.
+Tasks send each other tables of such codes, with the texts that they stand for: these are hashed, compared and copied
+once a value in place of once a row.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pinflow.mr_jobs.clustering import bucket_by, order_of, runs
 from pinflow.mr_jobs.coded_files import is_wanted, read_table, to_dictionary
-from pinflow.mr_jobs.codes import Coded, Integers
+from pinflow.mr_jobs.codes import Coded, Field, Integers, Places, SortedRows, total
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
 
 
@@ -27,10 +27,15 @@ def dtype_of(name: str) -> pl.Categorical:
 class CodedRows:
     """Rows of a dataset: columns of texts as codes, and columns as they are; `date` is among the texts."""
 
-    dataset: str
-    height: int
     texts: dict[str, Coded]
     others: dict[str, pl.Series]
+    dataset: str = ""
+
+    @property
+    def height(self) -> int:
+        """How many rows there are."""
+        columns: Iterator[Sized] = chain((column.codes for column in self.texts.values()), self.others.values())
+        return len(next(columns, ()))
 
     def having(self, name: str) -> "CodedRows":
         """The rows that have a text in the column `name`."""
@@ -47,7 +52,65 @@ class CodedRows:
         """The rows at some places."""
         texts = {name: column.chosen(rows) for name, column in self.texts.items()}
         others = {name: column[rows] for name, column in self.others.items()}
-        return replace(self, height=len(rows), texts=texts, others=others)
+        return replace(self, texts=texts, others=others)
+
+    def used(self) -> "CodedRows":
+        """The same rows, with no texts but theirs."""
+        return replace(self, texts={name: column.used() for name, column in self.texts.items()})
+
+    def in_order(self) -> "CodedRows":
+        """The same rows, with codes in the order of the texts."""
+        return replace(self, texts={name: column.in_order() for name, column in self.texts.items()})
+
+    def table(self) -> pa.Table:
+        """The rows as they are sent and written."""
+        return table_of(self.texts, **self.others)
+
+
+def stacked(parts: Sequence[CodedRows]) -> CodedRows:
+    """Rows one after the other whose columns have the same values."""
+    first = parts[0]
+    texts = {
+        name: replace(column, codes=np.concatenate([part.texts[name].codes for part in parts]))
+        for name, column in first.texts.items()
+    }
+    others = {name: pl.concat([part.others[name] for part in parts]) for name in first.others}
+    return replace(first, texts=texts, others=others)
+
+
+def sums_by_texts(rows: CodedRows) -> CodedRows:
+    """Columns of integers summed by all of the texts, in the order of the codes of these; null counts as 0.
+
+    The sums are exact below 2^53.
+    """
+    row = np.arange(rows.height, dtype=np.uint32), rows.height.bit_length()
+    ordered = SortedRows([*_fields(rows), row])
+    depth = len(rows.texts)
+    starts = ordered.starts(depth)
+    group_of = np.empty(rows.height, np.int64)
+    group_of[ordered.field(depth)] = np.repeat(np.arange(len(starts)), np.diff(starts, append=rows.height))
+    totals = {name: pl.Series(total(group_of, summed, len(starts))) for name, summed in rows.others.items()}
+    return CodedRows(_firsts(rows, ordered, starts), totals)
+
+
+def sum_by_texts(rows: CodedRows) -> CodedRows:
+    """As `sums_by_texts` for one column, of integers from 0: sorted together with its keys."""
+    ((name, summed),) = rows.others.items()
+    width = int(summed.to_numpy().max(initial=0)).bit_length()
+    ordered = SortedRows([*_fields(rows), (summed.to_numpy(), width)])
+    depth = len(rows.texts)
+    starts = ordered.starts(depth)
+    sums = np.add.reduceat(ordered.field(depth), starts, dtype=np.int64)
+    return CodedRows(_firsts(rows, ordered, starts), {name: pl.Series(sums)})
+
+
+def _fields(rows: CodedRows) -> list[Field]:
+    return [(column.codes, column.bits) for column in rows.texts.values()]
+
+
+def _firsts(rows: CodedRows, ordered: SortedRows, starts: Places) -> dict[str, Coded]:
+    firsts = ordered.chosen(starts)
+    return {name: replace(c, codes=firsts.field(i)) for i, (name, c) in enumerate(rows.texts.items())}
 
 
 def frame_of(columns: Mapping[str, Coded]) -> pl.DataFrame:
@@ -74,8 +137,8 @@ def read_rows(split: DatasetSplit, columns: Sequence[str], plain: Sequence[str] 
 
 
 def joined(tables: Sequence[pa.Table]) -> CodedRows:
-    """The rows of tables with the same columns, one after the other; their dictionaries become one."""
-    return _rows("", pa.concat_tables(tables, promote_options="default"), ())
+    """The rows of tables, one after the other; their dictionaries become one. What a table lacks is null."""
+    return _rows("", pa.concat_tables(tables, promote_options="default"), ()) if tables else CodedRows({}, {})
 
 
 def _rows(dataset: str, whole: pa.Table, plain: Sequence[str]) -> CodedRows:
@@ -85,7 +148,7 @@ def _rows(dataset: str, whole: pa.Table, plain: Sequence[str]) -> CodedRows:
             texts[name] = _coded(column)
         else:
             others[name] = pl.Series(name, column).rechunk()
-    return CodedRows(dataset, len(whole), texts, others)
+    return CodedRows(texts, others, dataset)
 
 
 def table_of(columns: Mapping[str, Coded], **others: pl.Series) -> pa.Table:
@@ -130,4 +193,4 @@ def _coded(column: pa.ChunkedArray) -> Coded:
     if indices.null_count:
         indices = indices.fill_null(len(values))
         values = values.append(pl.Series([None], dtype=pl.String))
-    return Coded(indices.cast(pa.int32()).to_numpy().view(np.uint32), values)
+    return Coded(indices.to_numpy().astype(np.uint32, copy=False), values)

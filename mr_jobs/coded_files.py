@@ -42,10 +42,14 @@ def to_dictionary(column: Coded) -> pa.DictionaryArray:
     """The column as Arrow has it, with all of its texts as the dictionary."""
     texts = column.values.drop_nulls().cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
     if not column.values.null_count():
-        return pa.DictionaryArray.from_arrays(pa.array(column.codes.astype(np.uint32, copy=False)), texts)
+        return _dictionary(pa.array(column.codes.astype(np.uint32, copy=False)), texts)
     is_text = column.values.is_not_null().to_numpy()  # null is none of the dictionary's texts
     place = np.cumsum(is_text, dtype=np.uint32) - np.uint32(1)
-    return pa.DictionaryArray.from_arrays(pa.array(column.by_row(place), mask=column.is_null()), texts)
+    return _dictionary(pa.array(column.by_row(place), mask=column.is_null()), texts)
+
+
+def _dictionary(codes: pa.Array, texts: pa.Array) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(codes, texts, safe=False)  # not checked once more: they are codes of texts
 
 
 def as_parquet(table: pa.Table, statistics: Sequence[str]) -> bytes:

@@ -3,9 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+import polars as pl
+
 from pinflow.errors import InputError
-from pinflow.mr_jobs.batch_job import BatchJob
-from pinflow.mr_jobs.coded import CodedRows, read_rows
+from pinflow.mr_jobs.batch_job import BatchJob, Parts
+from pinflow.mr_jobs.coded import CodedRows, joined, read_rows
+from pinflow.mr_jobs.output import Rows
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, together
 
 
@@ -40,6 +43,15 @@ class CodedJob(BatchJob):
         else:
             raise InputError(f"{type(self).__name__} reads paths of Parquet files, one a line; got {text[:80]!r}")
         yield read_rows(split, self.wanted(split.dataset), self.plain)
+
+    def reduce_bucket(self, parts: Parts) -> Rows:
+        """Rows of the output from all tables that came to the bucket; none from none."""
+        rows = joined(parts.tables())
+        return self.reduce_rows(rows) if rows.height else pl.DataFrame()
+
+    def reduce_rows(self, rows: CodedRows) -> Rows:
+        """Rows of the output from all rows of bucket `self.bucket`, where `map` gives tables."""
+        raise NotImplementedError
 
     def rows_of(self, batch: CodedRows) -> int:
         """How many rows a batch has."""

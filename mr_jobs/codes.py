@@ -1,6 +1,6 @@
 """Columns of text as integers: many group keys fit one uint64, which sorts far faster than texts do (AN-16)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
@@ -56,6 +56,14 @@ class Coded:
         """Which rows are null."""
         return self.by_row(self.values.is_null().to_numpy())
 
+    def including(self, text: str | None) -> tuple["Coded", int]:
+        """The same column with a text among its values, and the text's code."""
+        found = self.values.eq_missing(text).arg_true()
+        if len(found):
+            return self, int(found[0])
+        more = pl.Series([text], dtype=self.values.dtype)
+        return replace(self, values=pl.concat([self.values, more])), len(self.values)
+
     def filled(self, text: str) -> "Coded":
         """The same column with a text in place of null."""
         if not self.values.null_count():
@@ -68,9 +76,9 @@ class Coded:
         texts = prefix + self.values.cast(pl.String)
         return replace(self, values=texts.cast(self.values.dtype))
 
-    def chosen(self, rows: npt.NDArray[Any] | slice) -> "Coded":
-        """The column of some rows, by their places or a mask."""
-        return replace(self, codes=self.codes[rows])
+    def chosen(self, rows: Integers | slice) -> "Coded":
+        """The column of some rows, by their places."""
+        return replace(self, codes=_at(self.codes, rows))
 
     def used(self) -> "Coded":
         """The same column without values that no row holds."""
@@ -212,7 +220,7 @@ class SortedRows:
             if number < len(widths):
                 mask = ones(widths[number])
                 narrowest = np.min_scalar_type(mask)
-                field: Integers = (key[rows] >> np.uint64(sum(widths[number + 1 :]))).astype(narrowest)
+                field: Integers = (_at(key, rows) >> np.uint64(sum(widths[number + 1 :]))).astype(narrowest)
                 field &= mask.astype(narrowest)
                 return field
             number -= len(widths)
@@ -221,8 +229,12 @@ class SortedRows:
     def chosen(self, rows: Places) -> "SortedRows":
         """Only the rows at some places."""
         some = copy(self)
-        some._keys = [key[rows] for key in self._keys]
+        some._keys = [key.take(rows) for key in self._keys]
         return some
+
+
+def _at(values: npt.NDArray[Scalar], rows: Integers | slice) -> npt.NDArray[Scalar]:
+    return values[rows] if isinstance(rows, slice) else values.take(rows)  # half the time of values[rows]
 
 
 def in_order(keys: Keys) -> Keys:
@@ -277,39 +289,9 @@ def numbered(cells: Numbers) -> tuple[Numbers, Numbers]:
     return np.arange(size), cells
 
 
-def sums_by(columns: Mapping[str, Coded], sums: Mapping[str, pl.Series]) -> pl.DataFrame:
-    """Columns of integers summed by columns of texts, in the order of the codes of these; null counts as 0.
-
-    The sums are exact below 2^53.
-    """
-    height = len(next(iter(columns.values())).codes)
-    row = np.arange(height, dtype=np.uint32), height.bit_length()
-    rows = SortedRows([*((column.codes, column.bits) for column in columns.values()), row])
-    starts = rows.starts(len(columns))
-    group_of = np.empty(height, np.int64)
-    group_of[rows.field(len(columns))] = np.repeat(np.arange(len(starts)), np.diff(starts, append=height))
-    totals = {name: total(group_of, summed, len(starts)) for name, summed in sums.items()}
-    return pl.DataFrame(_decoded(columns, rows, starts) | totals)
-
-
 def total(group_of: Integers, summed: pl.Series, groups: int) -> Integers:
     """The sum of integers in each group, given each row's group; null counts as 0, and sums are exact below 2^53."""
     if summed.null_count():
         group_of = group_of[np.flatnonzero(summed.is_not_null().to_numpy())]
         summed = summed.drop_nulls()
     return np.bincount(group_of, weights=summed.to_numpy(), minlength=groups).astype(np.int64)
-
-
-def sum_by(columns: Mapping[str, Coded], **column: pl.Series) -> pl.DataFrame:
-    """As `sums_by` for one column, of integers from 0: sorted together with its keys."""
-    ((name, summed),) = column.items()
-    width = int(summed.to_numpy().max(initial=0)).bit_length()
-    rows = SortedRows([*((coded.codes, coded.bits) for coded in columns.values()), (summed.to_numpy(), width)])
-    starts = rows.starts(len(columns))
-    sums = np.add.reduceat(rows.field(len(columns)), starts, dtype=np.int64)
-    return pl.DataFrame(_decoded(columns, rows, starts) | {name: sums})
-
-
-def _decoded(columns: Mapping[str, Coded], rows: SortedRows, starts: Places) -> dict[str, pl.Series | Integers]:
-    firsts = rows.chosen(starts)
-    return {n: column.decode(firsts.field(i)) for i, (n, column) in enumerate(columns.items())}

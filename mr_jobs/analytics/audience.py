@@ -1,18 +1,18 @@
 """Stage 2: who interacts with a domain or profile, by country, metro and gender (AN-03, AN-06)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from typing import ClassVar
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
-from pinflow.mr_jobs.analytics.columns import ALL, UNKNOWN, DaySet, day_sets, set_bits
-from pinflow.mr_jobs.analytics.distinct import Actions, bits_of
-from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of
+from pinflow.mr_jobs.analytics.columns import UNKNOWN, DaySet, day_sets, set_bits
+from pinflow.mr_jobs.analytics.distinct import Actions, bits_of, of_day
+from pinflow.mr_jobs.coded import CodedRows, stacked, sum_by_texts
 from pinflow.mr_jobs.coded_job import CodedJob
-from pinflow.mr_jobs.codes import Coded, code, sum_by
+from pinflow.mr_jobs.codes import Coded, code
 
 DIMENSIONS = ("country", "metro", "gender")
 KEYS = ("subject", "platform", "aggregations", "dimension", "value")
@@ -36,62 +36,58 @@ class Audience(CodedJob):
         """Who interacts with the subject."""
         return (self.subject, "app", "user_id", *DIMENSIONS)
 
-    def map(self, batch: CodedRows) -> pl.DataFrame | None:
+    def map(self, batch: CodedRows) -> pa.Table | None:
         """What the bucket's users add to each audience."""
         self.stats.incr_count("rows_read", batch.height)
         named = batch.having(self.subject)
         if not named.height:
             return None
         sets = self._sets()
-        columns = {"subject": categorical("subject", named.texts[self.subject])}
-        columns |= {"platform": categorical("platform", named.texts["app"])}
-        columns |= {name: categorical("value", named.texts[name].filled(UNKNOWN)) for name in DIMENSIONS}
+        columns = {"subject": named.texts[self.subject], "platform": named.texts["app"]}
+        columns |= {name: named.texts[name].filled(UNKNOWN) for name in DIMENSIONS}
         bits = bits_of(named.texts["date"], set_bits(sets))
-        return _audiences(Actions(columns, named.texts["user_id"], bits, len(sets)), sets)
+        return _audiences(Actions(columns, named.texts["user_id"], bits, len(sets)), len(sets)).table()
 
-    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def reduce_rows(self, rows: CodedRows) -> pa.Table:
         """The audiences of the bucket's subjects."""
-        columns = {name: _as_it_is(frame[name]) for name in KEYS}
-        labels = [name for name, _ in self._sets()]
+        labels = [label for label, _ in self._sets()]
+        columns = {name: rows.texts[name] for name in ("subject", "platform", "value")}
         columns["subject"] = columns["subject"].prefixed(self.prefix)
         for name, texts in (("aggregations", labels), ("dimension", DIMENSIONS)):
-            columns[name] = replace(columns[name], values=pl.Series(texts, dtype=dtype_of(name)))
-        audience = sum_by({name: column.in_order() for name, column in columns.items()}, users=frame["users"])
+            columns[name] = Coded(rows.others[name].to_numpy(), pl.Series(texts))
+        keyed = CodedRows({name: columns[name] for name in KEYS}, {"users": rows.others["users"]})
+        audience = sum_by_texts(keyed.in_order())
+        self._note(audience)
+        return audience.used().table()
+
+    def _note(self, audience: CodedRows) -> None:
+        """Count rows, and the day's users on all platforms."""
         self.stats.incr_count("audience_rows", audience.height)
-        daily = next((label for label in labels if label.startswith("daily")), "")
-        of_day = audience.filter(
-            pl.col("aggregations") == daily, pl.col("platform") == ALL, pl.col("dimension") == "gender"
-        )
-        known = of_day.filter(pl.col("value") != UNKNOWN)
-        self.stats.incr_count("audience_users", int(of_day["users"].sum()))
-        self.stats.incr_count("audience_users_of_known_gender", int(known["users"].sum()))
-        return audience
+        day = of_day(audience)
+        users = day.others["users"].to_numpy() * bits_of(day.texts["dimension"], {"gender": 1})
+        is_unknown = bits_of(day.texts["value"], {UNKNOWN: 1})
+        self.stats.incr_count("audience_users", int(users.sum()))
+        self.stats.incr_count("audience_users_of_known_gender", int((users * (1 - is_unknown)).sum()))
 
     def _sets(self) -> list[DaySet]:
         return day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
 
 
-def _as_it_is(column: pl.Series) -> Coded:
-    """A column of texts as codes; one of numbers from 0 is its own."""
-    if column.dtype != pl.UInt8:
-        return code(column)
-    numbers = column.to_numpy()
-    return Coded(numbers, pl.Series(np.arange(int(numbers.max(initial=0)) + 1, dtype=np.uint8)))
-
-
-def _audiences(actions: Actions, sets: Sequence[DaySet]) -> pl.DataFrame:
+def _audiences(actions: Actions, sets: int) -> CodedRows:
     """The audiences of all dimensions; `aggregations` and `dimension` are numbers: narrow columns travel faster."""
-    selections = {str(number): 1 << number for number in range(len(sets))}
-    counted = [(name, actions.count(["subject", name], "platform", selections)) for name in DIMENSIONS]
-    return pl.concat(
-        frame.filter(pl.col(str(number)) > 0).select(
-            "subject",
-            "platform",
-            pl.col(name).alias("value"),
-            pl.lit(DIMENSIONS.index(name), pl.UInt8).alias("dimension"),
-            pl.lit(number, pl.UInt8).alias("aggregations"),
-            users=pl.col(str(number)).cast(pl.UInt32),
-        )
-        for name, frame in counted
-        for number in range(len(sets))
-    )
+    selections = {str(number): 1 << number for number in range(sets)}
+    texts = code(pl.concat([actions.columns[name].values for name in DIMENSIONS]))
+    first, found = 0, []
+    for dimension, name in enumerate(DIMENSIONS):
+        counted = actions.count(["subject", name], "platform", selections)
+        own = texts.codes[first : first + len(actions.columns[name].values)]
+        first += len(own)
+        value = Coded(counted.texts[name].by_row(own), texts.values)
+        named = {"subject": counted.texts["subject"], "platform": counted.texts["platform"], "value": value}
+        for number in range(sets):
+            rows = CodedRows(named, {"users": counted.others[str(number)].cast(pl.UInt32)})
+            kept = rows.chosen(np.flatnonzero(rows.others["users"]))
+            numbers = {"dimension": dimension, "aggregations": number}
+            kept.others.update({n: pl.Series(np.full(kept.height, v, np.uint8)) for n, v in numbers.items()})
+            found.append(kept)
+    return stacked(found)

@@ -5,7 +5,7 @@ side by side: their masks are OR-ed, and counted, in one pass.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -26,17 +26,18 @@ class Actions:
     masks: Integers
     bits: int
 
-    def count(self, group: Sequence[str], over: str, selections: Mapping[str, int]) -> pl.DataFrame:
+    def count(self, group: Sequence[str], over: str, selections: Mapping[str, int]) -> CodedRows:
         """For each selection, the users with any of its bits, by the columns `group` and `over`.
 
-        Column `over` also holds `all`: its values taken together. Rows: the columns and an Int64 column for each
-        selection, in the order of the columns' codes, `all` last; groups that no selection counts a user of are left
-        out.
+        Column `over` also holds `all`: its values taken together. Rows: the columns, with the values that they have
+        here, and an Int64 column for each selection, in the order of the columns' codes, `all` last; groups that no
+        selection counts a user of are left out.
         """
         depth = len(group)
         by = [self.columns[name] for name in group]
-        values = _with_all(self.columns[over])
-        fields = [(column.codes, column.bits) for column in (*by, self.users, self.columns[over])]
+        each = self.columns[over]
+        values = pl.concat([each.values, pl.Series([ALL])])
+        fields = [(column.codes, column.bits) for column in (*by, self.users, each)]
         rows, masks = _or_equal(SortedRows([*fields, (self.masks, self.bits)]), depth + 2)
         starts = rows.starts(depth)
         of_group = np.repeat(np.arange(len(starts)) * len(values), np.diff(starts, append=len(masks)))
@@ -46,8 +47,9 @@ class Actions:
         cells, counts = _counted(cells, masks, selections)
         number, value = np.divmod(cells, len(values))
         rows = rows.chosen(starts[number])
-        names = {name: column.decode(rows.field(i)) for i, (name, column) in enumerate(zip(group, by, strict=True))}
-        return pl.DataFrame(names | {over: values.gather(pl.Series(value))} | counts)
+        texts = {name: replace(c, codes=rows.field(i)) for i, (name, c) in enumerate(zip(group, by, strict=True))}
+        texts[over] = Coded(value, values)
+        return CodedRows(texts, {name: pl.Series(count) for name, count in counts.items()})
 
 
 def bits_of(column: Coded, bits: Mapping[str, int]) -> Numbers:
@@ -61,8 +63,11 @@ def of_days(rows: CodedRows, days: Sequence[str]) -> CodedRows:
     return rows if is_chosen.all() else rows.chosen(np.flatnonzero(is_chosen))
 
 
-def _with_all(column: Coded) -> pl.Series:
-    return pl.concat([column.values, pl.Series([ALL]).cast(column.values.dtype)])
+def of_day(rows: CodedRows) -> CodedRows:
+    """The rows of the day alone, of all platforms together."""
+    aggregations = rows.texts["aggregations"]
+    daily = {label: 1 for label in aggregations.values if label.startswith("daily")}
+    return rows.chosen(np.flatnonzero(bits_of(aggregations, daily) & bits_of(rows.texts["platform"], {ALL: 1})))
 
 
 def _or_equal(rows: SortedRows, number: int) -> tuple[SortedRows, Integers]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from pinflow.mr_jobs.analytics.columns import (
     COUNTS,
@@ -38,23 +39,25 @@ class PinCounts(CodedJob):
         """All of an event but its user."""
         return ("event_type", *ITEM_KEYS, "network")
 
-    def map(self, batch: CodedRows) -> pl.DataFrame | None:
+    def map(self, batch: CodedRows) -> pa.Table | None:
         """Counts of one block of events, all of one type."""
         if not batch.height:
             return None
         self.stats.incr_count("events", batch.height)
         (event,) = batch.texts["event_type"].values
-        groups = Groups.of([pl.Series(batch.texts[name].codes) for name in FROM_PIN])
-        keys = {name: batch.texts[name].decode(batch.texts[name].codes[groups.rows]) for name in ITEM_KEYS}
+        groups = _groups(batch)
+        keys = {name: batch.texts[name].chosen(groups.rows) for name in ITEM_KEYS}
         network = batch.texts["network"]
         counts = {f"{event}_{name}": groups.count(np.flatnonzero(bits_of(network, {name: 1}))) for name in NETWORKS}
-        return pl.DataFrame(keys | {event: groups.count()} | counts)
+        counts[event] = groups.count()
+        return CodedRows(keys, {name: pl.Series(count) for name, count in counts.items()}).table()
 
-    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def reduce_rows(self, rows: CodedRows) -> pl.DataFrame:
         """Counts of the bucket's pins, with their rankings."""
-        groups = Groups.of([frame[name] for name in FROM_PIN])
-        counts = {name: groups.total(frame[name]) for name in COUNTS if name in frame.columns}
-        counted = with_all_counts(frame.select(ITEM_KEYS)[groups.rows].with_columns(**counts))
+        groups = _groups(rows)
+        keys = {name: rows.texts[name].decode(rows.texts[name].codes[groups.rows]) for name in ITEM_KEYS}
+        counts = {name: groups.total(rows.others[name]) for name in COUNTS if name in rows.others}
+        counted = with_all_counts(pl.DataFrame(keys | counts))
         per_pin = counted.group_by("pin_id").agg(pl.sum_horizontal(pl.col(COUNTS[::3])).sum().alias("events"))
         self.stats.incr_count("pins", per_pin.height)
         self.stats.add_to_histogram("events_per_pin", per_pin["events"])
@@ -68,6 +71,10 @@ class PinCounts(CodedJob):
             return counted
         ranks = [pl.when(v.is_finite()).then(v).alias(f"{RANK_PREFIX}{name}") for name, v in values.items()]
         return counted.join(pins.select("pin_id", *ranks), on="pin_id", how="left", maintain_order="left")
+
+
+def _groups(rows: CodedRows) -> Groups:
+    return Groups.of([pl.Series(rows.texts[name].codes) for name in FROM_PIN])
 
 
 if __name__ == "__main__":

@@ -5,24 +5,25 @@ each bucket add up, exactly, for a day as for a month.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import ClassVar
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from pinflow.mr_jobs.analytics.columns import (
-    ALL,
     COUNTS,
     EVENT_TYPES,
     DaySet,
     day_sets,
     set_bits,
 )
-from pinflow.mr_jobs.analytics.distinct import Actions, bits_of, of_days
-from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of
+from pinflow.mr_jobs.analytics.distinct import Actions, bits_of, of_day, of_days
+from pinflow.mr_jobs.coded import CodedRows, joined, sums_by_texts
 from pinflow.mr_jobs.coded_job import CodedJob
-from pinflow.mr_jobs.codes import Coded, code, numbered, sums_by, total
+from pinflow.mr_jobs.codes import Coded, numbered, total
 
 KEYS = ("subject", "platform", "aggregations")
 WIDTH = len(EVENT_TYPES)
@@ -51,7 +52,7 @@ class SubjectMetrics(CodedJob):
         """What each of the three datasets adds."""
         return (self.subject, "app", *COLUMNS[dataset])
 
-    def map(self, batch: CodedRows) -> pl.DataFrame | None:
+    def map(self, batch: CodedRows) -> pa.Table | None:
         """What the bucket adds to each subject's metrics."""
         self.stats.incr_count("rows_read", batch.height)
         named = batch.having(self.subject)
@@ -59,25 +60,24 @@ class SubjectMetrics(CodedJob):
             return None
         sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
         if batch.dataset == "user_actions":
-            return self._users(named, sets)
-        metric = "pins" if batch.dataset == "pin_counts" else "boards"
-        return pl.concat([self._items(named, metric, days) for days in sets])
+            found = self._users(named, sets)
+        else:
+            metric = "pins" if batch.dataset == "pin_counts" else "boards"
+            found = [self._items(named, metric, days) for _, days in sets]
+        labelled = [_labelled(rows, label).table() for rows, (label, _) in zip(found, sets, strict=True)]
+        return pa.concat_tables(labelled)
 
-    def _items(self, rows: CodedRows, metric: str, days: DaySet) -> pl.DataFrame:
-        aggregations, chosen = days
-        rows = of_days(rows, chosen)
+    def _items(self, rows: CodedRows, metric: str, days: Sequence[str]) -> CodedRows:
+        rows = of_days(rows, days)
         keys = self._keys(rows)
         items = Actions(keys, rows.texts[f"{metric[:-1]}_id"], np.ones(rows.height, np.uint8), 1)
         counted = items.count(["subject"], "platform", {metric: 1})
-        if rows.others:
-            counted = counted.hstack(_sums(keys, rows.others))
-        return counted.with_columns(pl.lit(aggregations, dtype_of("aggregations")).alias("aggregations"))
+        return replace(counted, others=counted.others | _sums(keys, rows.others)) if rows.others else counted
 
     def _keys(self, rows: CodedRows) -> dict[str, Coded]:
-        named = {"subject": rows.texts[self.subject], "platform": rows.texts["app"]}
-        return {name: categorical(name, column) for name, column in named.items()}
+        return {"subject": rows.texts[self.subject], "platform": rows.texts["app"]}
 
-    def _users(self, rows: CodedRows, sets: list[DaySet]) -> pl.DataFrame:
+    def _users(self, rows: CodedRows, sets: Sequence[DaySet]) -> list[CodedRows]:
         masks = rows.others["mask"].to_numpy() * bits_of(rows.texts["date"], set_bits(sets, WIDTH))
         actions = Actions(self._keys(rows), rows.texts["user_id"], masks, len(sets) * WIDTH)
         selections = {
@@ -86,39 +86,43 @@ class SubjectMetrics(CodedJob):
             for metric, bits in USER_BITS.items()
         }
         counts = actions.count(["subject"], "platform", selections)
-        frames = []
-        for number, (aggregations, _) in enumerate(sets):
-            metrics = [pl.col(f"{number}{metric}").alias(metric) for metric in USER_METRICS]
-            label = pl.lit(aggregations, dtype_of("aggregations")).alias("aggregations")
-            frames.append(counts.select("subject", "platform", *metrics, label))
-        return pl.concat(frames)
+        return [
+            replace(counts, others={metric: counts.others[f"{number}{metric}"] for metric in USER_METRICS})
+            for number in range(len(sets))
+        ]
 
-    def combine(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def combine_table(self, table: pa.Table) -> pa.Table:
         """Sums by subject, platform and aggregation."""
-        return _summed(frame, {name: code(frame[name]) for name in KEYS})
+        return sums_by_texts(joined([table])).table()
 
-    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def reduce_rows(self, rows: CodedRows) -> pa.Table:
         """The metrics of the bucket's subjects."""
-        missing = [pl.lit(0, pl.Int64).alias(name) for name in METRICS if name not in frame.columns]
-        keys = {name: code(frame[name]).in_order() for name in KEYS}
-        summed = _summed(frame, keys).with_columns(missing).select(*KEYS, *METRICS)
-        metrics = summed.filter(pl.any_horizontal(pl.col(METRICS) > 0))
-        is_daily = pl.col("aggregations").cast(pl.String).str.starts_with("daily")
-        daily = metrics.filter(is_daily & (pl.col("platform") == ALL))
-        self.stats.incr_count("subjects", daily.height)
+        summed = sums_by_texts(rows.in_order())
+        counts = {name: summed.others.get(name, pl.Series(np.zeros(summed.height, np.int64))) for name in METRICS}
+        is_any = np.logical_or.reduce([count.to_numpy() > 0 for count in counts.values()])
+        metrics = replace(summed, others=counts).chosen(np.flatnonzero(is_any)).used()
+        self._note(metrics)
+        texts = {name: metrics.texts[name] for name in KEYS}
+        texts["subject"] = texts["subject"].prefixed(self.prefix)
+        return replace(metrics, texts=texts).table()
+
+    def _note(self, metrics: CodedRows) -> None:
+        """Count the day's subjects, and their events and users on all platforms."""
+        day = of_day(metrics)
+        self.stats.incr_count("subjects", day.height)
         for event in EVENT_TYPES:
-            self.stats.incr_count(event, int(daily[event].sum()))
-        self.stats.add_item("subjects_by_impression", daily["subject"].cast(pl.String), daily["impression"])
-        self.stats.add_to_histogram("users_per_subject", daily["users"])
-        subjects = code(metrics["subject"]).prefixed(self.prefix)
-        return metrics.with_columns(subjects.decode(subjects.codes).alias("subject"))
+            self.stats.incr_count(event, int(day.others[event].sum()))
+        subjects = day.texts["subject"]
+        self.stats.add_item("subjects_by_impression", subjects.decode(subjects.codes), day.others["impression"])
+        self.stats.add_to_histogram("users_per_subject", day.others["users"])
 
 
-def _summed(frame: pl.DataFrame, keys: Mapping[str, Coded]) -> pl.DataFrame:
-    return sums_by(keys, {name: frame[name] for name in METRICS if name in frame.columns})
+def _labelled(rows: CodedRows, aggregations: str) -> CodedRows:
+    label = Coded(np.zeros(rows.height, np.uint32), pl.Series([aggregations]))
+    return replace(rows, texts=rows.texts | {"aggregations": label})
 
 
-def _sums(keys: Mapping[str, Coded], counts: Mapping[str, pl.Series]) -> pl.DataFrame:
+def _sums(keys: Mapping[str, Coded], counts: Mapping[str, pl.Series]) -> dict[str, pl.Series]:
     """The counts by subject and platform, and last by subject alone, in the order of the rows that `Actions` counts."""
     subject, platform = keys.values()
     width = len(platform.values) + 1
@@ -132,4 +136,4 @@ def _sums(keys: Mapping[str, Coded], counts: Mapping[str, pl.Series]) -> pl.Data
     for name in COUNTS:
         sums[name] = total(cells, counts[name], len(used))[kept]
         sums[name][is_all] = np.add.reduceat(sums[name], starts)
-    return pl.DataFrame(sums)
+    return {name: pl.Series(column) for name, column in sums.items()}

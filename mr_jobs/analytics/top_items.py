@@ -13,21 +13,22 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from pinflow.mr_jobs.analytics.columns import (
     ALL,
     EVENT_TYPES,
     RANK_PREFIX,
-    DaySet,
     day_sets,
 )
-from pinflow.mr_jobs.analytics.distinct import of_days
-from pinflow.mr_jobs.coded import CodedRows, categorical, dtype_of
+from pinflow.mr_jobs.analytics.distinct import bits_of, of_days
+from pinflow.mr_jobs.coded import CodedRows, stacked
 from pinflow.mr_jobs.coded_job import CodedJob
-from pinflow.mr_jobs.codes import Coded, SortedRows, code
+from pinflow.mr_jobs.codes import Coded, SortedRows
 
 KEYS = ("subject", "platform", "aggregations", "id")
 OTHER = "_other"
+LIST = ("subject", "platform", "aggregations", "items", "by")
 ROW = ("rank", "id", "value")
 MEASURE = "by_"
 MANY = 100
@@ -56,42 +57,35 @@ class TopItems(CodedJob):
         """The items of the subject, with their measures."""
         return (self.subject, self.item, "app", *EVENT_TYPES, f"{RANK_PREFIX}*")
 
-    def map(self, batch: CodedRows) -> pl.DataFrame | None:
+    def map(self, batch: CodedRows) -> pa.Table | None:
         """The bucket's own top lists and remainders."""
         self.stats.incr_count("rows_read", batch.height)
         named = batch.having(self.subject).having(self.item)
         if not named.height:
             return None
+        columns = {"subject": self.subject, "id": self.item, "platform": "app"}
+        found = []
         sets = day_sets(date.fromisoformat(self.options.date), self.options.days.split(","))
-        totals = [totals for days in sets for totals in self._totals(named, days)]
-        return pruned(pl.concat(totals), self.options.top) if totals else None
+        labels = pl.Series([label for label, _ in sets])
+        for number, (_, days) in enumerate(sets):
+            rows = of_days(named, days)
+            texts = {name: rows.texts[column] for name, column in columns.items()}
+            for totals in _totals(replace(rows, texts=texts), rows.texts["date"]):
+                label = Coded(np.full(totals.height, number, np.uint32), labels)
+                found.append(replace(totals, texts=totals.texts | {"aggregations": label}))
+        return pa.concat_tables(pruned(stacked(found), self.options.top)) if found else None
 
-    def _totals(self, rows: CodedRows, days: DaySet) -> Iterator[pl.DataFrame]:
-        """Totals of each platform, and of all platforms together."""
-        aggregations, chosen = days
-        rows = of_days(rows, chosen)
-        named = {"subject": self.subject, "id": self.item, "platform": "app"}
-        columns = {name: categorical(name, rows.texts[column]) for name, column in named.items()}
-        label = pl.lit(aggregations, dtype_of("aggregations")).alias("aggregations")
-        for totals in _totals(columns, rows.texts["date"], rows.others):
-            yield totals.select("subject", "platform", label, "id", pl.exclude(*KEYS))
-
-    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def reduce_rows(self, rows: CodedRows) -> pa.Table:
         """The top lists of the bucket's subjects."""
-        lists = top(frame, self.options.top)
-        self.stats.incr_count("lists", lists.filter(pl.col("rank") == 1).height)
-        self.stats.incr_count("lists_cut", lists["rank"].null_count())
-        subjects = code(lists["subject"]).prefixed(self.prefix)
-        return lists.select(
-            subjects.decode(subjects.codes).alias("subject"),
-            *("platform", "aggregations"),
-            pl.lit(self.items, dtype_of("items")).alias("items"),
-            "by",
-            *ROW,
-        )
+        lists = top(rows, self.options.top)
+        self.stats.incr_count("lists", int((lists.others["rank"] == 1).sum()))
+        self.stats.incr_count("lists_cut", lists.others["rank"].null_count())
+        items = Coded(np.zeros(lists.height, np.uint32), pl.Series([self.items]))
+        texts = lists.texts | {"subject": lists.texts["subject"].prefixed(self.prefix), "items": items}
+        return replace(lists, texts=texts).table().select([*LIST, *ROW])
 
 
-def top(totals: pl.DataFrame, length: int) -> pl.DataFrame:
+def top(totals: CodedRows, length: int) -> CodedRows:
     """The first `length` items of each list with their `rank`, and a remainder: `_other`, rank null, sum of the rest.
 
     `totals` has the columns `KEYS` and, named `by_…`, a Float64 column for each measure; a row belongs to the lists of
@@ -112,6 +106,7 @@ def top(totals: pl.DataFrame, length: int) -> pl.DataFrame:
     starts = rows.starts(depth)
     rank = np.arange(1, len(values) + 1) - np.repeat(starts, np.diff(starts, append=len(values)))
     values, is_rest = distinct[rows.field(depth + 1)], (rows.field(depth) == 1) | (rank > length)
+    ids, other = ids.including(OTHER)
     ends = np.append(starts[1:], len(values))
     first_rest = ends - np.add.reduceat(is_rest, starts, dtype=np.intp)
     remainders = np.add.reduceat(np.where(is_rest, values, 0.0), starts)
@@ -120,86 +115,85 @@ def top(totals: pl.DataFrame, length: int) -> pl.DataFrame:
     shown = ~is_rest
     shown[first_rest[has_rest]] = True
     shown = np.flatnonzero(shown)
-    is_item = pl.Series(~is_rest[shown])
-    names = {name: column.decode(rows.field(i, shown)) for i, (name, column) in enumerate(columns.items())}
-    return pl.DataFrame(names).with_columns(
-        rank=pl.when(is_item).then(pl.Series(rank[shown])),
-        id=pl.when(is_item)
-        .then(ids.decode(rows.field(depth + 2, shown)))
-        .otherwise(pl.lit(OTHER).cast(ids.values.dtype)),
-        value=values[shown],
-    )
+    is_item = ~is_rest[shown]
+    texts = {name: replace(column, codes=rows.field(i, shown)) for i, (name, column) in enumerate(columns.items())}
+    texts["id"] = replace(ids, codes=np.where(is_item, rows.field(depth + 2, shown), np.uint32(other)))
+    ranks = pl.Series("rank", rank[shown]).set(~pl.Series(is_item), None)
+    return CodedRows(texts, {"rank": ranks, "value": pl.Series(values[shown])}).used()
 
 
-def _entries(totals: pl.DataFrame) -> tuple[dict[str, Coded], Coded, npt.NDArray[np.float64]]:
+def _entries(totals: CodedRows) -> tuple[dict[str, Coded], Coded, npt.NDArray[np.float64]]:
     """Each item of each list: the columns that name its list, its id, and its value."""
-    measures = sorted(name for name in totals.columns if name.startswith(MEASURE))
-    rows = [np.flatnonzero(totals[name].is_not_null().to_numpy()) for name in measures]
+    measures = sorted(name for name in totals.others if name.startswith(MEASURE))
+    rows = [np.flatnonzero(totals.others[name].is_not_null().to_numpy()) for name in measures]
     row = np.concatenate(rows)
-    columns = {name: code(totals[name]).in_order() for name in KEYS}
-    columns = {name: replace(column, codes=column.codes[row]) for name, column in columns.items()}
+    columns = {name: totals.texts[name].in_order().chosen(row) for name in KEYS}
     ids = columns.pop("id")
     measure = np.repeat(np.arange(len(rows), dtype=np.uint32), [len(of_measure) for of_measure in rows])
-    names = pl.Series([name.removeprefix(MEASURE) for name in measures], dtype=dtype_of("by"))
-    columns["by"] = Coded(measure, names)
-    values = [totals[name].to_numpy()[of_measure] for name, of_measure in zip(measures, rows, strict=True)]
+    columns["by"] = Coded(measure, pl.Series([name.removeprefix(MEASURE) for name in measures]))
+    values = [totals.others[name].to_numpy()[of_measure] for name, of_measure in zip(measures, rows, strict=True)]
     return columns, ids, np.concatenate(values)
 
 
-def pruned(totals: pl.DataFrame, length: int) -> pl.DataFrame:
+def pruned(totals: CodedRows, length: int) -> list[pa.Table]:
     """The totals with the lists of the largest subjects cut: fewer rows that have the same `top`."""
-    subjects = code(totals["subject"])
+    subjects = totals.texts["subject"]
     large = np.bincount(subjects.codes, minlength=len(subjects.values)) > MANY * length
     if not large.any():
-        return totals
-    is_large = pl.Series(subjects.by_row(large))
-    lists = top(totals.filter(is_large), length)
-    measures = [name for name in totals.columns if name.startswith(MEASURE)]
-    cut = lists.select(
-        *("subject", "platform", "aggregations"),
-        pl.when(pl.col("rank").is_not_null()).then("id").alias("id"),
-        *(pl.when(pl.col("by") == name.removeprefix(MEASURE)).then("value").alias(name) for name in measures),
-    )
-    return pl.concat([totals.filter(~is_large), cut])
+        return [totals.table()]
+    is_large = subjects.by_row(large)
+    lists = top(totals.chosen(np.flatnonzero(is_large)).used(), length)
+    is_rest = lists.others["rank"].is_null()
+    ids, null = lists.texts["id"].including(None)
+    texts = {name: lists.texts[name] for name in KEYS}
+    texts["id"] = replace(ids, codes=np.where(is_rest, np.uint32(null), ids.codes))
+    by = lists.texts["by"]
+    cut = {}
+    for name in totals.others:
+        is_measure = bits_of(by, {name.removeprefix(MEASURE): 1}) == 1
+        cut[name] = lists.others["value"].set(pl.Series(~is_measure), None)
+    return [totals.chosen(np.flatnonzero(~is_large)).table(), CodedRows(texts, cut).table()]
 
 
-def _totals(columns: Mapping[str, Coded], date: Coded, others: Mapping[str, pl.Series]) -> Iterator[pl.DataFrame]:
+def _totals(rows: CodedRows, date: Coded) -> Iterator[CodedRows]:
     """Of each subject and item: a column a measure, first by platform, then for all platforms.
 
     Counts are of the period; a ranking's value is the highest on the last day on which the item had events.
     """
-    height = len(date.codes)
+    height, columns, others = rows.height, rows.texts, rows.others
     if not height:
         return
     fields = [*columns.values(), date.in_order()]
-    rows = SortedRows([*((column.codes, column.bits) for column in fields), (np.arange(height), height.bit_length())])
-    days, items = rows.starts(4), rows.starts(3)
-    order, last = rows.field(4).astype(np.intp), np.append(np.searchsorted(days, items[1:]), len(days)) - 1
+    ordered = SortedRows(
+        [*((column.codes, column.bits) for column in fields), (np.arange(height), height.bit_length())]
+    )
+    days, items = ordered.starts(4), ordered.starts(3)
+    order, last = ordered.field(4).astype(np.intp), np.append(np.searchsorted(days, items[1:]), len(days)) - 1
     counts = {name: np.add.reduceat(others[name].fill_null(0).to_numpy().take(order), items) for name in EVENT_TYPES}
     ranks = {
         name: np.fmax.reduceat(column.fill_null(np.nan).to_numpy().take(order), days)[last]
         for name, column in others.items()
         if name.startswith(RANK_PREFIX)
     }
-    names = {name: column.decode(rows.field(i, items)) for i, (name, column) in enumerate(columns.items())}
+    names = {name: replace(column, codes=ordered.field(i, items)) for i, (name, column) in enumerate(columns.items())}
+    names["platform"], every = names["platform"].including(ALL)
     yield _measured(names, counts, ranks)
-    starts = np.searchsorted(items, rows.starts(2))
-    seen = rows.field(3, days[last])
+    starts = np.searchsorted(items, ordered.starts(2))
+    seen = ordered.field(3, days[last])
     is_last = seen == np.repeat(np.maximum.reduceat(seen, starts), np.diff(starts, append=len(seen)))
     counts = {name: np.add.reduceat(column, starts) for name, column in counts.items()}
     ranks = {name: np.fmax.reduceat(np.where(is_last, column, np.nan), starts) for name, column in ranks.items()}
-    names = {name: names[name].gather(pl.Series(starts)) for name in ("subject", "id")}
-    every = pl.Series([ALL], dtype=dtype_of("platform")).new_from_index(0, len(starts))
-    yield _measured(names | {"platform": every}, counts, ranks)
+    names = {name: column.chosen(starts) for name, column in names.items()}
+    names["platform"] = replace(names["platform"], codes=np.full(len(starts), every, np.uint32))
+    yield _measured(names, counts, ranks)
 
 
 def _measured(
-    names: dict[str, pl.Series],
+    names: dict[str, Coded],
     counts: Mapping[str, npt.NDArray[np.int64]],
     ranks: Mapping[str, npt.NDArray[np.float64]],
-) -> pl.DataFrame:
+) -> CodedRows:
     """The names with a measure for each count and ranking, null where the item is not in its list."""
     measures = {f"{MEASURE}{n}": np.where(count > 0, count, np.nan) for n, count in counts.items()}
     measures |= {f"{MEASURE}{n.removeprefix(RANK_PREFIX)}": value for n, value in ranks.items()}
-    columns = [pl.Series(name, values).fill_nan(None) for name, values in measures.items()]
-    return pl.select([column.alias(name) for name, column in names.items()]).with_columns(columns)
+    return CodedRows(names, {name: pl.Series(values).fill_nan(None) for name, values in measures.items()})

@@ -8,11 +8,9 @@ import polars as pl
 import pyarrow as pa
 
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
-from pinflow.mr_jobs.batch_job import Parts
-from pinflow.mr_jobs.coded import CodedRows, joined, table_of
+from pinflow.mr_jobs.coded import CodedRows, table_of
 from pinflow.mr_jobs.coded_job import CodedJob
 from pinflow.mr_jobs.codes import Coded, Integers, SortedRows, coalesced, code, spread
-from pinflow.mr_jobs.output import Rows
 
 EVENT_COLUMNS = ("domain", "owner_id", "app", "country", "metro")
 USER_COLUMNS = ("country", "metro", "gender")
@@ -45,19 +43,15 @@ class UserActions(CodedJob):
         columns = {name: batch.texts[name] for name in EVENT_COLUMNS}
         return table_of(columns, user_id=batch.others["user_id"], mask=bit)
 
-    def reduce_bucket(self, parts: Parts) -> Rows:
+    def reduce_rows(self, rows: CodedRows) -> pa.Table:
         """The bucket's distinct actions."""
-        tables = parts.tables()
-        if not tables:
-            return pl.DataFrame()
-        events = joined(tables)
-        users = code(events.others["user_id"])
+        users = code(rows.others["user_id"])
         own = self._own_values(users.values)
         columns = {"user_id": users, "gender": spread(own["gender"], users)}
-        columns |= {name: events.texts[name] for name in ("app", "domain", "owner_id")}
+        columns |= {name: rows.texts[name] for name in ("app", "domain", "owner_id")}
         for name in ("country", "metro"):
-            columns[name] = coalesced(spread(own[name], users), events.texts[name])
-        actions = _distinct({name: columns[name] for name in KEYS}, events.others["mask"].to_numpy())
+            columns[name] = coalesced(spread(own[name], users), rows.texts[name])
+        actions = _distinct({name: columns[name] for name in KEYS}, rows.others["mask"].to_numpy())
         self.stats.incr_count("actions", len(actions))
         self.stats.incr_count("users", len(users.values))
         self.stats.incr_count("unknown_users", int(own["known"].null_count()))

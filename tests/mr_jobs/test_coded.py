@@ -1,16 +1,19 @@
 """Texts as codes: what is read and written against Polars' own reading of the same files."""
 
 import gc
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from pinflow.mr_jobs.batch_job import BatchJob
 from pinflow.mr_jobs.clustering import bucket_of
@@ -23,6 +26,9 @@ from pinflow.mr_jobs.coded import (
     joined,
     read_rows,
     split_table,
+    stacked,
+    sum_by_texts,
+    sums_by_texts,
     table_of,
 )
 from pinflow.mr_jobs.coded_files import as_parquet, read_table
@@ -31,6 +37,7 @@ from pinflow.mr_jobs.datasets import Part, Published, Warehouse
 from pinflow.mr_jobs.output import ParquetOutput
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, bucket_splits, read_split, together
 from pinflow.mr_jobs.task import Task
+from tests.mr_jobs.coded_frames import coded, decoded
 
 TEXTS = st.lists(st.none() | st.sampled_from(["", "a", "b", "ä", "x" * 40]), min_size=1, max_size=40)
 FIRST = pl.DataFrame({"user": ["u1", None, "u2", "u1"], "app": ["web", "web", None, ""], "n": [1, None, 3, 4]})
@@ -187,6 +194,27 @@ def test_what_fills_gaps_is_the_value_that_is_there_already(texts: list[str | No
     assert prefixed.decode(prefixed.codes).to_list() == ["p:b" if text is None else f"p:{text}" for text in texts]
 
 
+@given(st.lists(st.tuples(st.sampled_from(["x", "y", None]), st.sampled_from("ab"), st.none() | st.integers(-9, 9))))
+@settings(deadline=None)
+def test_sums_by_texts(rows: list[tuple[str | None, str, int | None]]) -> None:
+    frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String, "n": pl.Int64}, orient="row")
+    totals: Counter[tuple[str | None, str]] = Counter()
+    for a, b, number in rows:
+        totals[a, b] += number or 0
+    expected = sorted(
+        ((a, b, n) for (a, b), n in totals.items()), key=lambda row: ((row[0] is not None, row[0] or ""), row[1])
+    )
+    assert decoded(sums_by_texts(coded(frame).in_order())).rows() == expected
+
+
+@given(st.lists(st.tuples(st.sampled_from(["x", "y", None]), st.sampled_from("ab"), st.integers(0, 9)), min_size=1))
+@settings(deadline=None)
+def test_one_sum_by_texts(rows: list[tuple[str | None, str, int]]) -> None:
+    frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String, "n": pl.Int64}, orient="row")
+    rows_in_order = coded(frame).in_order()
+    assert_frame_equal(decoded(sum_by_texts(rows_in_order)), decoded(sums_by_texts(rows_in_order)))
+
+
 def test_codes_are_written_as_plain_texts(tmp_path: Path) -> None:
     output = ParquetOutput(Task(0, "attempt", str(tmp_path)), statistics=["user"])
     coded = [frame.with_columns(pl.col(c).cast(dtype_of(c)) for c in ("user", "app")) for frame in (FIRST, FIRST[:2])]
@@ -208,6 +236,25 @@ def test_categories_last_as_long_as_their_frames() -> None:
         assert column.to_physical().max() == 999
         del column
         gc.collect()
+
+
+def test_rows_with_the_same_values_come_one_after_the_other() -> None:
+    rows = coded(FIRST)
+    whole = stacked([rows, rows.chosen(np.array([2, 0])), rows.chosen(np.array([], np.intp))])
+    assert decoded(whole).equals(pl.concat([FIRST, FIRST[[2, 0]]]))
+
+
+@given(TEXTS, st.sampled_from(["a", "new", None]))
+def test_a_text_more_is_added_once(texts: list[str | None], text: str | None) -> None:
+    column, number = code(pl.Series(texts, dtype=pl.String)).including(text)
+    assert column.values[number] == text
+    assert column.values.is_unique().all()
+    assert column.decode(column.codes).to_list() == texts
+
+
+def test_rows_without_columns_are_none() -> None:
+    assert joined([]).height == CodedRows({}, {}).height == 0
+    assert CodedRows({}, {"n": pl.Series([1, 2])}).height == 2
 
 
 def test_small_splits_of_a_dataset_come_together() -> None:

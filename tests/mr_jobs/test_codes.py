@@ -1,29 +1,19 @@
 """Texts as integers: codes, keys, orders and sums against Python's own."""
 
-from collections import Counter
-
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from polars.testing import assert_frame_equal
 
 from pinflow.mr_jobs import codes
 from pinflow.mr_jobs.codes import (
-    Coded,
     SortedRows,
     code,
     pack,
-    sum_by,
-    sums_by,
 )
 
 TEXTS = st.lists(st.none() | st.sampled_from(["", "a", "b", "ä", "a_", "\U0001f600"]), max_size=60)
-
-
-def in_order(frame: pl.DataFrame, names: str) -> dict[str, Coded]:
-    return {name: code(frame[name]).in_order() for name in names}
 
 
 def text_order(value: str | None) -> tuple[bool, str]:
@@ -73,17 +63,6 @@ def test_too_many_bits_are_refused() -> None:
         pack([(np.zeros(1, np.uint64), 40), (np.zeros(1, np.uint64), 25)])
 
 
-@given(st.lists(st.tuples(st.sampled_from(["x", "y", None]), st.sampled_from("ab"), st.none() | st.integers(-9, 9))))
-@settings(deadline=None)
-def test_sums_by_texts(rows: list[tuple[str | None, str, int | None]]) -> None:
-    frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String, "n": pl.Int64}, orient="row")
-    totals: Counter[tuple[str | None, str]] = Counter()
-    for a, b, number in rows:
-        totals[a, b] += number or 0
-    expected = sorted(((a, b, n) for (a, b), n in totals.items()), key=lambda row: (text_order(row[0]), row[1]))
-    assert sums_by(in_order(frame, "ab"), {"n": frame["n"]}).rows() == expected
-
-
 @given(st.lists(st.tuples(*[st.integers(0, 7)] * 3), min_size=1), st.sampled_from([3, 6, 64]), st.booleans())
 @settings(deadline=None)
 def test_fields_are_sorted_together_in_one_key_or_many(
@@ -99,11 +78,3 @@ def test_fields_are_sorted_together_in_one_key_or_many(
         firsts = [i for i, row in enumerate(sorted(rows)) if i == 0 or row[:number] != sorted(rows)[i - 1][:number]]
         assert starts.tolist() == firsts
         assert ordered.chosen(starts).field(0).tolist() == [sorted(rows)[i][0] for i in firsts]
-
-
-@given(st.lists(st.tuples(st.sampled_from(["x", "y", None]), st.sampled_from("ab"), st.integers(0, 9)), min_size=1))
-@settings(deadline=None)
-def test_one_sum_by_texts(rows: list[tuple[str | None, str, int]]) -> None:
-    frame = pl.DataFrame(rows, schema={"a": pl.String, "b": pl.String, "n": pl.Int64}, orient="row")
-    columns = in_order(frame, "ab")
-    assert_frame_equal(sum_by(columns, n=frame["n"]), sums_by(columns, {"n": frame["n"]}))

@@ -12,6 +12,7 @@ from pinflow.mr_jobs import codes
 from pinflow.mr_jobs.analytics.columns import ALL
 from pinflow.mr_jobs.analytics.distinct import Actions
 from pinflow.mr_jobs.codes import KEY_BITS, code
+from tests.mr_jobs.coded_frames import decoded
 
 BITS = 20
 SELECTIONS = {**{f"bit{i}": 1 << i for i in range(BITS)}, **{f"run{i}": 31 << (5 * i) for i in range(BITS // 5)}}
@@ -32,7 +33,7 @@ def frame_of(drawn: list[tuple[str, str, str, str, int]]) -> pl.DataFrame:
 def distinct_users(frame: pl.DataFrame, group: list[str], selections: Mapping[str, int] = SELECTIONS) -> pl.DataFrame:
     columns = {name: code(frame[name]) for name in COLUMNS[:3]}
     actions = Actions(columns, code(frame["user_id"]), frame["mask"].to_numpy(), BITS)
-    return actions.count(group, "platform", selections)
+    return decoded(actions.count(group, "platform", selections))
 
 
 def counted_by_polars(frame: pl.DataFrame, group: list[str]) -> pl.DataFrame:

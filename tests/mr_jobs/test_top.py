@@ -6,13 +6,13 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from polars.testing import assert_frame_equal
 
 from pinflow.mr_jobs.analytics import top_items
 from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.mr_jobs.analytics.top_items import _totals, pruned, top
-from pinflow.mr_jobs.coded import categorical
+from pinflow.mr_jobs.coded import CodedRows, joined
 from pinflow.mr_jobs.codes import code
+from tests.mr_jobs.coded_frames import coded, decoded
 
 Row = tuple[str, str, str, float | None, float | None]
 RANKS = ("hot", "new")
@@ -21,7 +21,7 @@ ROWS = st.lists(
     st.tuples(
         st.sampled_from(["s1", "s2", "ä"]),
         st.sampled_from(["all", "web"]),
-        st.text("ab_", max_size=3),
+        st.text("ab_", max_size=3) | st.just("_other"),
         VALUES,
         VALUES | st.floats(-2, 2, allow_subnormal=False),
     ),
@@ -44,13 +44,14 @@ def expected(rows: list[Row], length: int) -> list[tuple[str, str, str, str, int
     return lists
 
 
-def totals(rows: list[Row]) -> pl.DataFrame:
+def totals(rows: list[Row]) -> CodedRows:
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
-    return frame.select("subject", "platform", pl.lit("daily").alias("aggregations"), "id", "by_like", "by_rank")
+    return coded(frame.with_columns(aggregations=pl.lit("daily")))
 
 
-def rounded(frame: pl.DataFrame) -> list[tuple[object, ...]]:
-    return frame.with_columns(pl.col("value").round(9) + 0.0).rows()
+def rounded(lists: CodedRows) -> list[tuple[object, ...]]:
+    columns = ("subject", "platform", "aggregations", "by", "rank", "id", pl.col("value").round(9) + 0.0)
+    return decoded(lists).select(columns).rows()
 
 
 @given(ROWS, st.integers(1, 5))
@@ -65,15 +66,17 @@ def test_top_lists_are_sorted_rows(rows: list[Row], length: int) -> None:
 def test_parts_pruned_before_they_meet_have_the_same_lists(rows: list[Row], length: int, parts: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(top_items, "MANY", 1)
-        cut = [pruned(totals(rows[part::parts]), length) for part in range(parts)]
-    assert rounded(top(pl.concat(cut), length)) == rounded(top(totals(rows), length))
+        cut = [table for part in range(parts) for table in pruned(totals(rows[part::parts]), length)]
+    assert rounded(top(joined(cut), length)) == rounded(top(totals(rows), length))
 
 
 def test_only_lists_of_large_subjects_are_pruned() -> None:
     rows: list[Row] = [("small", "web", f"i{n}", 1.0, None) for n in range(top_items.MANY * 2)]
     rows += [("large", "web", f"i{n}", float(n), None) for n in range(top_items.MANY * 2 + 1)]
-    left = pruned(totals(rows), 2)
-    assert_frame_equal(left.filter(subject="small"), totals(rows).filter(subject="small"))
+    left = decoded(joined(pruned(totals(rows), 2)))
+    assert (
+        left.filter(subject="small").rows() == decoded(totals(rows)).select(left.columns).filter(subject="small").rows()
+    )
     large = left.filter(subject="large").select("id", "by_like", "by_rank").rows()
     assert large == [("i200", 200.0, None), ("i199", 199.0, None), (None, sum(range(199)), None)]
 
@@ -98,10 +101,9 @@ def test_totals_add_up_and_rank_as_on_the_last_day(
     rows: list[tuple[str, str, str | None, str, tuple[int, ...], tuple[float | None, ...]]],
 ) -> None:
     columns = {name: code(pl.Series([row[i] for row in rows])) for i, name in enumerate(("subject", "id", "platform"))}
-    columns["platform"] = categorical("platform", columns["platform"])
     others = {name: pl.Series([row[4][i] for row in rows]) for i, name in enumerate(EVENT_TYPES)}
     others |= {f"rank_{name}": pl.Series([row[5][i] for row in rows], dtype=pl.Float64) for i, name in enumerate(RANKS)}
-    found = list(_totals(columns, code(pl.Series([row[3] for row in rows])), others))
+    found = map(decoded, _totals(CodedRows(columns, others), code(pl.Series([row[3] for row in rows]))))
     for frame, of_platform in zip(found, (True, False), strict=True):
         groups: dict[tuple[str, str, str | None], list[tuple[str, tuple[int, ...], tuple[float | None, ...]]]] = {}
         for subject, item, platform, *measures in rows:
@@ -113,7 +115,6 @@ def test_totals_add_up_and_rank_as_on_the_last_day(
             counts = [sum(counts[i] for _, counts, _ in members) or None for i, _ in enumerate(EVENT_TYPES)]
             highest = [max((r[i] for r in last if r[i] is not None), default=None) for i, _ in enumerate(RANKS)]
             plain[key] = (*counts, *highest)
-        names = ("subject", "id", pl.col("platform").cast(pl.String))
-        got = frame.select(*names, *(f"by_{name}" for name in (*EVENT_TYPES, *RANKS)))
+        got = frame.select("subject", "id", "platform", *(f"by_{name}" for name in (*EVENT_TYPES, *RANKS)))
         assert {row[:3]: row[3:] for row in got.rows()} == plain
         assert frame.height == len(plain)

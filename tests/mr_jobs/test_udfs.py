@@ -12,6 +12,7 @@ from pinflow.mr_jobs.analytics.pin_counts import PinCounts
 from pinflow.mr_jobs.udfs import ranking
 from pinflow.workflows.inputs import Resolved, identity_of
 from pinflow.workflows.node import MapReduce
+from tests.mr_jobs.coded_frames import coded
 
 DAY = date(2015, 5, 18)
 JOBS = "pinflow.mr_jobs.analytics."
@@ -49,7 +50,9 @@ def test_a_value_that_is_not_finite_is_no_rank(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(PinCounts, "table_bucket", lambda *_: pins)
     keys = {"domain": "x", "owner_id": "o", "board_id": "b", "app": "web"}
     counted = pl.DataFrame({"pin_id": ["a", "b", "c", "d", "unknown"], "impression": [5, 4, 3, 2, 1]})
-    found = PinCounts(["--date", str(DAY)]).reduce(counted.with_columns(**{k: pl.lit(v) for k, v in keys.items()}))
+    found = PinCounts(["--date", str(DAY)]).reduce_rows(
+        coded(counted.with_columns(**{k: pl.lit(v) for k, v in keys.items()}))
+    )
     assert dict(found.select("pin_id", "rank_ratio").iter_rows()) == {
         "a": 0.5,
         "b": None,
