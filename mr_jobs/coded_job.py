@@ -1,13 +1,18 @@
 """Jobs whose map tasks get the texts of datasets as codes."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from pinflow.errors import InputError
 from pinflow.mr_jobs.batch_job import BatchJob, Parts
 from pinflow.mr_jobs.coded import CodedRows, joined, read_rows
+from pinflow.mr_jobs.codes import code
+from pinflow.mr_jobs.lookups import ROW_BYTES, Lookup
 from pinflow.mr_jobs.output import Rows
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, together
 
@@ -44,6 +49,21 @@ class CodedJob(BatchJob):
             raise InputError(f"{type(self).__name__} reads paths of Parquet files, one a line; got {text[:80]!r}")
         yield read_rows(split, self.wanted(split.dataset), self.plain)
 
+    def looked_up_codes(
+        self, name: str, keys: pl.Series, columns: Sequence[str]
+    ) -> tuple[CodedRows, npt.NDArray[np.bool_]]:
+        """As `looked_up`, texts as codes, and apart which keys were found.
+
+        A dataset that fits an eighth of the task's memory is read once a process, others a bucket after the other.
+        """
+        folder, description = self._table(name)
+        if description.parts and description.rows * ROW_BYTES <= self.memory // 8:
+            (key,) = description.clustered_by
+            paths = tuple(f"{folder}/{part.name}" for part in description.parts)
+            return _lookup(paths, key, tuple(columns)).find(keys)
+        found = self.looked_up(name, keys, columns)
+        return CodedRows({column: code(found[column]) for column in columns}, {}), found["found"].to_numpy()
+
     def reduce_bucket(self, parts: Parts) -> Rows:
         """Rows of the output from all tables that came to the bucket; none from none."""
         rows = joined(parts.tables())
@@ -56,3 +76,8 @@ class CodedJob(BatchJob):
     def rows_of(self, batch: CodedRows) -> int:
         """How many rows a batch has."""
         return batch.height
+
+
+@lru_cache(maxsize=1)
+def _lookup(paths: Sequence[str], key: str, columns: Sequence[str]) -> Lookup:
+    return Lookup.of_files(paths, key, columns)

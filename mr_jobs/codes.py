@@ -52,6 +52,10 @@ class Coded:
         """What stands for each row's value, where `by_value` has something for each of `values`."""
         return by_value.take(self.codes)  # half the time of by_value[self.codes]
 
+    def through(self, of_value: "Coded") -> "Coded":
+        """The column that gives each row what its value has in another."""
+        return replace(of_value, codes=self.by_row(of_value.codes))
+
     def is_null(self) -> npt.NDArray[np.bool_]:
         """Which rows are null."""
         return self.by_row(self.values.is_null().to_numpy())
@@ -165,8 +169,7 @@ def dense(cells: Integers, size: int) -> tuple[Integers, Integers]:
 
 def spread(values: pl.Series, keys: Coded) -> Coded:
     """The column that gives each row the value of its key, where `values` has one for each of `keys.values`."""
-    coded = code(values)
-    return Coded(keys.by_row(coded.codes), coded.values)
+    return keys.through(code(values))
 
 
 def coalesced(first: Coded, second: Coded) -> Coded:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pinflow.mr_jobs.coded import CodedRows, table_of
 from pinflow.mr_jobs.coded_job import CodedJob
-from pinflow.mr_jobs.codes import Coded, coalesced, spread
+from pinflow.mr_jobs.codes import Coded, coalesced
 
 PIN_COLUMNS = ("domain", "owner_id", "board_id")
 KEPT_COLUMNS = ("domain", "owner_id", "board_id", "pin_id", "user_id", "app", "country", "metro", "network")
@@ -39,8 +39,8 @@ class ExtractEvents(CodedJob):
     def map(self, batch: CodedRows) -> pa.Table:
         """Events with `domain`, `owner_id`, `board_id`: the event's own first, else the pin's."""
         pin = batch.texts["pin_id"]
-        of_pin = self.looked_up("pins", pin.values, PIN_COLUMNS)
-        domain, owner, board = (spread(of_pin[name], pin) for name in PIN_COLUMNS)
+        of_pin, is_known = self.looked_up_codes("pins", pin.values, PIN_COLUMNS)
+        domain, owner, board = (pin.through(of_pin.texts[name]) for name in PIN_COLUMNS)
         columns = {
             **batch.texts,
             "event_type": Coded(np.zeros(batch.height, np.uint32), pl.Series([self.options.event_type])),
@@ -48,7 +48,7 @@ class ExtractEvents(CodedJob):
             "owner_id": coalesced(batch.texts["owner_id"], owner),
             "board_id": coalesced(board, batch.texts["board_id"]),
         }
-        is_unknown = ~pin.by_row(of_pin["found"].to_numpy())
+        is_unknown = ~pin.by_row(is_known)
         is_dropped = is_unknown & columns["domain"].is_null() & columns["owner_id"].is_null()
         dropped = int(is_dropped.sum())
         self.stats.incr_count("events_read", batch.height)

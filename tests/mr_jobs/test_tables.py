@@ -3,13 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs import lookups
 from pinflow.mr_jobs.clustering import split
+from pinflow.mr_jobs.coded_job import CodedJob
 from pinflow.mr_jobs.datasets import Part, Published
+from pinflow.mr_jobs.hashing import text_hashes
 from pinflow.mr_jobs.launch import describe
+from tests.mr_jobs.coded_frames import decoded
 
 PINS = pl.DataFrame(
     {
@@ -21,14 +25,14 @@ PINS = pl.DataFrame(
 KEYS = pl.Series("ids", ["p7", "q", None, "p3", "p7", "p99"])
 
 
-def pins(folder: Path, rows: pl.DataFrame, buckets: int) -> BatchJob:
+def pins(folder: Path, rows: pl.DataFrame, buckets: int) -> CodedJob:
     published = Published("pins", "2015-05-18", "_a", 1, "", rows.height, 1, (), ("pin_id",), buckets)
     parts = []
     for bucket, part in split(rows, ["pin_id"], buckets):
         parts.append(Part(f"part-{bucket:05d}.parquet", part.height, 1, bucket))
         part.write_parquet(folder / parts[-1].name)
     describe(replace(published, parts=tuple(parts)), str(folder))
-    return BatchJob(["--to=parquet", f"--table=pins={folder}", "--buckets=2"])
+    return CodedJob(["--to=parquet", f"--table=pins={folder}", "--buckets=2"])
 
 
 @pytest.mark.parametrize("buckets", [1, 4, 64])
@@ -43,6 +47,36 @@ def test_nothing_is_found_in_an_empty_dataset(tmp_path: Path) -> None:
     found = pins(tmp_path, PINS.clear(), 4).looked_up("pins", KEYS, ["domain"])
     assert found.rows() == [(None, False)] * len(KEYS)
     assert pins(tmp_path, PINS, 4).looked_up("pins", KEYS.clear(), ["domain"]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("row_bytes", [1, 1 << 40], ids=["kept", "too large to keep"])
+@pytest.mark.parametrize("buckets", [1, 4])
+def test_codes_are_looked_up_as_texts_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buckets: int, row_bytes: int
+) -> None:
+    monkeypatch.setattr("pinflow.mr_jobs.coded_job.ROW_BYTES", row_bytes)
+    job = pins(tmp_path, PINS.with_columns(kind=pl.lit("k")), buckets)
+    for keys in (KEYS, KEYS.reverse(), KEYS.clear()):
+        wanted = job.looked_up("pins", keys, ["domain", "kind"])
+        rows, is_found = job.looked_up_codes("pins", keys, ["domain", "kind"])
+        assert decoded(rows).rows() == wanted.select("domain", "kind").rows()
+        assert is_found.tolist() == wanted["found"].to_list()
+        assert all(column.values.is_unique().all() for column in rows.texts.values())
+
+
+def test_no_codes_are_found_in_an_empty_dataset(tmp_path: Path) -> None:
+    rows, is_found = pins(tmp_path, PINS.clear(), 4).looked_up_codes("pins", KEYS, ["domain"])
+    assert decoded(rows).rows() == [(None,)] * len(KEYS)
+    assert not is_found.any()
+
+
+def test_keys_with_one_hash_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookups, "text_hashes", lambda texts: text_hashes(texts) % np.uint64(3))
+    job = pins(tmp_path, PINS, 4)
+    rows, is_found = job.looked_up_codes("pins", pl.concat([PINS["pin_id"], KEYS]), ["domain"])
+    texts = rows.texts["domain"]
+    assert texts.decode(texts.codes)[: len(PINS)].to_list() == PINS["domain"].to_list()
+    assert is_found.tolist() == [True] * len(PINS) + [True, False, False, True, True, True]
 
 
 @pytest.mark.parametrize("buckets", [1, 4])
