@@ -18,7 +18,7 @@ BUCKET_SHARE = 16
 def hashes(column: pl.Series | Coded) -> Hashes:
     """A 64-bit hash of every value of a column, by its text as UTF-8; null has a hash of its own."""
     if isinstance(column, Coded):
-        return column.by_row(text_hashes(column.values.cast(pl.String)))
+        return column.by_row(text_hashes(column.values))
     if isinstance(column.dtype, pl.Categorical):
         return hashes(code(column))
     return text_hashes(column.cast(pl.String))

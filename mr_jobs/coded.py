@@ -115,15 +115,8 @@ def _firsts(rows: CodedRows, ordered: SortedRows, starts: Places) -> dict[str, C
 
 def frame_of(columns: Mapping[str, Coded]) -> pl.DataFrame:
     """Columns of texts as a frame of Categorical."""
-    coded = {name: categorical(name, column) for name, column in columns.items()}
-    return pl.DataFrame([column.decode(column.codes).alias(name) for name, column in coded.items()])
-
-
-def categorical(name: str, column: Coded) -> Coded:
-    """The column `name` with values that decode to Categorical."""
-    if column.values.dtype == dtype_of(name):
-        return column  # a cast would look up each value
-    return replace(column, values=column.values.cast(dtype_of(name)))
+    values = {name: column.values.cast(dtype_of(name)) for name, column in columns.items()}
+    return pl.DataFrame({name: values[name].gather(pl.Series(column.codes)) for name, column in columns.items()})
 
 
 def read_rows(split: DatasetSplit, columns: Sequence[str], plain: Sequence[str] = ()) -> CodedRows:

@@ -40,7 +40,7 @@ def _to_array(column: pl.Series) -> pa.Array:
 
 def to_dictionary(column: Coded) -> pa.DictionaryArray:
     """The column as Arrow has it, with all of its texts as the dictionary."""
-    texts = column.values.drop_nulls().cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
+    texts = column.values.drop_nulls().to_arrow(compat_level=pl.CompatLevel.oldest())
     if not column.values.null_count():
         return _dictionary(pa.array(column.codes.astype(np.uint32, copy=False)), texts)
     is_text = column.values.is_not_null().to_numpy()  # null is none of the dictionary's texts

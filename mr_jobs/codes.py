@@ -65,7 +65,7 @@ class Coded:
         found = self.values.eq_missing(text).arg_true()
         if len(found):
             return self, int(found[0])
-        more = pl.Series([text], dtype=self.values.dtype)
+        more = pl.Series([text], dtype=pl.String)
         return replace(self, values=pl.concat([self.values, more])), len(self.values)
 
     def filled(self, text: str) -> "Coded":
@@ -77,8 +77,7 @@ class Coded:
 
     def prefixed(self, prefix: str) -> "Coded":
         """The same column with `prefix` before each text."""
-        texts = prefix + self.values.cast(pl.String)
-        return replace(self, values=texts.cast(self.values.dtype))
+        return replace(self, values=prefix + self.values)
 
     def chosen(self, rows: Integers | slice) -> "Coded":
         """The column of some rows, by their places."""
@@ -91,18 +90,14 @@ class Coded:
 
     def in_order(self) -> "Coded":
         """The same column with codes in the order of their values (by code point, null first)."""
-        texts = self.values.cast(pl.String) if isinstance(self.values.dtype, pl.Categorical) else self.values
-        order = texts.arg_sort().to_numpy()
+        order = self.values.arg_sort().to_numpy()
         place = np.empty(len(order), np.uint32)
         place[order] = np.arange(len(order), dtype=np.uint32)
         return replace(self, codes=self.by_row(place), values=self.values.gather(pl.Series(order)))
 
 
 def code(column: pl.Series) -> Coded:
-    """The codes of a column of texts, dense from 0. Runs of equal texts are coded once.
-
-    Of a Categorical `values` are one, too.
-    """
+    """The codes of a column of texts, dense from 0. Runs of equal texts are coded once."""
     if isinstance(column.dtype, pl.Categorical):
         return _code_categories(column)
     starts_run = column.ne_missing(column.shift()).to_numpy().copy()
@@ -152,7 +147,7 @@ def _code_categories(column: pl.Series) -> Coded:
     null = highest + 1 if isinstance(highest, int) else 0
     _, cells = numbered(physical.fill_null(null).cast(pl.Int64).to_numpy())
     codes, row_of = dense(cells, int(cells.max(initial=-1)) + 1)
-    return Coded(codes.astype(np.uint32, copy=False), column.gather(pl.Series(row_of)))
+    return Coded(codes.astype(np.uint32, copy=False), column.gather(pl.Series(row_of)).cast(pl.String))
 
 
 def dense(cells: Integers, size: int) -> tuple[Integers, Integers]:

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from pinflow.mr_jobs.codes import Integers, Numbers, code, dense, numbered, total
+from pinflow.mr_jobs.codes import Integers, Numbers, dense, numbered, total
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Groups:
     rows: Integers
 
     @classmethod
-    def of(cls, columns: Sequence[pl.Series]) -> Self:
-        """Groups of the rows that are equal in all columns: of texts, or of integers from 0.
+    def of(cls, columns: Sequence[Integers]) -> Self:
+        """Groups of the rows that are equal in all columns, which are integers from 0.
 
         It is fastest when the first column has most values, and others follow from it, as a pin's domain does.
         """
@@ -27,10 +27,9 @@ class Groups:
         of_row: Integers = np.zeros(height, np.uint32)
         rows: Integers = np.zeros(min(height, 1), np.uint32)
         for column in columns:
-            if column.gather(pl.Series(rows)).gather(pl.Series(of_row)).equals(column):
+            if np.array_equal(column.take(rows).take(of_row), column):
                 continue  # nothing new
-            codes = _codes(column)
-            _, cells = numbered(of_row.astype(np.int64) * (int(codes.max()) + 1) + codes)
+            _, cells = numbered(of_row.astype(np.int64) * (int(column.max()) + 1) + column)
             of_row, rows = dense(cells, int(cells.max()) + 1)
         return cls(of_row, rows)
 
@@ -41,7 +40,3 @@ class Groups:
     def total(self, summed: pl.Series) -> Integers:
         """The sum of integers in each group; null counts as 0, and sums are exact below 2^53."""
         return total(self.of_row, summed, len(self.rows))
-
-
-def _codes(column: pl.Series) -> Integers:
-    return column.to_numpy() if column.dtype.is_integer() else code(column).codes

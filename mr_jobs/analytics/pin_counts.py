@@ -74,7 +74,7 @@ class PinCounts(CodedJob):
 
 
 def _groups(rows: CodedRows) -> Groups:
-    return Groups.of([pl.Series(rows.texts[name].codes) for name in FROM_PIN])
+    return Groups.of([rows.texts[name].codes for name in FROM_PIN])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from pinflow.mr_jobs.clustering import bucket_of
 from pinflow.mr_jobs.clustering import split as split_by_bucket
 from pinflow.mr_jobs.coded import (
     CodedRows,
-    categorical,
     dtype_of,
     frame_of,
     joined,
@@ -190,7 +189,7 @@ def test_what_fills_gaps_is_the_value_that_is_there_already(texts: list[str | No
     filled = code(column).filled("b")
     assert filled.decode(filled.codes).to_list() == ["b" if text is None else text for text in texts]
     assert filled.values.is_unique().all()
-    prefixed = categorical("texts", filled).prefixed("p:")
+    prefixed = filled.prefixed("p:")
     assert prefixed.decode(prefixed.codes).to_list() == ["p:b" if text is None else f"p:{text}" for text in texts]
 
 

@@ -23,10 +23,10 @@ def text_order(value: str | None) -> tuple[bool, str]:
 @given(TEXTS, st.integers(1, 12), st.sampled_from([pl.String(), pl.Categorical(pl.Categories("texts"))]))
 @settings(deadline=None)
 def test_codes_stand_for_their_texts(values: list[str | None], repeats: int, dtype: pl.DataType) -> None:
-    others = pl.Series(["b", "z", "ä", "0"], dtype=dtype)
-    column = pl.Series([v for v in values for _ in range(repeats)], dtype=dtype)
+    others = ["b", "z", "ä", "0"]  # categories whose rows are cut off
+    column = pl.Series([*others, *(v for v in values for _ in range(repeats))], dtype=dtype)[len(others) :]
     coded = code(column)
-    assert coded.values.dtype == others.dtype
+    assert coded.values.dtype == pl.String
     assert coded.decode(coded.codes).to_list() == column.to_list()
     assert sorted(set(coded.codes)) == list(range(len(set(values))))
     ordered = coded.in_order()
