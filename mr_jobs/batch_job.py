@@ -89,7 +89,7 @@ class BatchJob(DatasetJob):
         """Rows for the shuffle (or, without `reduce`, for the output) from one batch.
 
         Either frames of all batches or tables of all batches, such as `table_of` makes: these are sent without
-        `combine` and `parts`, and `reduce_bucket` gets them as they came by `Parts.tables`.
+        `parts`, combined by `combine_table`, and `reduce_bucket` gets them as they came by `Parts.tables`.
         """
         return batch if isinstance(batch, pl.DataFrame) else None
 

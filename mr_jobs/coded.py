@@ -144,7 +144,7 @@ def _rows(dataset: str, whole: pa.Table, plain: Sequence[str]) -> CodedRows:
     return CodedRows(texts, others, dataset)
 
 
-def table_of(columns: Mapping[str, Coded], **others: pl.Series) -> pa.Table:
+def table_of(columns: Mapping[str, Coded], /, **others: pl.Series) -> pa.Table:
     """Columns of texts, then others, as they are written to datasets."""
     arrays = {name: to_dictionary(column) for name, column in columns.items()}
     plain = {name: column.to_arrow(compat_level=pl.CompatLevel.oldest()) for name, column in others.items()}
@@ -179,11 +179,11 @@ def _table(split: DatasetSplit, file: DatasetFile, columns: Sequence[str], plain
 
 def _coded(column: pa.ChunkedArray) -> Coded:
     """The column as it is kept, its dictionaries as one."""
-    if column.type.index_type.bit_width < 32:  # together they may have more texts than such codes can name
+    if column.type.index_type.bit_width != 32:  # together they may have more texts than narrow codes can name
         column = column.cast(pa.dictionary(pa.int32(), column.type.value_type))
     array = column.unify_dictionaries().combine_chunks()
     values, indices = pl.Series(array.dictionary, dtype=pl.String), array.indices
     if indices.null_count:
         indices = indices.fill_null(len(values))
         values = values.append(pl.Series([None], dtype=pl.String))
-    return Coded(indices.to_numpy().astype(np.uint32, copy=False), values)
+    return Coded(indices.to_numpy().view(np.uint32), values)

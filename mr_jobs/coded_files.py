@@ -44,7 +44,7 @@ def to_dictionary(column: Coded) -> pa.DictionaryArray:
     if not column.values.null_count():
         return _dictionary(pa.array(column.codes.astype(np.uint32, copy=False)), texts)
     is_text = column.values.is_not_null().to_numpy()  # null is none of the dictionary's texts
-    place = np.cumsum(is_text, dtype=np.uint32) - np.uint32(1)
+    place = np.where(is_text, np.cumsum(is_text, dtype=np.uint32) - np.uint32(1), np.uint32(0))  # Arrow reads all codes
     return _dictionary(pa.array(column.by_row(place), mask=column.is_null()), texts)
 
 

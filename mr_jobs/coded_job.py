@@ -12,7 +12,7 @@ from pinflow.errors import InputError
 from pinflow.mr_jobs.batch_job import BatchJob, Parts
 from pinflow.mr_jobs.coded import CodedRows, joined, read_rows
 from pinflow.mr_jobs.codes import code
-from pinflow.mr_jobs.lookups import ROW_BYTES, Lookup
+from pinflow.mr_jobs.lookups import Lookup, size_of
 from pinflow.mr_jobs.output import Rows
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, together
 
@@ -20,7 +20,7 @@ from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, together
 class CodedJob(BatchJob):
     """A BatchJob over datasets: a batch is the `CodedRows` of the columns that `wanted` names.
 
-    Texts of the columns `plain` are not coded.
+    Texts of the columns `plain` are not coded. Where `map` gives tables, `reduce_rows` gets those of a bucket.
     """
 
     plain: ClassVar[Sequence[str]] = ()
@@ -52,20 +52,22 @@ class CodedJob(BatchJob):
     def looked_up_codes(
         self, name: str, keys: pl.Series, columns: Sequence[str]
     ) -> tuple[CodedRows, npt.NDArray[np.bool_]]:
-        """As `looked_up`, texts as codes, and apart which keys were found.
+        """As `looked_up` for columns of texts, as codes; and apart which keys were found.
 
-        A dataset that fits an eighth of the task's memory is read once a process, others a bucket after the other.
+        A dataset that fits a fifth of the task's memory is read once a process, others a bucket after the other.
         """
         folder, description = self._table(name)
-        if description.parts and description.rows * ROW_BYTES <= self.memory // 8:
-            (key,) = description.clustered_by
-            paths = tuple(f"{folder}/{part.name}" for part in description.parts)
-            return _lookup(paths, key, tuple(columns)).find(keys)
+        (key,) = description.clustered_by
+        paths = tuple(f"{folder}/{part.name}" for part in description.parts)
+        if paths and (lookup := _lookup(paths, key, tuple(columns), self.memory // 5)):
+            return lookup.find(keys)
         found = self.looked_up(name, keys, columns)
         return CodedRows({column: code(found[column]) for column in columns}, {}), found["found"].to_numpy()
 
     def reduce_bucket(self, parts: Parts) -> Rows:
-        """Rows of the output from all tables that came to the bucket; none from none."""
+        """What `reduce_rows` makes of all tables that came to the bucket, none of none; else as any BatchJob."""
+        if type(self).reduce_rows is CodedJob.reduce_rows:  # its map gives frames
+            return super().reduce_bucket(parts)
         rows = joined(parts.tables())
         return self.reduce_rows(rows) if rows.height else pl.DataFrame()
 
@@ -79,5 +81,8 @@ class CodedJob(BatchJob):
 
 
 @lru_cache(maxsize=1)
-def _lookup(paths: Sequence[str], key: str, columns: Sequence[str]) -> Lookup:
+def _lookup(paths: tuple[str, ...], key: str, columns: tuple[str, ...], most_bytes: int) -> Lookup | None:
+    """The files' rows, if they take no more than so many bytes."""
+    if size_of(paths, [key, *columns]) > most_bytes:
+        return None
     return Lookup.of_files(paths, key, columns)

@@ -6,7 +6,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,11 @@ class Coded:
 
     codes: Integers
     values: pl.Series
+
+    @classmethod
+    def constant(cls, text: str, height: int) -> Self:
+        """The same text in every row."""
+        return cls(np.zeros(height, np.uint32), pl.Series([text]))
 
     @property
     def bits(self) -> int:

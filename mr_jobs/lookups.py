@@ -6,14 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow.parquet as pq
 
 from pinflow.mr_jobs.coded import CodedRows, joined
 from pinflow.mr_jobs.coded_files import read_table
 from pinflow.mr_jobs.codes import Places
 from pinflow.mr_jobs.hashing import Hashes, text_hashes
+from pinflow.storage import open_storage
 
-ROW_BYTES = 56
-"""What a row with three columns takes, about: its key, the key's hash, and codes with their share of the texts."""
+_ROW_BYTES = 40
+"""What a row takes beside its texts: where its key lies, the key's hash, and a code for each of three columns."""
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,16 @@ class Lookup:
             searched = searched[~is_key]
             at[searched] += 1
         return found
+
+
+def size_of(paths: Iterable[str], columns: Sequence[str]) -> int:
+    """Bytes that a lookup of these Parquet files takes, about."""
+    size = 0
+    for path in paths:
+        with open_storage(path).open_input(path) as file:
+            metadata = pq.read_metadata(file)
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+        wanted = [chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns]
+        size += sum(wanted) + metadata.num_rows * _ROW_BYTES
+    return size

@@ -2,8 +2,8 @@
 
 Two transports with one meaning. `LineShuffle` writes a line a bucket (number, tab, kind, Arrow batch in base64)
 for Hadoop Streaming, which then sorts a few large lines in place of millions (AN-16). `FileShuffle` writes one
-file a map task, which the reduce tasks of the same machine map into memory. Both keep categories: each parcel has those
-of its rows.
+file a map task, which the reduce tasks of the same machine map into memory. Both keep codes of texts: each parcel has a
+dictionary of its own.
 
 What a map task counted travels with its rows: Hadoop delivers those of exactly one attempt of each map task, so
 nothing is lost or counted twice, whichever output committer is configured.

@@ -1,6 +1,7 @@
 """Stage 2: who interacts with a domain or profile, by country, metro and gender (AN-03, AN-06)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import ClassVar
 
@@ -82,12 +83,12 @@ def _audiences(actions: Actions, sets: int) -> CodedRows:
         counted = actions.count(["subject", name], "platform", selections)
         own = texts.codes[first : first + len(actions.columns[name].values)]
         first += len(own)
-        value = Coded(counted.texts[name].by_row(own), texts.values)
-        named = {"subject": counted.texts["subject"], "platform": counted.texts["platform"], "value": value}
+        named = {column: counted.texts[column] for column in ("subject", "platform")}
+        named["value"] = Coded(counted.texts[name].by_row(own), texts.values)
         for number in range(sets):
             rows = CodedRows(named, {"users": counted.others[str(number)].cast(pl.UInt32)})
             kept = rows.chosen(np.flatnonzero(rows.others["users"]))
             numbers = {"dimension": dimension, "aggregations": number}
-            kept.others.update({n: pl.Series(np.full(kept.height, v, np.uint8)) for n, v in numbers.items()})
-            found.append(kept)
+            others = {n: pl.Series(np.full(kept.height, value, np.uint8)) for n, value in numbers.items()}
+            found.append(replace(kept, others=kept.others | others))
     return stacked(found)

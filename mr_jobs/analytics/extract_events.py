@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from pinflow.mr_jobs.coded import CodedRows, table_of
@@ -15,7 +14,7 @@ KEPT_COLUMNS = ("domain", "owner_id", "board_id", "pin_id", "user_id", "app", "c
 
 
 class ExtractEvents(CodedJob):
-    """Join events with pins in the map task, a bucket of pins at a time (AN-18).
+    """Join events with pins in the map task (AN-18).
 
     Counts `events_read`, `events_kept`, `unknown_pins` and, of these, `unknown_pins_dropped`: events without a
     domain or owner of their own.
@@ -43,7 +42,7 @@ class ExtractEvents(CodedJob):
         domain, owner, board = (pin.through(of_pin.texts[name]) for name in PIN_COLUMNS)
         columns = {
             **batch.texts,
-            "event_type": Coded(np.zeros(batch.height, np.uint32), pl.Series([self.options.event_type])),
+            "event_type": Coded.constant(self.options.event_type, batch.height),
             "domain": coalesced(batch.texts["domain"], domain),
             "owner_id": coalesced(batch.texts["owner_id"], owner),
             "board_id": coalesced(board, batch.texts["board_id"]),

@@ -118,8 +118,7 @@ class SubjectMetrics(CodedJob):
 
 
 def _labelled(rows: CodedRows, aggregations: str) -> CodedRows:
-    label = Coded(np.zeros(rows.height, np.uint32), pl.Series([aggregations]))
-    return replace(rows, texts=rows.texts | {"aggregations": label})
+    return replace(rows, texts=rows.texts | {"aggregations": Coded.constant(aggregations, rows.height)})
 
 
 def _sums(keys: Mapping[str, Coded], counts: Mapping[str, pl.Series]) -> dict[str, pl.Series]:

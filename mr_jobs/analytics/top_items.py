@@ -80,7 +80,7 @@ class TopItems(CodedJob):
         lists = top(rows, self.options.top)
         self.stats.incr_count("lists", int((lists.others["rank"] == 1).sum()))
         self.stats.incr_count("lists_cut", lists.others["rank"].null_count())
-        items = Coded(np.zeros(lists.height, np.uint32), pl.Series([self.items]))
+        items = Coded.constant(self.items, lists.height)
         texts = lists.texts | {"subject": lists.texts["subject"].prefixed(self.prefix), "items": items}
         return replace(lists, texts=texts).table().select([*LIST, *ROW])
 
@@ -145,7 +145,7 @@ def pruned(totals: CodedRows, length: int) -> list[pa.Table]:
     lists = top(totals.chosen(np.flatnonzero(is_large)).used(), length)
     is_rest = lists.others["rank"].is_null()
     ids, null = lists.texts["id"].including(None)
-    texts = {name: lists.texts[name] for name in KEYS}
+    texts = {name: lists.texts[name] for name in totals.texts}
     texts["id"] = replace(ids, codes=np.where(is_rest, np.uint32(null), ids.codes))
     by = lists.texts["by"]
     cut = {}

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pinflow.mr_jobs.batch_job import BatchJob
+from pinflow.mr_jobs.batch_job import BatchJob, Parts
 from pinflow.mr_jobs.clustering import bucket_of
 from pinflow.mr_jobs.clustering import split as split_by_bucket
 from pinflow.mr_jobs.coded import (
@@ -31,9 +31,11 @@ from pinflow.mr_jobs.coded import (
     table_of,
 )
 from pinflow.mr_jobs.coded_files import as_parquet, read_table
-from pinflow.mr_jobs.codes import coalesced, code, spread
+from pinflow.mr_jobs.coded_job import CodedJob
+from pinflow.mr_jobs.codes import Coded, coalesced, code, spread
 from pinflow.mr_jobs.datasets import Part, Published, Warehouse
 from pinflow.mr_jobs.output import ParquetOutput
+from pinflow.mr_jobs.shuffle import ROWS, Parcel
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, bucket_splits, read_split, together
 from pinflow.mr_jobs.task import Task
 from tests.mr_jobs.coded_frames import coded, decoded
@@ -92,6 +94,40 @@ def test_rows_with_and_without_nulls_come_together(tmp_path: Path) -> None:
     assert [field.nullable for table in read for field in table.schema] == [False, True, False]
     coded = joined(read).texts["text"]
     assert coded.decode(coded.codes).to_list() == ["a", "b", "b", None]
+
+
+@pytest.mark.parametrize("texts", [[[None, "a"], ["b"]], [["b"], [None, "a"]], [[None], [None, None]]])
+def test_nulls_may_come_first_in_each_table(texts: list[list[str | None]]) -> None:
+    tables = [table_of({"text": code(pl.Series(some, dtype=pl.String))}) for some in texts]
+    coded = joined(tables).texts["text"]
+    assert coded.decode(coded.codes).to_list() == [text for some in texts for text in some]
+
+
+def test_columns_may_have_any_name() -> None:
+    rows = CodedRows({"others": Coded.constant("a", 2)}, {"columns": pl.Series([1, 2])})
+    assert pl.DataFrame(rows.table().to_pylist()).rows() == [("a", 1), ("a", 2)]
+
+
+class Frames(CodedJob):
+    """A CodedJob that sends frames."""
+
+    def reduce(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.sort("user")
+
+
+class Tables(CodedJob):
+    """A CodedJob that sends tables."""
+
+    def reduce_rows(self, rows: CodedRows) -> pl.DataFrame:
+        return decoded(rows).sort("user")
+
+
+@pytest.mark.parametrize("job", [Frames, Tables])
+def test_reduce_gets_what_map_gave(job: type[CodedJob]) -> None:
+    parcels = [Parcel(0, ROWS, table_of({"user": code(pl.Series(users))})) for users in (["b", "c"], ["a"])]
+    reduced = job(["--to=parquet"]).reduce_bucket(Parts(lambda _: iter(parcels)))
+    assert pl.DataFrame(reduced).select(pl.col("user").cast(pl.String)).to_series().to_list() == ["a", "b", "c"]
+    assert not len(job(["--to=parquet"]).reduce_bucket(Parts(lambda _: iter(()))))
 
 
 def test_a_column_of_nulls_alone_is_written_without_rows() -> None:

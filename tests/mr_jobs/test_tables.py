@@ -49,12 +49,12 @@ def test_nothing_is_found_in_an_empty_dataset(tmp_path: Path) -> None:
     assert pins(tmp_path, PINS, 4).looked_up("pins", KEYS.clear(), ["domain"]).shape == (0, 2)
 
 
-@pytest.mark.parametrize("row_bytes", [1, 1 << 40], ids=["kept", "too large to keep"])
+@pytest.mark.parametrize("size", [1, 1 << 40], ids=["kept", "too large to keep"])
 @pytest.mark.parametrize("buckets", [1, 4])
 def test_codes_are_looked_up_as_texts_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buckets: int, row_bytes: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buckets: int, size: int
 ) -> None:
-    monkeypatch.setattr("pinflow.mr_jobs.coded_job.ROW_BYTES", row_bytes)
+    monkeypatch.setattr("pinflow.mr_jobs.coded_job.size_of", lambda *_: size)
     job = pins(tmp_path, PINS.with_columns(kind=pl.lit("k")), buckets)
     for keys in (KEYS, KEYS.reverse(), KEYS.clear()):
         wanted = job.looked_up("pins", keys, ["domain", "kind"])
@@ -85,3 +85,13 @@ def test_a_bucket_of_a_table_has_the_rows_that_can_meet_those_of_the_job(tmp_pat
     assert job.table("pins").sort("pin_id").equals(PINS.sort("pin_id"))
     for bucket, rows in split(PINS, ["pin_id"], 2):
         assert sorted(job.table_bucket("pins", bucket)["pin_id"]) == sorted(rows["pin_id"])
+
+
+def test_the_size_of_a_lookup_is_that_of_its_columns(tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{number}.parquet") for number in range(2)]
+    for path in paths:
+        PINS.with_columns(more=pl.lit("x" * 100) + pl.col("pin_id")).write_parquet(path, use_pyarrow=True)
+    small, large = (lookups.size_of(paths, ["pin_id", *more]) for more in ([], ["more"]))
+    texts = 2 * int(PINS["pin_id"].str.len_bytes().sum())
+    assert 200 * 40 + texts < small < 200 * 40 + 4 * texts
+    assert large > small + 200 * 100

@@ -1,6 +1,8 @@
 """Top lists by the column against plain sorting, also when cut in two rounds."""
 
+import os
 from itertools import groupby
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,6 +14,9 @@ from pinflow.mr_jobs.analytics.columns import EVENT_TYPES
 from pinflow.mr_jobs.analytics.top_items import _totals, pruned, top
 from pinflow.mr_jobs.coded import CodedRows, joined
 from pinflow.mr_jobs.codes import code
+from pinflow.mr_jobs.launch import launch
+from pinflow.mr_jobs.spec import JobSpec
+from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit
 from tests.mr_jobs.coded_frames import coded, decoded
 
 Row = tuple[str, str, str, float | None, float | None]
@@ -79,6 +84,31 @@ def test_only_lists_of_large_subjects_are_pruned() -> None:
     )
     large = left.filter(subject="large").select("id", "by_like", "by_rank").rows()
     assert large == [("i200", 200.0, None), ("i199", 199.0, None), (None, sum(range(199)), None)]
+
+
+@pytest.mark.parametrize("many", [top_items.MANY, 0], ids=["whole", "pruned"])
+def test_lists_of_batches_that_were_pruned_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    monkeypatch.setattr(top_items, "MANY", many)
+    names = {"domain": pl.String, "pin_id": pl.String, "app": pl.String, **dict.fromkeys(EVENT_TYPES, pl.Int64)}
+    lines = []
+    for number, domain in enumerate(("a.example", "b.example")):
+        rows = [(domain, f"p{pin}", "web", pin + number, *([None] * (len(EVENT_TYPES) - 1))) for pin in range(9)]
+        path = tmp_path / f"{number}.parquet"
+        pl.DataFrame(rows, schema=names, orient="row").write_parquet(path)
+        files = (DatasetFile(str(path), "2015-05-18", len(rows), 1),)
+        lines.append((DatasetSplit("pin_counts", files).to_line(), 1))
+    options = ("--date=2015-05-18", "--days=2015-05-18", "--to=parquet", "--top=2")
+    job = "pinflow.mr_jobs.analytics.domain_top_pins:DomainTopPins"
+    launch(JobSpec(job, options, tuple(lines), str(tmp_path / "_attempt-1"), buckets=1, slots=1), "inline", os.environ)
+    found = pl.concat(map(pl.read_parquet, sorted(tmp_path.glob("_attempt-1/*.parquet"))))
+    of_all = found.filter(platform="all").select("subject", "rank", "id", "value")
+    assert sorted(of_all.rows(), key=str) == sorted(
+        [
+            *(("d:a.example", 1, "p8", 8.0), ("d:a.example", 2, "p7", 7.0), ("d:a.example", None, "_other", 21.0)),
+            *(("d:b.example", 1, "p8", 9.0), ("d:b.example", 2, "p7", 8.0), ("d:b.example", None, "_other", 28.0)),
+        ],
+        key=str,
+    )
 
 
 COUNTED = st.lists(
