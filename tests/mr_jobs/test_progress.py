@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -61,7 +62,9 @@ def test_a_job_that_would_run_for_a_minute_is_stopped(tmp_path: Path, files: lis
     assert 1500 < caught.value.counts["steps"] < 1500 + 2 * 1000 * LONGEST_SECONDS
     pids = [int(path.name) for path in traces.iterdir()]
     assert len(pids) == 2
-    psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=5)
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+            psutil.Process(pid).wait(timeout=5)
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 

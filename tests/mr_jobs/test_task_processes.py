@@ -2,6 +2,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -46,10 +47,11 @@ def ended(processes: TaskProcesses) -> Exit:
 
 def wait_until_gone(pid: int) -> None:
     end = time.monotonic() + 10
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        if time.monotonic() > end:
-            raise TimeoutError("it is still there")
-        time.sleep(0.005)
+    with suppress(psutil.NoSuchProcess):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > end:
+                raise TimeoutError("it is still there")
+            time.sleep(0.005)
 
 
 def test_tasks_one_after_the_other_share_a_process_but_not_what_they_were_given(
