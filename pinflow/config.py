@@ -23,6 +23,7 @@ FILE_NAME = "pinflow.toml"
 PREFIX = "pinflow_"
 PATH_SETTINGS = ("home", "input", "warehouse", "serving", "mail")
 _NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
+_SIZE = re.compile(r"\s*(\d+)\s*([KMG])i?B?\s*", re.IGNORECASE)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -221,7 +222,7 @@ def parse_size(text: str) -> int:
     >>> parse_size("2GB")
     2147483648
     """
-    match = re.fullmatch(r"\s*(\d+)\s*([KMG])i?B?\s*", text, re.IGNORECASE)
+    match = _SIZE.fullmatch(text)
     if not match or int(match[1]) == 0:
         raise ValueError(f"{text!r} is not a size; write a number and a unit: 256MB, 2GB")
     factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[match[2].upper()]

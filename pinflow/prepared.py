@@ -5,7 +5,7 @@ more than a small statement itself; those that run for every job do without that
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -48,11 +48,13 @@ class Prepared:
         self._forms: dict[str, _Form] = {}
 
     def run(self, connection: Connection, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Done:
-        """Execute it in the connection's transaction, or once for each of several values.
+        """Execute it in the connection's transaction, which begins now if it has not; once for each of several values.
 
         Raises what SQLAlchemy would; a connection that was lost is invalidated.
         """
         form = self._forms.get(connection.dialect.name) or self._prepare(connection.dialect)
+        if not connection.in_transaction():
+            connection.begin()
         cursor: Any = connection.connection.cursor()
         errors: Any = connection.dialect.loaded_dbapi.Error
         try:
@@ -109,3 +111,8 @@ def execute(connection: Connection, statement: Any, values: Mapping[str, Any] | 
         return statement.run(connection, values)
     found: Any = connection.execute(statement, values)
     return Done(found.all() if found.returns_rows else [], found.rowcount, 0)
+
+
+def is_one_of(column: sa.Column[str], states: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Whether a column holds one of the constants: as part of the text, which then need not be made anew each time."""
+    return column.in_([sa.literal_column(f"'{state}'") for state in states])

@@ -23,6 +23,8 @@ from pinflow.errors import ConfigurationError, PinflowError
 PATIENCE_SECONDS = 180.0
 OWN_PREFIX = ".pinflow-"
 _SYNCS = 16
+_FEW = 8
+"""So many are synced sooner one after the other than threads are started."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -177,10 +179,16 @@ class LocalStorage(Storage):
         target = _local(folder)
         if not target.exists():
             return
-        with explained("write", folder), ThreadPoolExecutor(_SYNCS) as pool:
+        with explained("write", folder):
             below = (path for path in target.rglob("*") if path.is_file() or path.is_dir())
-            for _ in pool.map(_sync, (*below, target, target.parent)):
-                pass
+            paths = [*below, target, target.parent]
+            if len(paths) <= _FEW:
+                for path in paths:
+                    _sync(path)
+                return
+            with ThreadPoolExecutor(_SYNCS) as pool:
+                for _ in pool.map(_sync, paths):
+                    pass
 
     def write_if(self, path: str, check: Callable[[bytes | None], bytes]) -> None:
         """See Storage. Writers wait for a lock on a file beside it, which stays."""

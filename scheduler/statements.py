@@ -1,13 +1,12 @@
 """Every statement of the store, built once, each with a line on what it does; those of every job are prepared, too."""
 
-from collections.abc import Iterable
 from functools import lru_cache
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as b
 
 from pinflow.database import server_now, told
-from pinflow.prepared import Prepared
+from pinflow.prepared import Prepared, is_one_of
 from pinflow.scheduler.states import (
     DONE_STATES,
     FINAL_STATES,
@@ -18,12 +17,6 @@ from pinflow.scheduler.states import (
     run_sources,
 )
 from pinflow.scheduler.tables import attempt, dependency, event, fence, job, pool, run, signals, worker, workflow
-
-
-def is_one_of(column: sa.Column[str], states: Iterable[str]) -> sa.ColumnElement[bool]:
-    """Whether a column holds one of the constants: as part of the text, which then need not be made anew each time."""
-    return column.in_([sa.literal_column(f"'{state}'") for state in states])
-
 
 # Raise the last fence number that was given by `b_count`, at least to `b_least`. A server tells the result,
 # SQLite does so from 3.35 on only.

@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from sqlalchemy import bindparam as b
 
-from pinflow.scheduler.statements import ABOUT_RUN, is_one_of
+from pinflow.prepared import is_one_of
+from pinflow.scheduler.statements import ABOUT_RUN
 from pinflow.scheduler.states import ACTIVE_STATES, FINAL_STATES, JobState, RunState
 from pinflow.scheduler.tables import attempt, job, pool, run, signals, worker
 

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 
 from pinflow.stats_engine.alerts import Alert, AlertState, JobKey
 from pinflow.stats_engine.handling import PINFLOW, move, note
+from pinflow.stats_engine.record_statements import EARLIER_ALERTS, KNOWN_ALERTS, places
 from pinflow.stats_engine.states import PENDING
 from pinflow.stats_engine.tables import ALERT_CHANGES, ALERTS, MAILS
 
-Rows = Sequence[sa.Row[Any]]
+Rows = Sequence[Any]
 
 
 def raise_alerts(connection: sa.Connection, key: JobKey, alerts: Sequence[Alert], now: datetime) -> frozenset[str]:
@@ -24,7 +25,7 @@ def raise_alerts(connection: sa.Connection, key: JobKey, alerts: Sequence[Alert]
     that an earlier attempt raised for the date is resolved when its rule fires again. News is what is neither muted
     nor accepted and was not mailed in this run.
     """
-    known = _known(connection, key, now)
+    known = KNOWN_ALERTS.run(connection, places(key) | {"b_now": now}).rows
     same_date = [row for row in known if (row.date, row.step) == (key.date, key.step)]
     own = {row.rule: row for row in same_date if (row.run_id, row.attempt) == (key.run_id, key.attempt)}
     others = [row for row in same_date if row not in own.values()]
@@ -51,11 +52,8 @@ def raise_alerts(connection: sa.Connection, key: JobKey, alerts: Sequence[Alert]
 
 def resolve_earlier(connection: sa.Connection, key: JobKey, fine_at: datetime) -> None:
     """Resolve what other attempts than this one, which is published, raised for the date before a time."""
-    place = [ALERTS.c[name] == getattr(key, name) for name in ("workflow", "job", "date", "step")]
-    other = sa.or_(ALERTS.c.run_id != key.run_id, ALERTS.c.attempt != key.attempt)
-    pending = sa.and_(*place, other, ALERTS.c.state.in_(PENDING), ALERTS.c.created_at < fine_at)
     why = f"{key.run_id}, attempt {key.attempt}, was published without it"
-    for row in connection.execute(sa.select(ALERTS).where(pending)).all():
+    for row in EARLIER_ALERTS.run(connection, places(key) | {"b_before": fine_at}).rows:
         move(connection, row, "resolve", person=PINFLOW, why=why, now=fine_at)
 
 
@@ -87,13 +85,6 @@ def alert_row(key: JobKey, alert: Alert, now: datetime) -> dict[str, Any]:
     """A new row of the table of alerts, open."""
     extra = {"owner": key.owner, "state": "open", "repeats": 0, "created_at": now, "changed_at": now}
     return key.columns() | asdict(alert) | extra | {"muted_until": None}
-
-
-def _known(connection: sa.Connection, key: JobKey, now: datetime) -> Rows:
-    """What the job raised for this date, and on any date where it is muted still; the longest mute last."""
-    counts = sa.or_(ALERTS.c.date == key.date, ALERTS.c.muted_until > now)
-    found = sa.select(ALERTS).where(ALERTS.c.workflow == key.workflow, ALERTS.c.job == key.job, counts)
-    return connection.execute(found.order_by(ALERTS.c.muted_until, ALERTS.c.id)).all()
 
 
 def _forget(connection: sa.Connection, numbers: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from pinflow.stats_engine import rules
 from pinflow.stats_engine.alerts import Alert, JobKey
 from pinflow.stats_engine.allowance import within_64_bits
 from pinflow.stats_engine.raising import alert_row, post, raise_alerts, resolve_earlier
+from pinflow.stats_engine.record_statements import INSERT, LOCK_ATTEMPTS, PUBLISH, RECORDED_AT, places
 from pinflow.stats_engine.statistics import Statistics
 from pinflow.stats_engine.tables import (
     ALERTS,
@@ -53,8 +54,7 @@ def record(
 
 def _await_others(connection: sa.Connection, key: JobKey) -> None:
     """Let attempts of the same job and date that are being recorded end; of two that meet here, one begins again."""
-    same = [JOB_STATS.c[name] == getattr(key, name) for name in ("workflow", "job", "date")]
-    connection.execute(sa.select(JOB_STATS.c.attempt).where(*same).with_for_update()).all()
+    LOCK_ATTEMPTS.run(connection, places(key))
 
 
 def mark_published(database: Database, key: JobKey, *, fine_at: datetime | None = None) -> None:
@@ -63,26 +63,27 @@ def mark_published(database: Database, key: JobKey, *, fine_at: datetime | None 
     That resolves what other attempts raised for the date before this one was recorded, or before `fine_at`, when a
     run found that the result still stands.
     """
-    same_date = sa.and_(*(JOB_STATS.c[name] == getattr(key, name) for name in ("workflow", "job", "date")))
 
     def mark(connection: sa.Connection) -> None:
-        chosen = sa.and_(JOB_STATS.c.run_id == key.run_id, JOB_STATS.c.attempt == key.attempt)
-        recorded = connection.scalar(sa.select(JOB_STATS.c.recorded_at).where(same_date, chosen))
-        if recorded is None:
+        recorded_at = _recorded_at(connection, key)
+        if recorded_at is None:
             raise PinflowError(
                 f"attempt {key.attempt} of {key.job} in {key.run_id} has no statistics; record them before publishing"
             )
-        connection.execute(JOB_STATS.update().where(same_date, chosen).values(published=True))
-        connection.execute(JOB_STATS.update().where(same_date, sa.not_(chosen)).values(published=False))
-        resolve_earlier(connection, key, fine_at or recorded)
+        PUBLISH.run(connection, places(key))
+        resolve_earlier(connection, key, fine_at or recorded_at)
 
     transact(database, mark)
 
 
 def is_recorded(database: Database, key: JobKey) -> bool:
     """Whether this attempt's statistics are kept."""
-    query = sa.select(JOB_STATS.c.attempt).where(_is_key(JOB_STATS, key))
-    return transact(database, lambda connection: connection.execute(query).first()) is not None
+    return transact(database, lambda connection: _recorded_at(connection, key)) is not None
+
+
+def _recorded_at(connection: sa.Connection, key: JobKey) -> datetime | None:
+    rows = RECORDED_AT.run(connection, places(key)).rows
+    return rows[0].recorded_at if rows else None
 
 
 def notify(
@@ -105,7 +106,7 @@ def notify(
     alert = Alert(rule=rule_name, name=rule_name, degree=degree, message=subject)
 
     def raise_(connection: sa.Connection) -> None:
-        same = sa.and_(_is_key(ALERTS, key), ALERTS.c.rule == rule_name)
+        same = _is_alert(key, rule_name)
         changed = connection.execute(ALERTS.update().where(same).values(message=subject, changed_at=now))
         if changed.rowcount == 0:
             connection.execute(ALERTS.insert(), alert_row(key, alert, now))
@@ -124,25 +125,26 @@ def _noticed(
     from pinflow.stats_engine.notice import notice_about  # few attempts have news
     from pinflow.stats_engine.notice_text import text_of
 
-    row = connection.execute(sa.select(ALERTS).where(_is_key(ALERTS, key), ALERTS.c.rule == rule_name)).one()
+    row = connection.execute(sa.select(ALERTS).where(_is_alert(key, rule_name))).one()
     notice = notice_about(row, body, commands, log)
     return text_of(notice), notice.to_json()
 
 
-def _is_key(table: sa.Table, key: JobKey) -> sa.ColumnElement[bool]:
-    return sa.and_(*(table.c[name] == value for name, value in key.columns().items()))
+def _is_alert(key: JobKey, rule_name: str) -> sa.ColumnElement[bool]:
+    same = key.columns() | {"rule": rule_name}
+    return sa.and_(*(ALERTS.c[name] == value for name, value in same.items()))
 
 
 def _forget(connection: sa.Connection, key: JobKey) -> None:
     """Remove what the same attempt recorded before, of all its steps."""
     if is_recorded(connection, key):
-        places = {name: value for name, value in key.columns().items() if name != "step"}
+        attempt = {name: value for name, value in key.columns().items() if name != "step"}
         for table in (JOB_STATS, *STATISTICS):
-            connection.execute(table.delete().where(*(table.c[name] == value for name, value in places.items())))
+            connection.execute(table.delete().where(*(table.c[name] == value for name, value in attempt.items())))
 
 
 def _insert(connection: sa.Connection, key: JobKey, statistics: Statistics, now: datetime) -> None:
-    connection.execute(JOB_STATS.insert(), _job_row(key, statistics, now))
+    INSERT[JOB_STATS].run(connection, _job_row(key, statistics, now))
     rows = {
         STAT_COUNTS: [{"name": name, "value": value} for name, value in statistics.counts.items()],
         STAT_SUMS: [{"name": name, "value": float(value)} for name, value in statistics.sums.items()],
@@ -153,7 +155,7 @@ def _insert(connection: sa.Connection, key: JobKey, statistics: Statistics, now:
     first = key.columns()
     for table, found in rows.items():
         if found:
-            connection.execute(table.insert(), [first | row for row in found])
+            INSERT[table].run(connection, [first | row for row in found])
 
 
 def _job_row(key: JobKey, statistics: Statistics, now: datetime) -> dict[str, Any]:

@@ -102,6 +102,14 @@ def test_errors_are_those_of_sqlalchemy(connection):
     assert not connection.invalidated
 
 
+def test_a_transaction_begins_with_it_as_with_any_statement(connection):
+    connection.rollback()
+    INSERT.run(connection, {"id": 1, "name": "x", "at": None, "weight": None})
+    assert connection.in_transaction()
+    connection.rollback()
+    assert execute(connection, ALL, {}).rows == []
+
+
 @pytest.mark.mariadb
 def test_a_connection_that_was_lost_is_known_to_be(mariadb: MariaDb) -> None:
     engine = open_database(mariadb.create())
