@@ -52,7 +52,8 @@ class BatchJob(DatasetJob):
     small_bytes: ClassVar[int] = SMALL_BATCH_BYTES
     """Input that one task of this machine does in no time; more is divided over its slots."""
     bucket_share: ClassVar[int] = BUCKET_SHARE
-    """The input of a bucket takes one part in so many of a task's memory at most; fewer if `map` sends on far less."""
+    """The input of a bucket takes one part in so many of a task's memory at most; fewer if the rows that `map` sends
+    take far less."""
     bytes_a_file: ClassVar[int | None] = None
     """Of so much input a bucket of the output is made, when many days of it are read together; None: as many buckets
     as the job itself takes."""

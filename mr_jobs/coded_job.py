@@ -1,17 +1,14 @@
 """Jobs whose map tasks get the texts of datasets as codes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from pinflow.errors import InputError
 from pinflow.mr_jobs.batch_job import BatchJob, Parts
 from pinflow.mr_jobs.coded import CodedRows, joined, read_rows
-from pinflow.mr_jobs.codes import code
 from pinflow.mr_jobs.lookups import Lookup, size_of
 from pinflow.mr_jobs.output import Rows
 from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, together
@@ -40,29 +37,29 @@ class CodedJob(BatchJob):
 
     def read(self, split_line: bytes) -> Iterator[CodedRows]:
         """The rows of a split of a dataset, or of a Parquet file."""
-        text = split_line.decode().strip()
-        if text.endswith(".parquet"):
-            split = DatasetSplit("", (DatasetFile(text, "", 0, 0),))
-        elif text.startswith("["):
-            split = DatasetSplit.from_line(text)
-        else:
-            raise InputError(f"{type(self).__name__} reads paths of Parquet files, one a line; got {text[:80]!r}")
+        split = self.split_of(split_line)
         yield read_rows(split, self.wanted(split.dataset), self.plain)
 
-    def looked_up_codes(
-        self, name: str, keys: pl.Series, columns: Sequence[str]
-    ) -> tuple[CodedRows, npt.NDArray[np.bool_]]:
-        """As `looked_up` for columns of texts, as codes; and apart which keys were found.
+    def split_of(self, line: bytes) -> DatasetSplit:
+        """What an input line names: a split of a dataset, or a Parquet file of which no more is known."""
+        text = line.decode().strip()
+        if text.endswith(".parquet"):
+            return DatasetSplit("", (DatasetFile(text, "", 0, 0),))
+        if text.startswith("["):
+            return DatasetSplit.from_line(text)
+        raise InputError(f"{type(self).__name__} reads paths of Parquet files, one a line; got {text[:80]!r}")
 
-        A dataset that fits a fifth of the task's memory is read once a process, others a bucket after the other.
+    def lookup(self, name: str, columns: Sequence[str], keys: Callable[[], pl.Series]) -> Lookup:
+        """To find the rows of many keys in a dataset with one row a key: columns of texts, as codes.
+
+        A dataset that fits a fifth of the task's memory is read once a process; of others only the rows of `keys` are
+        held. So those of several batches are best looked up together.
         """
         folder, description = self._table(name)
         (key,) = description.clustered_by
         paths = tuple(f"{folder}/{part.name}" for part in description.parts)
-        if paths and (lookup := _lookup(paths, key, tuple(columns), self.memory // 5)):
-            return lookup.find(keys)
-        found = self.looked_up(name, keys, columns)
-        return CodedRows({column: code(found[column]) for column in columns}, {}), found["found"].to_numpy()
+        whole = _whole(paths, key, tuple(columns), self.memory // 5)
+        return whole or Lookup.of_files(paths, key, columns, keys())
 
     def reduce_bucket(self, parts: Parts) -> Rows:
         """What `reduce_rows` makes of all tables that came to the bucket, none of none; else as any BatchJob."""
@@ -81,7 +78,7 @@ class CodedJob(BatchJob):
 
 
 @lru_cache(maxsize=1)
-def _lookup(paths: tuple[str, ...], key: str, columns: tuple[str, ...], most_bytes: int) -> Lookup | None:
+def _whole(paths: tuple[str, ...], key: str, columns: tuple[str, ...], most_bytes: int) -> Lookup | None:
     """The files' rows, if they take no more than so many bytes."""
     if size_of(paths, [key, *columns]) > most_bytes:
         return None

@@ -11,7 +11,7 @@ from mrjob.job import MRJob
 from mrjob.options import _add_basic_args, _add_job_args, _add_step_args
 
 from pinflow.config import parse_size
-from pinflow.mr_jobs.clustering import bucket_of, split
+from pinflow.mr_jobs.clustering import bucket_of
 from pinflow.mr_jobs.datasets import Published
 from pinflow.mr_jobs.output import LineOutput, Output, ParquetOutput
 from pinflow.mr_jobs.splits import read_parquet
@@ -23,7 +23,6 @@ from pinflow.storage import open_storage
 
 DESCRIPTION = "_dataset.json"
 DEFAULT_MEMORY = "512MB"
-_ROW = "_row"
 
 
 class DatasetJob(MRJob):
@@ -118,32 +117,12 @@ class DatasetJob(MRJob):
             frame = frame.filter(pl.Series(numbers == bucket))
         return frame
 
-    def looked_up(self, name: str, keys: pl.Series, columns: Sequence[str]) -> pl.DataFrame:
-        """Text columns of a dataset with one row a key, for each of the keys, and whether it was `found`.
-
-        One bucket of the dataset is held at a time.
-        """
-        folder, description = self._table(name)
-        (key,) = description.clustered_by
-        given = keys.cast(pl.String).to_frame(key).with_row_index(_ROW)
-        nothing = pl.DataFrame(schema=dict.fromkeys([key, *columns], pl.String))
-        found = [_with_found(given.clear(), nothing, key)]
-        for bucket, wanted in split(given, [key], description.buckets):
-            parts = [part for part in description.parts if part.bucket == bucket]
-            rows = _concat([nothing, *(read_parquet(f"{folder}/{part.name}", [key, *columns]) for part in parts)])
-            found.append(_with_found(wanted, rows, key))
-        return _concat(found).sort(_ROW).select(*columns, pl.col("found").fill_null(False))
-
     def _table(self, name: str) -> tuple[str, Published]:
         folders = dict(text.split("=", 1) for text in self.options.table)
         if name not in folders:
             raise KeyError(f"{type(self).__name__} joins with {name!r}: give --table {name}=FOLDER")
         path = f"{folders[name]}/{DESCRIPTION}"
         return folders[name], Published.from_json(open_storage(path).read_bytes(path), path)
-
-
-def _with_found(wanted: pl.DataFrame, rows: pl.DataFrame, key: str) -> pl.DataFrame:
-    return wanted.join(rows.with_columns(found=pl.lit(True)), on=key, how="left")
 
 
 def _concat(frames: list[pl.DataFrame]) -> pl.DataFrame:

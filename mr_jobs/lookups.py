@@ -8,10 +8,10 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow.parquet as pq
 
-from pinflow.mr_jobs.coded import CodedRows, joined
-from pinflow.mr_jobs.coded_files import read_table
-from pinflow.mr_jobs.codes import Places
+from pinflow.mr_jobs.coded import CodedRows
+from pinflow.mr_jobs.codes import Places, code
 from pinflow.mr_jobs.hashing import Hashes, text_hashes
+from pinflow.mr_jobs.splits import read_parquet
 from pinflow.storage import open_storage
 
 _ROW_BYTES = 40
@@ -27,16 +27,19 @@ class Lookup:
     rows: CodedRows
 
     @classmethod
-    def of_files(cls, paths: Iterable[str], key: str, columns: Sequence[str]) -> "Lookup":
-        """The rows of Parquet files, of which each key has one."""
-        whole = joined([read_table(path, [key, *columns], [key]) for path in paths])
-        hashes = text_hashes(whole.others[key])
+    def of_files(
+        cls, paths: Iterable[str], key: str, columns: Sequence[str], only: pl.Series | None = None
+    ) -> "Lookup":
+        """The rows of Parquet files, of which each key has one; with `only` those of some keys, one file at a time."""
+        parts = (_read(path, key, columns, only) for path in paths)
+        rows = pl.concat([_empty(key, columns), *parts], how="vertical_relaxed")
+        hashes = text_hashes(rows[key])
         order = np.argsort(hashes)
         texts = {}
         for name in columns:
-            column, null = whole.texts[name].including(None)
+            column, null = code(rows[name]).including(None)
             texts[name] = replace(column, codes=np.append(column.codes.take(order), np.uint32(null)))
-        return cls(hashes.take(order), whole.others[key].gather(pl.Series(order)), CodedRows(texts, {}))
+        return cls(hashes.take(order), rows[key].gather(pl.Series(order)), CodedRows(texts, {}))
 
     def find(self, keys: pl.Series) -> tuple[CodedRows, npt.NDArray[np.bool_]]:
         """The columns of each key, null where it is not there; and whether it is."""
@@ -57,6 +60,15 @@ class Lookup:
             searched = searched[~is_key]
             at[searched] += 1
         return found
+
+
+def _empty(key: str, columns: Sequence[str]) -> pl.DataFrame:
+    return pl.DataFrame(schema=dict.fromkeys([key, *columns], pl.String))
+
+
+def _read(path: str, key: str, columns: Sequence[str], only: pl.Series | None) -> pl.DataFrame:
+    rows = read_parquet(path, [key, *columns])
+    return rows if only is None else rows.join(only.alias(key).to_frame(), on=key, how="semi")
 
 
 def size_of(paths: Iterable[str], columns: Sequence[str]) -> int:

@@ -84,6 +84,21 @@ def together(lines: Iterable[bytes], rows: Callable[[str], int]) -> Iterator[byt
         yield held.to_line().encode()
 
 
+def shares(lines: Iterable[bytes], rows: Callable[[bytes], int], most: int = MOST_ROWS) -> Iterator[list[bytes]]:
+    """Neighbouring input lines that have up to `most` rows together; one of unknown size, 0, is alone."""
+    held: list[bytes] = []
+    left = most
+    for line in lines:
+        count = rows(line) or most
+        if held and count > left:
+            yield held
+            held, left = [], most
+        held.append(line)
+        left -= count
+    if held:
+        yield held
+
+
 def read_parquet(path: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """One Parquet file of any storage."""
     if "://" not in path:

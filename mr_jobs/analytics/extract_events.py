@@ -1,13 +1,16 @@
 """Stage 1: the events of one type, each with its pin's board, owner and domain (AN-10)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
-from pinflow.mr_jobs.coded import CodedRows, table_of
+from pinflow.mr_jobs.coded import CodedRows, read_rows, table_of
 from pinflow.mr_jobs.coded_job import CodedJob
 from pinflow.mr_jobs.codes import Coded, coalesced
+from pinflow.mr_jobs.splits import shares
 
 PIN_COLUMNS = ("domain", "owner_id", "board_id")
 KEPT_COLUMNS = ("domain", "owner_id", "board_id", "pin_id", "user_id", "app", "country", "metro", "network")
@@ -35,10 +38,21 @@ class ExtractEvents(CodedJob):
         """All of an event but its type."""
         return KEPT_COLUMNS
 
+    def batches(self, lines: Iterator[bytes]) -> Iterator[CodedRows]:
+        """The batches of some millions of rows after the others, whose pins are looked up together."""
+        for some in shares(lines, lambda line: self.split_of(line).rows):
+            self._pins = self.lookup("pins", PIN_COLUMNS, partial(self._pins_of, some))
+            yield from super().batches(iter(some))
+
+    def _pins_of(self, lines: Sequence[bytes]) -> pl.Series:
+        """The pins that input lines name."""
+        pins = [read_rows(self.split_of(line), ["pin_id"]).texts["pin_id"].values for line in lines]
+        return pl.concat(pins).unique()
+
     def map(self, batch: CodedRows) -> pa.Table:
         """Events with `domain`, `owner_id`, `board_id`: the event's own first, else the pin's."""
         pin = batch.texts["pin_id"]
-        of_pin, is_known = self.looked_up_codes("pins", pin.values, PIN_COLUMNS)
+        of_pin, is_known = self._pins.find(pin.values)
         domain, owner, board = (pin.through(of_pin.texts[name]) for name in PIN_COLUMNS)
         columns = {
             **batch.texts,

@@ -27,6 +27,7 @@ class UserActions(CodedJob):
 
     cluster_by = ("user_id",)
     plain = ("user_id",)
+    bucket_share = 6
     bytes_a_file = 10 << 20
 
     def wanted(self, dataset: str) -> Sequence[str]:

@@ -4,6 +4,7 @@ import gc
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ from pinflow.mr_jobs.codes import Coded, coalesced, code, spread
 from pinflow.mr_jobs.datasets import Part, Published, Warehouse
 from pinflow.mr_jobs.output import ParquetOutput
 from pinflow.mr_jobs.shuffle import ROWS, Parcel
-from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, bucket_splits, read_split, together
+from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, bucket_splits, read_split, shares, together
 from pinflow.mr_jobs.task import Task
 from tests.mr_jobs.coded_frames import coded, decoded
 
@@ -301,3 +302,14 @@ def test_small_splits_of_a_dataset_come_together() -> None:
     lines += [b"x.parquet\n"]
     wanted = [line("a", 40, 60), *lines[2:]]
     assert list(together(lines, {"a": 100, "b": 50}.__getitem__)) == wanted
+
+
+@given(sizes=st.lists(st.integers(0, 30), max_size=20))
+def test_shares_are_as_large_as_they_may_be(sizes: list[int]) -> None:
+    lines = [str(number).encode() for number in range(len(sizes))]
+    found = list(shares(lines, lambda line: sizes[int(line)], 20))
+    assert [line for share in found for line in share] == lines
+    heights = [[sizes[int(line)] for line in share] for share in found]
+    assert all(len(share) == 1 or (sum(share) <= 20 and 0 not in share) for share in heights)
+    for before, after in pairwise(heights):
+        assert 0 in (before[0], after[0]) or sum(before) + after[0] > 20

@@ -13,6 +13,7 @@ from pinflow.mr_jobs.coded_job import CodedJob
 from pinflow.mr_jobs.datasets import Part, Published
 from pinflow.mr_jobs.hashing import text_hashes
 from pinflow.mr_jobs.launch import describe
+from pinflow.mr_jobs.lookups import Lookup
 from tests.mr_jobs.coded_frames import decoded
 
 PINS = pl.DataFrame(
@@ -35,37 +36,38 @@ def pins(folder: Path, rows: pl.DataFrame, buckets: int) -> CodedJob:
     return CodedJob(["--to=parquet", f"--table=pins={folder}", "--buckets=2"])
 
 
-@pytest.mark.parametrize("buckets", [1, 4, 64])
-def test_keys_are_looked_up_in_their_order(tmp_path: Path, buckets: int) -> None:
-    found = pins(tmp_path, PINS, buckets).looked_up("pins", KEYS, ["domain"])
-    wanted = KEYS.to_frame("pin_id").join(PINS, on="pin_id", how="left", maintain_order="left")
-    assert found["domain"].to_list() == wanted["domain"].to_list()
-    assert found["found"].to_list() == wanted["score"].is_not_null().to_list()
-
-
-def test_nothing_is_found_in_an_empty_dataset(tmp_path: Path) -> None:
-    found = pins(tmp_path, PINS.clear(), 4).looked_up("pins", KEYS, ["domain"])
-    assert found.rows() == [(None, False)] * len(KEYS)
-    assert pins(tmp_path, PINS, 4).looked_up("pins", KEYS.clear(), ["domain"]).shape == (0, 2)
+def lookup_of(job: CodedJob, columns: list[str], keys: pl.Series) -> Lookup:
+    return job.lookup("pins", columns, lambda: keys)
 
 
 @pytest.mark.parametrize("size", [1, 1 << 40], ids=["kept", "too large to keep"])
-@pytest.mark.parametrize("buckets", [1, 4])
-def test_codes_are_looked_up_as_texts_are(
+@pytest.mark.parametrize("buckets", [1, 4, 64])
+def test_rows_are_found_as_a_join_finds_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buckets: int, size: int
 ) -> None:
     monkeypatch.setattr("pinflow.mr_jobs.coded_job.size_of", lambda *_: size)
     job = pins(tmp_path, PINS.with_columns(kind=pl.lit("k")), buckets)
+    lookup = lookup_of(job, ["domain", "kind"], KEYS)
     for keys in (KEYS, KEYS.reverse(), KEYS.clear()):
-        wanted = job.looked_up("pins", keys, ["domain", "kind"])
-        rows, is_found = job.looked_up_codes("pins", keys, ["domain", "kind"])
-        assert decoded(rows).rows() == wanted.select("domain", "kind").rows()
-        assert is_found.tolist() == wanted["found"].to_list()
+        wanted = keys.to_frame("pin_id").join(PINS, on="pin_id", how="left", maintain_order="left")
+        rows, is_found = lookup.find(keys)
+        assert decoded(rows)["domain"].to_list() == wanted["domain"].to_list()
+        assert decoded(rows)["kind"].to_list() == ["k" if known else None for known in is_found]
+        assert is_found.tolist() == wanted["score"].is_not_null().to_list()
         assert all(column.values.is_unique().all() for column in rows.texts.values())
 
 
+def test_of_a_dataset_too_large_to_keep_only_some_rows_are_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinflow.mr_jobs.coded_job.size_of", lambda *_: 1 << 40)
+    lookup = lookup_of(pins(tmp_path, PINS, 4), ["domain"], KEYS)
+    assert sorted(lookup.keys) == ["p3", "p7", "p99"]
+    assert lookup.find(pl.Series(["p8"]))[1].tolist() == [False]
+
+
 def test_no_codes_are_found_in_an_empty_dataset(tmp_path: Path) -> None:
-    rows, is_found = pins(tmp_path, PINS.clear(), 4).looked_up_codes("pins", KEYS, ["domain"])
+    rows, is_found = lookup_of(pins(tmp_path, PINS.clear(), 4), ["domain"], KEYS).find(KEYS)
     assert decoded(rows).rows() == [(None,)] * len(KEYS)
     assert not is_found.any()
 
@@ -73,7 +75,8 @@ def test_no_codes_are_found_in_an_empty_dataset(tmp_path: Path) -> None:
 def test_keys_with_one_hash_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookups, "text_hashes", lambda texts: text_hashes(texts) % np.uint64(3))
     job = pins(tmp_path, PINS, 4)
-    rows, is_found = job.looked_up_codes("pins", pl.concat([PINS["pin_id"], KEYS]), ["domain"])
+    keys = pl.concat([PINS["pin_id"], KEYS])
+    rows, is_found = lookup_of(job, ["domain"], keys).find(keys)
     texts = rows.texts["domain"]
     assert texts.decode(texts.codes)[: len(PINS)].to_list() == PINS["domain"].to_list()
     assert is_found.tolist() == [True] * len(PINS) + [True, False, False, True, True, True]
