@@ -8,10 +8,11 @@ import polars as pl
 
 from pinflow.errors import InputError
 from pinflow.mr_jobs.batch_job import BatchJob, Parts
+from pinflow.mr_jobs.clustering import split
 from pinflow.mr_jobs.coded import CodedRows, joined, read_rows
 from pinflow.mr_jobs.lookups import Lookup, size_of
 from pinflow.mr_jobs.output import Rows
-from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, together
+from pinflow.mr_jobs.splits import DatasetFile, DatasetSplit, read_parquet, together
 
 
 class CodedJob(BatchJob):
@@ -53,13 +54,20 @@ class CodedJob(BatchJob):
         """To find the rows of many keys in a dataset with one row a key: columns of texts, as codes.
 
         A dataset that fits a fifth of the task's memory is read once a process; of others only the rows of `keys` are
-        held. So those of several batches are best looked up together.
+        held, read one bucket at a time. So those of several batches are best looked up together.
         """
         folder, description = self._table(name)
         (key,) = description.clustered_by
         paths = tuple(f"{folder}/{part.name}" for part in description.parts)
-        whole = _whole(paths, key, tuple(columns), self.memory // 5)
-        return whole or Lookup.of_files(paths, key, columns, keys())
+        if whole := _whole(paths, key, tuple(columns), self.memory // 5):
+            return whole
+        wanted = dict(split(keys().alias(key).to_frame(), [key], description.buckets))
+        parts = (
+            read_parquet(path, [key, *columns]).join(wanted[part.bucket], on=key, how="semi")
+            for path, part in zip(paths, description.parts, strict=True)
+            if part.bucket in wanted
+        )
+        return Lookup.of_rows(parts, key, columns)
 
     def reduce_bucket(self, parts: Parts) -> Rows:
         """What `reduce_rows` makes of all tables that came to the bucket, none of none; else as any BatchJob."""
@@ -82,4 +90,4 @@ def _whole(paths: tuple[str, ...], key: str, columns: tuple[str, ...], most_byte
     """The files' rows, if they take no more than so many bytes."""
     if size_of(paths, [key, *columns]) > most_bytes:
         return None
-    return Lookup.of_files(paths, key, columns)
+    return Lookup.of_rows((read_parquet(path, [key, *columns]) for path in paths), key, columns)

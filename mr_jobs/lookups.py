@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 from pinflow.mr_jobs.coded import CodedRows
 from pinflow.mr_jobs.codes import Places, code
 from pinflow.mr_jobs.hashing import Hashes, text_hashes
-from pinflow.mr_jobs.splits import read_parquet
 from pinflow.storage import open_storage
 
 _ROW_BYTES = 40
@@ -27,12 +26,10 @@ class Lookup:
     rows: CodedRows
 
     @classmethod
-    def of_files(
-        cls, paths: Iterable[str], key: str, columns: Sequence[str], only: pl.Series | None = None
-    ) -> "Lookup":
-        """The rows of Parquet files, of which each key has one; with `only` those of some keys, one file at a time."""
-        parts = (_read(path, key, columns, only) for path in paths)
-        rows = pl.concat([_empty(key, columns), *parts], how="vertical_relaxed")
+    def of_rows(cls, parts: Iterable[pl.DataFrame], key: str, columns: Sequence[str]) -> "Lookup":
+        """The rows of frames, of which each key has one."""
+        nothing = pl.DataFrame(schema=dict.fromkeys([key, *columns], pl.String))
+        rows = pl.concat([nothing, *parts], how="vertical_relaxed")
         hashes = text_hashes(rows[key])
         order = np.argsort(hashes)
         texts = {}
@@ -60,15 +57,6 @@ class Lookup:
             searched = searched[~is_key]
             at[searched] += 1
         return found
-
-
-def _empty(key: str, columns: Sequence[str]) -> pl.DataFrame:
-    return pl.DataFrame(schema=dict.fromkeys([key, *columns], pl.String))
-
-
-def _read(path: str, key: str, columns: Sequence[str], only: pl.Series | None) -> pl.DataFrame:
-    rows = read_parquet(path, [key, *columns])
-    return rows if only is None else rows.join(only.alias(key).to_frame(), on=key, how="semi")
 
 
 def size_of(paths: Iterable[str], columns: Sequence[str]) -> int:

@@ -84,7 +84,7 @@ def together(lines: Iterable[bytes], rows: Callable[[str], int]) -> Iterator[byt
         yield held.to_line().encode()
 
 
-def shares(lines: Iterable[bytes], rows: Callable[[bytes], int], most: int = MOST_ROWS) -> Iterator[list[bytes]]:
+def shares(lines: Iterable[bytes], rows: Callable[[bytes], int], most: int) -> Iterator[list[bytes]]:
     """Neighbouring input lines that have up to `most` rows together; one of unknown size, 0, is alone."""
     held: list[bytes] = []
     left = most

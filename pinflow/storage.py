@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 180.0
 OWN_PREFIX = ".pinflow-"
 _SYNCS = 16
 _FEW = 8
-"""So many are synced sooner one after the other than threads are started."""
+"""So many are synced sooner one after the other than threads are started, on a disk that takes half a millisecond."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -175,7 +175,7 @@ class LocalStorage(Storage):
             _replace(_local(path), data, is_synced=False)
 
     def sync(self, folder: str) -> None:
-        """See Storage. All files at once: what a disk does for one it does for those that wait with it."""
+        """See Storage. Many files at once: what a disk does for one it does for those that wait with it."""
         target = _local(folder)
         if not target.exists():
             return

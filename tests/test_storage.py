@@ -91,6 +91,12 @@ def test_a_file_is_synced_before_it_has_its_name_or_with_its_folder(tmp_path: Pa
     assert synced == []
     storage.sync(str(tmp_path / "x"))
     assert sorted(synced) == ["", "x", "x/c", "x/y", "x/y/b"]
+    synced.clear()
+    names = [f"x/{number:02d}" for number in range(20)]
+    for name in names:
+        storage.write_unsynced(str(tmp_path / name), b"1")
+    storage.sync(str(tmp_path / "x"))
+    assert sorted(synced) == ["", "x", *names, "x/c", "x/y", "x/y/b"]
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ from pinflow.mr_jobs.splits import shares
 PIN_COLUMNS = ("domain", "owner_id", "board_id")
 KEPT_COLUMNS = ("domain", "owner_id", "board_id", "pin_id", "user_id", "app", "country", "metro", "network")
 
+_BYTES_A_ROW = 128
+"""Of a task's memory for each event whose pin is looked up with those of others: as if all of these were different."""
+
 
 class ExtractEvents(CodedJob):
     """Join events with pins in the map task (AN-18).
@@ -31,7 +34,7 @@ class ExtractEvents(CodedJob):
         self.add_passthru_arg("--event-type", required=True, help="the type whose events are read")
 
     def rows_together(self, dataset: str) -> int:
-        """Many: each batch looks all of its pins up."""
+        """Many: the pins of a batch are hashed and searched once."""
         return 1 << 20
 
     def wanted(self, dataset: str) -> Sequence[str]:
@@ -39,10 +42,11 @@ class ExtractEvents(CodedJob):
         return KEPT_COLUMNS
 
     def batches(self, lines: Iterator[bytes]) -> Iterator[CodedRows]:
-        """The batches of some millions of rows after the others, whose pins are looked up together."""
-        for some in shares(lines, lambda line: self.split_of(line).rows):
+        """The batches of input lines whose pins are looked up together, for `map`; then those of the next lines."""
+        for some in shares(lines, lambda line: self.split_of(line).rows, self.memory // _BYTES_A_ROW):
             self._pins = self.lookup("pins", PIN_COLUMNS, partial(self._pins_of, some))
             yield from super().batches(iter(some))
+            del self._pins  # the next lookup takes its memory
 
     def _pins_of(self, lines: Sequence[bytes]) -> pl.Series:
         """The pins that input lines name."""

@@ -32,7 +32,7 @@ class PinCounts(CodedJob):
 
     uses_rankings = True
     cluster_by = ("pin_id",)
-    bucket_share = 3
+    bucket_share = 6
     bytes_a_file = 36 << 20
 
     def wanted(self, dataset: str) -> Sequence[str]:

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
@@ -11,6 +12,7 @@ from pinflow.mr_jobs.analytics.extract_events import KEPT_COLUMNS
 from pinflow.mr_jobs.clustering import split
 from pinflow.mr_jobs.datasets import Part, Published
 from pinflow.mr_jobs.launch import describe, launch
+from pinflow.mr_jobs.lookups import Lookup
 from pinflow.mr_jobs.spec import JobSpec
 from pinflow.mr_jobs.splits import MOST_ROWS, DatasetFile, DatasetSplit
 
@@ -37,11 +39,16 @@ def frame(names: str, rows: list[tuple[str | None, ...]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict.fromkeys(names.split(), pl.String), orient="row")
 
 
-@pytest.mark.parametrize("rows", [1, MOST_ROWS], ids=["one lookup", "a lookup for each file"])
-@pytest.mark.parametrize("size", [1, 1 << 40], ids=["pins kept", "too many pins to keep"])
+@pytest.mark.parametrize(
+    ("size", "rows", "lookups"),
+    [(1, 1, 1), (1, MOST_ROWS, 1), (1 << 40, 1, 1), (1 << 40, MOST_ROWS, 3)],
+    ids=["pins kept", "pins kept for all files", "one lookup of some pins", "a lookup for each file"],
+)
 def test_events_are_joined_with_their_pins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, rows: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, rows: int, lookups: int
 ) -> None:
+    made_of = Mock(wraps=Lookup.of_rows)
+    monkeypatch.setattr(Lookup, "of_rows", made_of)
     monkeypatch.setattr("pinflow.mr_jobs.coded_job.size_of", lambda *_: size)
     folder = tmp_path / "pins"
     folder.mkdir()
@@ -68,3 +75,4 @@ def test_events_are_joined_with_their_pins(
     assert set(found.select("user_id", "pin_id", "domain", "owner_id", "board_id").iter_rows()) == WANTED
     assert found.height == len(WANTED)
     assert COUNTED.items() <= made.statistics.counts.items()
+    assert made_of.call_count == lookups
