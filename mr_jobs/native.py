@@ -3,7 +3,7 @@
 The names belong to pinflow: what a job counts itself under one of them is left out and counted as `_dropped.NAME`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pinflow.stats_engine.allowance import DROPPED
@@ -74,10 +74,8 @@ class StepRun:
     counters: dict[str, int] = field(default_factory=dict)
 
 
-def together(steps: Sequence[StepRun]) -> StepRun:
+def together(steps: Iterable[StepRun]) -> StepRun:
     """All steps of a job as one."""
-    if len(steps) == 1:
-        return steps[0]
     whole = StepRun()
     for step in steps:
         whole.usage.take(step.usage)

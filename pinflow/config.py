@@ -23,6 +23,7 @@ FILE_NAME = "pinflow.toml"
 PREFIX = "pinflow_"
 PATH_SETTINGS = ("home", "input", "warehouse", "serving", "mail")
 _NO_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
+_DURATION = re.compile(r"\s*(\d+)\s*([smhdw])\s*")
 _SIZE = re.compile(r"\s*(\d+)\s*([KMG])i?B?\s*", re.IGNORECASE)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -33,7 +34,7 @@ def parse_duration(text: str) -> timedelta:
     >>> parse_duration("6h")
     datetime.timedelta(seconds=21600)
     """
-    match = re.fullmatch(r"\s*(\d+)\s*([smhdw])\s*", text)
+    match = _DURATION.fullmatch(text)
     if not match:
         raise ValueError(f"{text!r} is not a length of time; write a number and a unit: 90s, 15m, 6h, 35d, 2w")
     try:

@@ -137,7 +137,7 @@ def _is_alert(key: JobKey, rule_name: str) -> sa.ColumnElement[bool]:
 
 def _forget(connection: sa.Connection, key: JobKey) -> None:
     """Remove what the same attempt recorded before, of all its steps."""
-    if is_recorded(connection, key):
+    if _recorded_at(connection, key):
         attempt = {name: value for name, value in key.columns().items() if name != "step"}
         for table in (JOB_STATS, *STATISTICS):
             connection.execute(table.delete().where(*(table.c[name] == value for name, value in attempt.items())))

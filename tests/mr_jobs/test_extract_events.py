@@ -1,7 +1,6 @@
 """Events get their pins' columns, however many batches and lookups it takes."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -9,12 +8,11 @@ import polars as pl
 import pytest
 
 from pinflow.mr_jobs.analytics.extract_events import KEPT_COLUMNS
-from pinflow.mr_jobs.clustering import split
-from pinflow.mr_jobs.datasets import Part, Published
-from pinflow.mr_jobs.launch import describe, launch
+from pinflow.mr_jobs.launch import launch
 from pinflow.mr_jobs.lookups import Lookup
 from pinflow.mr_jobs.spec import JobSpec
 from pinflow.mr_jobs.splits import MOST_ROWS, DatasetFile, DatasetSplit
+from tests.mr_jobs.coded_frames import write_clustered
 
 DAY = "2015-05-18"
 PINS = [("p1", "one.example", "o1", "b1"), ("p2", "two.example", "o2", None), ("p3", None, None, "b3")]
@@ -52,12 +50,7 @@ def test_events_are_joined_with_their_pins(
     monkeypatch.setattr("pinflow.mr_jobs.coded_job.size_of", lambda *_: size)
     folder = tmp_path / "pins"
     folder.mkdir()
-    parts = []
-    for bucket, part in split(frame("pin_id domain owner_id board_id", PINS), ["pin_id"], 2):
-        parts.append(Part(f"part-{bucket:05d}.parquet", part.height, 1, bucket))
-        part.write_parquet(folder / parts[-1].name)
-    published = Published("pins", DAY, "_a", 1, "", 3, 1, (), ("pin_id",), 2)
-    describe(replace(published, parts=tuple(parts)), str(folder))
+    write_clustered(folder, frame("pin_id domain owner_id board_id", PINS), "pin_id", 2)
     lines = []
     for number, events in enumerate(EVENTS):
         path = str(tmp_path / f"{number}.parquet")

@@ -1,6 +1,5 @@
 """Datasets that a job joins with."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,9 @@ import pytest
 from pinflow.mr_jobs import lookups
 from pinflow.mr_jobs.clustering import split
 from pinflow.mr_jobs.coded_job import CodedJob
-from pinflow.mr_jobs.datasets import Part, Published
 from pinflow.mr_jobs.hashing import text_hashes
-from pinflow.mr_jobs.launch import describe
 from pinflow.mr_jobs.lookups import Lookup
-from tests.mr_jobs.coded_frames import decoded
+from tests.mr_jobs.coded_frames import decoded, write_clustered
 
 PINS = pl.DataFrame(
     {
@@ -27,12 +24,7 @@ KEYS = pl.Series("ids", ["p7", "q", None, "p3", "p7", "p99"])
 
 
 def pins(folder: Path, rows: pl.DataFrame, buckets: int) -> CodedJob:
-    published = Published("pins", "2015-05-18", "_a", 1, "", rows.height, 1, (), ("pin_id",), buckets)
-    parts = []
-    for bucket, part in split(rows, ["pin_id"], buckets):
-        parts.append(Part(f"part-{bucket:05d}.parquet", part.height, 1, bucket))
-        part.write_parquet(folder / parts[-1].name)
-    describe(replace(published, parts=tuple(parts)), str(folder))
+    write_clustered(folder, rows, "pin_id", buckets)
     return CodedJob(["--to=parquet", f"--table=pins={folder}", "--buckets=2"])
 
 
@@ -64,6 +56,8 @@ def test_of_a_dataset_too_large_to_keep_only_some_rows_are_held(
     lookup = lookup_of(pins(tmp_path, PINS, 4), ["domain"], KEYS)
     assert sorted(lookup.keys) == ["p3", "p7", "p99"]
     assert lookup.find(pl.Series(["p8"]))[1].tolist() == [False]
+    nothing = lookup_of(pins(tmp_path, PINS, 4), ["domain"], KEYS.clear())
+    assert not nothing.find(KEYS)[1].any()
 
 
 def test_no_codes_are_found_in_an_empty_dataset(tmp_path: Path) -> None:
